@@ -1,0 +1,322 @@
+//! A PostgreSQL server that lives as long as a value.
+//!
+//! It listens on a free loopback port, asks for a scram password, and is killed when the thread that started it dies,
+//! so that no server outlives its test. PostgreSQL refuses to run as root: then it runs as `postgres` or `nobody`.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, chown, geteuid};
+
+/// How to make a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOptions {
+    /// `postgresql.conf` lines beyond the defaults for a throw-away server.
+    pub settings: Vec<(String, String)>,
+    /// A stopped cluster's data directory to copy instead of running `initdb` (saves a second; same system identifier).
+    pub template: Option<PathBuf>,
+    /// Directory of `initdb` and `postgres`; found by itself when none.
+    pub bin_directory: Option<PathBuf>,
+}
+
+/// A running throw-away server; dropped, it is gone.
+#[derive(Debug)]
+pub struct Cluster {
+    directory: tempfile::TempDir,
+    bin_directory: PathBuf,
+    port: u16,
+    server: Option<Child>,
+}
+
+/// The superuser of every throw-away cluster.
+const SUPERUSER: &str = "postgres";
+
+/// Its password: no secret, the server listens on loopback for the length of a demo or a test.
+const PASSWORD: &str = "throw-away";
+
+impl Cluster {
+    /// Makes and starts a cluster, and waits until it takes connections.
+    ///
+    /// # Errors
+    /// When no PostgreSQL is installed or the server does not come up; its log is part of the message.
+    pub fn start(options: &ClusterOptions) -> Result<Self> {
+        let bin_directory = match &options.bin_directory {
+            Some(directory) => directory.clone(),
+            None => find_bin_directory()?,
+        };
+        let directory = tempfile::Builder::new().prefix("kubebackup-pg-").tempdir()?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let mut cluster = Self {
+            directory,
+            bin_directory,
+            port: free_port()?,
+            server: None,
+        };
+        match &options.template {
+            Some(template) => run(Command::new("cp")
+                .args(["-a", "--reflink=auto"])
+                .arg(template)
+                .arg(cluster.data()))?,
+            None => initialize(&cluster.bin_directory, &cluster.data())?,
+        }
+        cluster.configure(&options.settings)?;
+        cluster.start_server()?;
+        Ok(cluster)
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    #[must_use]
+    pub fn superuser(&self) -> &'static str {
+        SUPERUSER
+    }
+
+    #[must_use]
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// A DSN without password, for settings and arguments.
+    #[must_use]
+    pub fn dsn(&self, user: &str, database: &str) -> String {
+        format!("host=127.0.0.1 port={} user={user} dbname='{database}'", self.port)
+    }
+
+    #[must_use]
+    pub fn bin_directory(&self) -> &Path {
+        &self.bin_directory
+    }
+
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The server's log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// The postmaster's process id while it runs.
+    #[must_use]
+    pub fn postmaster(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// Stops the server: `SIGTERM` smart, `SIGINT` fast, `SIGQUIT` immediate. Waits until it is gone unless smart.
+    ///
+    /// # Errors
+    /// When the server cannot be signalled.
+    pub fn stop(&mut self, signal: Signal) -> Result<()> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        kill(Pid::from_raw(server.id().cast_signed()), signal).context("signal the postmaster")?;
+        if signal != Signal::SIGTERM {
+            server.wait()?;
+            self.server = None;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again on the same port and data.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_server(&mut self) -> Result<()> {
+        let log = fs::File::create(self.directory.path().join("server.log"))?;
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let child = unprivileged(&self.bin_directory.join("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start postgres")?;
+        self.server = Some(child);
+        self.wait_until_ready()
+    }
+
+    /// Runs SQL as superuser through `psql`, stopping at the first error; returns unaligned, tuples-only output.
+    ///
+    /// # Errors
+    /// `psql`'s own message.
+    pub fn sql(&self, database: &str, statements: &str) -> Result<String> {
+        use std::io::Write as _;
+        let mut psql = Command::new(self.bin_directory.join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                &self.dsn(SUPERUSER, database),
+            ])
+            .env("PGPASSWORD", PASSWORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut input = psql.stdin.take().context("psql has no stdin")?;
+        let statements = statements.to_owned();
+        let writer = std::thread::spawn(move || input.write_all(statements.as_bytes()));
+        let output = psql.wait_with_output()?;
+        let _ = writer.join();
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    fn configure(&self, settings: &[(String, String)]) -> Result<()> {
+        use std::fmt::Write as _;
+        let mut text = format!(
+            "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = off\n\
+             synchronous_commit = off\nfull_page_writes = off\nshared_buffers = 32MB\nmax_wal_size = 4GB\n\
+             autovacuum_naptime = 1h\nlog_min_messages = warning\n",
+            self.port
+        );
+        for (name, value) in settings {
+            writeln!(text, "{name} = '{value}'")?;
+        }
+        let path = self.data().join("postgresql.conf");
+        let mut existing = fs::read_to_string(&path)?;
+        existing.push_str(&text);
+        fs::write(path, existing)?;
+        Ok(())
+    }
+
+    /// `postmaster.pid` says `ready` in its last line once connections are taken; `pg_ctl` waits for the same.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "started before any runtime depends on it; the server offers no other sign"
+    )]
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let pid_file = self.data().join("postmaster.pid");
+        while Instant::now() < deadline {
+            if fs::read_to_string(&pid_file)
+                .is_ok_and(|text| text.lines().last().is_some_and(|line| line.trim() == "ready"))
+            {
+                return Ok(());
+            }
+            let server = self.server.as_mut().context("no server")?;
+            if let Some(status) = server.try_wait()? {
+                self.server = None;
+                bail!("postgres ended with {status}: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("postgres did not become ready within 60 seconds: {}", self.log())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.stop(Signal::SIGQUIT);
+    }
+}
+
+/// Runs `initdb` into `data`, with C.UTF-8 and scram everywhere.
+///
+/// # Errors
+/// `initdb`'s own message.
+pub(crate) fn initialize(bin_directory: &Path, data: &Path) -> Result<()> {
+    fs::create_dir(data)?;
+    give_to_server_user(data)?;
+    let password_file = tempfile::NamedTempFile::new()?;
+    fs::write(password_file.path(), PASSWORD)?;
+    give_to_server_user(password_file.path())?;
+    run(unprivileged(&bin_directory.join("initdb"))
+        .args([
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--auth=scram-sha-256",
+            "--username",
+            SUPERUSER,
+        ])
+        .arg("--pwfile")
+        .arg(password_file.path())
+        .arg(data))
+}
+
+/// The newest-but-preferably-15 directory of PostgreSQL server programs.
+///
+/// # Errors
+/// When none is installed.
+pub fn find_bin_directory() -> Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("KUBEBACKUP_PG_BINDIR") {
+        return Ok(directory.into());
+    }
+    let has_server = |directory: &Path| directory.join("initdb").exists() && directory.join("postgres").exists();
+    let debian = ["15", "16", "17", "18", "14"].map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")));
+    let on_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+    debian
+        .into_iter()
+        .chain(on_path)
+        .find(|directory| has_server(directory))
+        .context(
+            "no PostgreSQL server programs found (initdb, postgres); install postgresql-15 or set KUBEBACKUP_PG_BINDIR",
+        )
+}
+
+fn server_user() -> Option<User> {
+    geteuid().is_root().then(|| {
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+    })?
+}
+
+fn give_to_server_user(path: &Path) -> Result<()> {
+    if let Some(user) = server_user() {
+        chown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// A command that is killed with the thread that starts it, and that does not run as root.
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if let Some(user) = server_user() {
+        command.args([
+            format!("--reuid={}", user.uid),
+            format!("--regid={}", user.gid),
+            "--clear-groups".to_owned(),
+        ]);
+    }
+    command.arg("--").arg(program).env_remove("PGDATA");
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start {:?}", command.get_program()))?;
+    if !output.status.success() {
+        bail!(
+            "{:?} failed: {}",
+            command.get_program(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

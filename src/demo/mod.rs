@@ -1,0 +1,9 @@
+//! Throw-away ground to stand on: PostgreSQL clusters from the machine's own binaries and an embedded S3 server.
+//!
+//! `kubebackup demo` and the integration tests use the same ones. Nothing here runs in production.
+
+mod cluster;
+mod s3_server;
+
+pub use cluster::{Cluster, ClusterOptions, find_bin_directory};
+pub use s3_server::{S3Server, S3ServerOptions};

@@ -1,0 +1,84 @@
+//! An S3 server on loopback, in process: s3s over a folder, with real SigV4 checks.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Where the server keeps its objects and who may ask.
+#[derive(Clone, Debug)]
+pub struct S3ServerOptions {
+    /// Created when absent; each bucket is a folder in it.
+    pub root: PathBuf,
+    pub bucket: String,
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+/// A running server; dropped, it stops.
+#[derive(Debug)]
+pub struct S3Server {
+    address: SocketAddr,
+    root: PathBuf,
+    _stop: DropGuard,
+}
+
+impl S3Server {
+    /// Creates the bucket and serves it from the current tokio runtime on a free port.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or no port be had.
+    pub async fn start(options: &S3ServerOptions) -> Result<Self> {
+        std::fs::create_dir_all(options.root.join(&options.bucket))?;
+        let files = s3s_fs::FileSystem::new(&options.root).map_err(|error| anyhow!("open the S3 folder: {error:?}"))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(
+            options.access_key.clone(),
+            options.secret_key.clone(),
+        ));
+        let service = builder.build();
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("listen on loopback")?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            let connections = tokio_util::task::TaskTracker::new();
+            let serve = async {
+                while let Ok((socket, _)) = listener.accept().await {
+                    let service = service.clone();
+                    connections.spawn(async move {
+                        let server = Builder::new(TokioExecutor::new());
+                        // A client that hangs up is its own affair.
+                        let _ = server.serve_connection(TokioIo::new(socket), service).await;
+                    });
+                }
+            };
+            stopped.run_until_cancelled(serve).await;
+        });
+        Ok(Self {
+            address,
+            root: options.root.clone(),
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// `http://127.0.0.1:<port>`
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The folder whose sub-folders are buckets.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}

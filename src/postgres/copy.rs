@@ -1,0 +1,179 @@
+//! COPY statements for a table, and the stream of rows that one gives.
+//!
+//! Both sides of a comparison build their statement here, so that the text they hash is the same by construction.
+//! COPY runs in the source database's own encoding on both sides: then the server converts nothing on the way out, and
+//! `SQL_ASCII` contents pass unharmed.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use tokio_postgres::Client;
+
+use super::error::Error;
+use crate::content::{QualifiedName, TableDescription, TableSource, quote_identifier, quote_literal};
+
+/// Which rows of a table to copy out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyRange {
+    All,
+    /// Heap blocks from `first` up to but not including `end`; without `end`, all that follow.
+    Blocks {
+        first: u32,
+        end: Option<u32>,
+    },
+}
+
+/// `COPY ... TO STDOUT` of the stored columns.
+#[must_use]
+pub fn copy_out_statement(table: &TableDescription, range: CopyRange, encoding: &str) -> String {
+    let what = match (&table.source, range) {
+        (TableSource::Table, CopyRange::All) => format!("{}{}", table.name, column_list(&table.columns)),
+        (TableSource::Table, CopyRange::Blocks { first, end }) => {
+            let upper = end.map_or_else(String::new, |end| format!(" AND ctid < '({end},0)'"));
+            format!(
+                "(SELECT {} FROM ONLY {} WHERE ctid >= '({first},0)'{upper})",
+                select_list(&table.columns),
+                table.name
+            )
+        }
+        (TableSource::ExtensionConfiguration { condition, .. }, _) => {
+            format!(
+                "(SELECT {} FROM ONLY {} {condition})",
+                select_list(&table.columns),
+                table.name
+            )
+        }
+    };
+    format!(
+        "COPY {what} TO STDOUT (FORMAT text, ENCODING {})",
+        quote_literal(encoding)
+    )
+}
+
+/// `COPY ... TO STDOUT` of a whole partition tree through its root, in the column order of its leaves' entries.
+#[must_use]
+pub fn copy_out_tree_statement(root: &QualifiedName, columns: &[String], encoding: &str) -> String {
+    format!(
+        "COPY (SELECT {} FROM {root}) TO STDOUT (FORMAT text, ENCODING {})",
+        select_list(columns),
+        quote_literal(encoding)
+    )
+}
+
+/// `COPY ... TO STDOUT` of the generated columns alone, for their aggregate; none when the table has none.
+#[must_use]
+pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Option<String> {
+    (!table.generated_columns.is_empty()).then(|| {
+        format!(
+            "COPY (SELECT {} FROM ONLY {}) TO STDOUT (FORMAT text, ENCODING {})",
+            select_list(&table.generated_columns),
+            table.name,
+            quote_literal(encoding)
+        )
+    })
+}
+
+/// `COPY ... FROM STDIN` into the table itself, or into the root of its tree where it must go through that.
+#[must_use]
+pub fn copy_in_statement(table: &TableDescription, encoding: &str) -> String {
+    let into = table.load_through.as_ref().unwrap_or(&table.name);
+    format!(
+        "COPY {into}{} FROM STDIN (FORMAT text, ENCODING {})",
+        column_list(&table.columns),
+        quote_literal(encoding)
+    )
+}
+
+/// Runs a `COPY ... TO STDOUT` and hands over each message: one or more whole rows, each ended by a newline.
+///
+/// # Errors
+/// `Error::Query` with what `doing` says, also when the server ends the stream early; an error from `on_rows` as it is;
+/// `Error::Protocol` when a message does not end at a row.
+pub async fn copy_out<E: From<Error>>(
+    client: &Client,
+    statement: &str,
+    doing: &str,
+    mut on_rows: impl AsyncFnMut(&Bytes) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let stream = client.copy_out(statement).await.map_err(Error::query(doing))?;
+    let mut stream = pin!(stream);
+    while let Some(message) = stream.try_next().await.map_err(Error::query(doing))? {
+        if message.last() != Some(&b'\n') {
+            return Err(Error::Protocol(format!("{doing}: a COPY message does not end at a row")).into());
+        }
+        on_rows(&message).await?;
+    }
+    Ok(())
+}
+
+/// The rows of one COPY message, each with its newline. In text format a newline inside a value is escaped.
+pub fn rows(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+        let (row, after) = rest.split_at(end);
+        rest = after;
+        Some(row)
+    })
+}
+
+fn column_list(columns: &[String]) -> String {
+    if columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", select_list(columns))
+    }
+}
+
+fn select_list(columns: &[String]) -> String {
+    columns
+        .iter()
+        .map(|column| quote_identifier(column))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str]) -> TableDescription {
+        TableDescription {
+            name: QualifiedName::new("public", "t"),
+            source: TableSource::Table,
+            columns: columns.iter().map(ToString::to_string).collect(),
+            generated_columns: Vec::new(),
+            load_through: None,
+        }
+    }
+
+    #[test]
+    fn a_table_without_columns_takes_no_list() {
+        assert_eq!(
+            copy_out_statement(&table(&[]), CopyRange::All, "UTF8"),
+            "COPY \"public\".\"t\" TO STDOUT (FORMAT text, ENCODING 'UTF8')"
+        );
+    }
+
+    #[test]
+    fn the_last_part_has_no_upper_bound() {
+        let range = CopyRange::Blocks { first: 32, end: None };
+        assert_eq!(
+            copy_out_statement(&table(&["a", "b\"c"]), range, "LATIN1"),
+            "COPY (SELECT \"a\", \"b\"\"c\" FROM ONLY \"public\".\"t\" WHERE ctid >= '(32,0)') \
+             TO STDOUT (FORMAT text, ENCODING 'LATIN1')"
+        );
+    }
+
+    #[test]
+    fn a_message_splits_into_its_rows() {
+        let split: Vec<&[u8]> = rows(b"1\ta\n2\tb\\nc\n").collect();
+        assert_eq!(split, [b"1\ta\n".as_slice(), b"2\tb\\nc\n"]);
+        assert_eq!(rows(b"\n").count(), 1);
+        assert_eq!(rows(b"").count(), 0);
+    }
+}

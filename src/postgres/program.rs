@@ -1,0 +1,200 @@
+//! PostgreSQL's own client programs, of the server's own major version.
+//!
+//! They get the password through their environment, never through arguments, and what they print is kept in memory:
+//! nothing touches a disk. A program that is cancelled is killed.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use bytes::Bytes;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use tokio::process::Command;
+
+use super::connect::ConnectOptions;
+use super::error::{Error, Result};
+
+/// `pg_dump` and `pg_restore` of one major version.
+#[derive(Clone, Debug)]
+pub struct ClientPrograms {
+    directory: PathBuf,
+    /// Major version of both.
+    pub major: u32,
+    /// What `pg_dump --version` says.
+    pub version: String,
+}
+
+/// What a program printed when it ended well.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    pub stdout: Bytes,
+    /// Lines of stderr, warnings for the most part. The caller classifies them; none is ignored silently.
+    pub stderr: Vec<String>,
+}
+
+impl ClientPrograms {
+    /// Finds the programs of `server_major`: in `directory` if given, else where Debian and Alpine keep each major, else
+    /// on `PATH`.
+    ///
+    /// # Errors
+    /// `Error::Settings` when that major is not there, naming what was found.
+    pub async fn find(server_major: u32, directory: Option<&Path>) -> Result<Self> {
+        let mut found = Vec::new();
+        for candidate in candidates(server_major, directory) {
+            let Some(version) = version_of(&candidate.join("pg_dump")).await else {
+                continue;
+            };
+            match major_of(&version) {
+                Some(major) if major == server_major && candidate.join("pg_restore").exists() => {
+                    return Ok(Self {
+                        directory: candidate,
+                        major,
+                        version,
+                    });
+                }
+                _ => found.push(version),
+            }
+        }
+        Err(Error::Settings(format!(
+            "no pg_dump and pg_restore of PostgreSQL {server_major} found (found: {}); install \
+             postgresql-client-{server_major} or set postgres.bin_directory",
+            if found.is_empty() {
+                "none".to_owned()
+            } else {
+                found.join(", ")
+            }
+        )))
+    }
+
+    #[must_use]
+    pub fn pg_dump(&self) -> PathBuf {
+        self.directory.join("pg_dump")
+    }
+
+    #[must_use]
+    pub fn pg_restore(&self) -> PathBuf {
+        self.directory.join("pg_restore")
+    }
+}
+
+/// Runs `program` against the server of `options` and waits for it; dropped before the end, it is killed.
+///
+/// # Errors
+/// `Error::Program` with the program's own words when it cannot start or does not exit 0.
+pub async fn run_program(program: &Path, arguments: &[OsString], options: Option<&ConnectOptions>) -> Result<Printed> {
+    let name = program
+        .file_name()
+        .map_or_else(|| "program".into(), |name| name.to_string_lossy().into_owned());
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    for variable in ["PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR", "PGPASSWORD"] {
+        command.env_remove(variable);
+    }
+    command.env("LC_ALL", "C").env("TZ", "UTC");
+    if let Some(options) = options {
+        command.envs(options.child_environment());
+    }
+    let output = command.output().await.map_err(|error| Error::Program {
+        program: name.clone(),
+        message: format!("cannot be run: {error}"),
+    })?;
+    let stderr: Vec<String> = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    if !output.status.success() {
+        return Err(Error::Program {
+            program: name,
+            message: format!("{}: {}", output.status, stderr.join("; ")),
+        });
+    }
+    Ok(Printed {
+        stdout: output.stdout.into(),
+        stderr,
+    })
+}
+
+/// Bytes that a program can open by path although they are on no disk (`pg_restore -j` refuses standard input).
+#[derive(Debug)]
+pub struct MemoryFile {
+    file: File,
+}
+
+impl MemoryFile {
+    /// Holds `contents` under `/proc/<this process>/fd/<n>` until dropped.
+    ///
+    /// # Errors
+    /// `Error::Program` when the kernel gives no memory file.
+    pub fn new(contents: &[u8]) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::Program {
+            program: "memfd_create".to_owned(),
+            message: error.to_string(),
+        };
+        let descriptor = memfd_create(c"kubebackup", MFdFlags::MFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(descriptor);
+        file.write_all(contents).map_err(failed)?;
+        Ok(Self { file })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+}
+
+fn candidates(major: u32, directory: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(directory) = directory {
+        return vec![directory.to_owned()];
+    }
+    let mut candidates = vec![
+        PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
+        PathBuf::from(format!("/usr/libexec/postgresql{major}")),
+        PathBuf::from(format!("/usr/pgsql-{major}/bin")),
+    ];
+    candidates.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    candidates
+}
+
+async fn version_of(program: &Path) -> Option<String> {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn major_of(version: &str) -> Option<u32> {
+    let number = version
+        .split_whitespace()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    number
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_the_program_says() {
+        assert_eq!(
+            major_of("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"),
+            Some(15)
+        );
+        assert_eq!(major_of("pg_dump (PostgreSQL) 17beta1"), Some(17));
+        assert_eq!(major_of("something else"), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a storage request failed, in terms of what a caller can do about it.
+
+use std::error::Error as StdError;
+
+/// Result of a storage request.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kinds of failure that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The object or the bucket does not exist.
+    NotFound,
+    /// Credentials are missing, wrong or expired, or the clock is off.
+    Credentials,
+    /// The credentials are good but may not do this.
+    Denied,
+    /// A range outside the object.
+    InvalidRange,
+    /// The store found the body damaged on arrival.
+    Checksum,
+    /// Time-out, connection failure, throttling or a server error, after all retries.
+    Unavailable,
+    /// The store does not implement the request.
+    Unsupported,
+    /// Settings that cannot work: endpoint, region, bucket name.
+    Settings,
+    /// Anything else.
+    Other,
+}
+
+/// A failed storage request.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} of '{key}': {}", .kind.as_text())]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// `put`, `get`, `head`, `list`, `delete`, ...
+    pub operation: &'static str,
+    /// The key or prefix, relative to the store.
+    pub key: String,
+    #[source]
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ErrorKind {
+    fn as_text(self) -> &'static str {
+        match self {
+            Self::NotFound => "not found",
+            Self::Credentials => "credentials refused",
+            Self::Denied => "access denied",
+            Self::InvalidRange => "range outside the object",
+            Self::Checksum => "body damaged on the way",
+            Self::Unavailable => "store unavailable",
+            Self::Unsupported => "not supported by the store",
+            Self::Settings => "settings cannot work",
+            Self::Other => "request failed",
+        }
+    }
+}
+
+impl Error {
+    #[must_use]
+    pub fn new(kind: ErrorKind, operation: &'static str, key: impl Into<String>) -> Self {
+        Self {
+            kind,
+            operation,
+            key: key.into(),
+            source: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind == ErrorKind::NotFound
+    }
+
+    /// A later run may meet a better store; the operator need not act first.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Checksum)
+    }
+}

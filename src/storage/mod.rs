@@ -1,0 +1,137 @@
+//! Object stores: S3, memory, and a store that injects faults. The only room that names the S3 crate, and the only
+//! one that retries calls.
+//!
+//! Keys are relative to the store's prefix. Every body is in memory: the signed payload hash of such a body is the one
+//! integrity check that real S3 servers share, and a retry needs nothing but the bytes it already has. Whether a store
+//! honours create-only puts is probed, never assumed; nothing above rests its correctness on it.
+
+mod error;
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::{Error, ErrorKind, Result};
+
+/// What became of a create-only put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The object is there now and was not before, as far as the store can tell.
+    Created,
+    /// An object of that key existed; it is unchanged.
+    Exists,
+}
+
+/// What a listing or a HEAD tells about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Relative to the store's prefix.
+    pub key: String,
+    pub bytes: u64,
+    /// Last modification by the store's clock.
+    pub modified: jiff::Timestamp,
+    /// SHA-256 that the store itself keeps for the object, where it does; never in listings.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// One page of a listing, ordered by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub objects: Vec<ObjectMeta>,
+    /// More follow; ask again with the last key as `start_after`.
+    pub truncated: bool,
+}
+
+/// What a store was seen to do, by trying it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Capabilities {
+    /// `If-None-Match: *` on an existing key is refused. Otherwise create-only is a HEAD before the PUT.
+    pub create_only: bool,
+    /// A body that contradicts its `x-amz-checksum-sha256` is refused.
+    pub checksum_sha256: bool,
+    /// A retention set on upload can be read back.
+    pub object_lock: bool,
+}
+
+/// Requests made so far, retries included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct RequestStats {
+    pub puts: u64,
+    pub gets: u64,
+    pub heads: u64,
+    pub lists: u64,
+    pub deletes: u64,
+    /// Attempts beyond the first of any request.
+    pub retries: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}
+
+/// A flat space of immutable objects.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// Creates `key` with `body`, never replacing an object.
+    ///
+    /// # Errors
+    /// Whatever stopped the request after the store's own retries.
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<Put>;
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// `NotFound`, or whatever stopped the request.
+    async fn get(&self, key: &str) -> Result<Bytes>;
+
+    /// Bytes `range` of the object; the range must lie within it.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidRange` when the object is shorter, or whatever stopped the request.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// Size, time and, where the store keeps it, checksum.
+    ///
+    /// # Errors
+    /// `NotFound`, or whatever stopped the request.
+    async fn head(&self, key: &str) -> Result<ObjectMeta>;
+
+    /// Keys that begin with `prefix` and come after `start_after`, at most `limit` (the store may give fewer).
+    ///
+    /// # Errors
+    /// Whatever stopped the request.
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page>;
+
+    /// Removes `key`; removing what is not there is no error.
+    ///
+    /// # Errors
+    /// Whatever stopped the request.
+    async fn delete(&self, key: &str) -> Result<()>;
+
+    /// What the store can do. Probed once under `probe_prefix` (which the caller's credentials may write), then kept.
+    ///
+    /// # Errors
+    /// Whatever stopped a probing request other than the refusals it looks for.
+    async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities>;
+
+    /// Requests made so far.
+    fn stats(&self) -> RequestStats;
+}
+
+/// Every object under `prefix` after `start_after`, page by page.
+///
+/// # Errors
+/// The first page that could not be read.
+pub async fn list_all(store: &dyn ObjectStore, prefix: &str, start_after: Option<&str>) -> Result<Vec<ObjectMeta>> {
+    let mut objects: Vec<ObjectMeta> = Vec::new();
+    let mut after = start_after.map(str::to_owned);
+    loop {
+        let page = store.list(prefix, after.as_deref(), 1000).await?;
+        let truncated = page.truncated;
+        objects.extend(page.objects);
+        after = objects.last().map(|object| object.key.clone()).or(after);
+        if !truncated {
+            return Ok(objects);
+        }
+    }
+}
