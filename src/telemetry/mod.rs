@@ -1,1 +1,3 @@
-//! Logging and metric names.
+//! What the outside sees of a run: progress now, logging, later metric names.
+
+pub mod progress;

@@ -1,0 +1,25 @@
+//! How long work tells how far it is, whoever shows it: a bar on a terminal, log lines elsewhere, nobody in tests.
+
+/// Receives what is going on. Cheap to call; called from many tasks at once.
+pub trait Progress: Send + Sync {
+    /// A phase begins (`dump`, `load`, `compare`, ...); `total_bytes` is an estimate where there is one.
+    fn begin(&self, phase: &str, total_bytes: Option<u64>);
+
+    /// So many more bytes of this phase are done.
+    fn advance(&self, bytes: u64);
+
+    /// The phase is over.
+    fn end(&self);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _phase: &str, _total_bytes: Option<u64>) {}
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+}
