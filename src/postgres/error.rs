@@ -24,6 +24,33 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The role cannot read everything that a backup must hold. Nothing was locked.
+    #[error(
+        "the role cannot read {} of the objects to back up: {}; grant it pg_read_all_data (and BYPASSRLS where row-level \
+         security is on)",
+        .objects.len(),
+        first_of(.objects)
+    )]
+    Unreadable { objects: Vec<String> },
+    /// Other sessions kept stronger locks for longer than `backup.lock_timeout`.
+    #[error("{tables} tables could not be locked within backup.lock_timeout")]
+    LockTimeout {
+        tables: usize,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// Definitions kept changing around the snapshot; a later run may find a quieter moment.
+    #[error("definitions kept changing while the snapshot was taken: {reason}")]
+    Unstable { reason: String },
+    /// Somebody waits for a lock that conflicts with ours, and production goes first.
+    #[error("gave way to production: {reason}")]
+    Yielded { reason: String },
+    /// The server is going down and waits for our sessions to leave.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// An object that neither `pg_dump` nor this program can carry.
+    #[error("{object} cannot be backed up: {reason}")]
+    Unsupported { object: String, reason: String },
     /// A client program could not be run, or did not exit 0.
     #[error("{program}: {message}")]
     Program { program: String, message: String },
@@ -43,8 +70,19 @@ impl Error {
     #[must_use]
     pub fn sqlstate(&self) -> Option<&tokio_postgres::error::SqlState> {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } => source.code(),
-            Self::Settings(_) | Self::Program { .. } | Self::Protocol(_) => None,
+            Self::Connect { source, .. } | Self::Query { source, .. } | Self::LockTimeout { source, .. } => {
+                source.code()
+            }
+            _ => None,
         }
     }
+}
+
+fn first_of(objects: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = objects.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if objects.len() > SHOWN {
+        text.push_str(", ...");
+    }
+    text
 }

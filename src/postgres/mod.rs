@@ -4,8 +4,19 @@
 
 mod connect;
 pub mod copy;
+pub mod databases;
 mod error;
+pub mod materialized_view;
 pub mod program;
+pub mod relation;
+pub mod role;
+mod row;
+pub mod schema_dump;
+pub mod sequence;
+pub mod server;
+pub mod snapshot;
+pub mod stability;
+pub mod watch;
 
 pub use connect::{ConnectOptions, Session, TlsMode, connect};
 pub use error::{Error, Result};

@@ -1,0 +1,258 @@
+//! One consistent moment of one database: locks first, then the snapshot, then proof that nothing slipped between.
+//!
+//! The order is what makes the backup true (facts 1 to 3): a TRUNCATE or a rewriting ALTER that commits between a
+//! snapshot and our lock would leave the table empty in our older snapshot. `LOCK TABLE` takes no snapshot, so all
+//! tables are locked first. What cannot be locked (functions, views, sequences) is compared afterwards.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+use super::connect::{ConnectOptions, Session, connect};
+use super::error::{Error, Result};
+use super::relation::{Relation, RelationKind, read_relations};
+use super::row::column;
+
+/// How hard to try for a snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotOptions {
+    /// How long one `LOCK TABLE` may wait for conflicting sessions.
+    pub lock_timeout: Duration,
+    /// How often to start over when definitions change meanwhile.
+    pub attempts: u32,
+}
+
+/// An exported snapshot with every table locked, held open by its session until dropped or finished.
+#[derive(Debug)]
+pub struct Snapshot {
+    session: Session,
+    /// What other sessions import.
+    pub id: String,
+    /// By the server's clock, not later than the snapshot.
+    pub time: jiff::Timestamp,
+    pub lsn: String,
+    /// Every relation as the snapshot sees it.
+    pub relations: Vec<Relation>,
+    /// Attempts beyond the first that it took.
+    pub restarts: u32,
+}
+
+impl Snapshot {
+    /// The session whose transaction sees the snapshot.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Ends the transaction and so releases the locks.
+    ///
+    /// # Errors
+    /// `Error::Query` when the session has been lost, which means that the locks were too.
+    pub async fn finish(self) -> Result<()> {
+        self.session
+            .client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(Error::query("release the snapshot"))
+    }
+}
+
+/// Tables named in one `LOCK TABLE`: few round trips, no statement of megabytes.
+const LOCK_BATCH: usize = 500;
+
+/// Locks every table of the database in `ACCESS SHARE MODE`, then exports a snapshot and reads the relations in it.
+///
+/// # Errors
+/// `Error::Unreadable` before any lock when the role cannot read everything; `Error::LockTimeout` naming what could not
+/// be locked; `Error::Unstable` when definitions kept changing; `Error::Settings` when the lock table is too small.
+pub async fn take_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result<Snapshot> {
+    let mut restarts = 0;
+    loop {
+        match try_snapshot(options, how).await? {
+            Attempt::Taken(mut snapshot) => {
+                snapshot.restarts = restarts;
+                return Ok(*snapshot);
+            }
+            Attempt::Interfered(reason) if restarts + 1 >= how.attempts => return Err(Error::Unstable { reason }),
+            Attempt::Interfered(reason) => {
+                tracing::warn!(%reason, database = options.database, "definitions changed while locking, starting over");
+                restarts += 1;
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Taken(Box<Snapshot>),
+    /// Something changed in the gap; says what.
+    Interfered(String),
+}
+
+async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result<Attempt> {
+    let session = connect(options, "snapshot").await?;
+    let client = &session.client;
+    let before = read_relations(client).await?;
+    refuse_unreadable(&before)?;
+    let to_lock: Vec<&Relation> = before.iter().filter(|relation| relation.is_lockable()).collect();
+    refuse_small_lock_table(&session, to_lock.len()).await?;
+
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {}",
+        how.lock_timeout.as_millis()
+    );
+    client
+        .batch_execute(&begin)
+        .await
+        .map_err(Error::query("begin the snapshot's transaction"))?;
+    for batch in to_lock.chunks(LOCK_BATCH) {
+        if let Some(reason) = lock(&session, batch).await? {
+            return Ok(Attempt::Interfered(reason));
+        }
+    }
+    crate::telemetry::failpoint::reach("locked").await;
+
+    // `statement_timestamp()` was set when the message came in, before the snapshot this statement takes.
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.pg_export_snapshot() AS id,
+                    (pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) * 1000000)::bigint AS time,
+                    (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                          ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn",
+            &[],
+        )
+        .await
+        .map_err(Error::query("export a snapshot"))?;
+    let relations = read_relations(client).await?;
+    refuse_unreadable(&relations)?;
+    let locked: HashSet<u32> = to_lock.iter().map(|relation| relation.oid).collect();
+    if let Some(reason) = slipped_through(&relations, &locked) {
+        return Ok(Attempt::Interfered(reason));
+    }
+    let id = column(&row, "id")?;
+    let time = jiff::Timestamp::from_microsecond(column(&row, "time")?)
+        .map_err(|error| Error::Protocol(format!("the server's clock: {error}")))?;
+    let lsn = column::<Option<String>>(&row, "lsn")?.unwrap_or_default();
+    Ok(Attempt::Taken(Box::new(Snapshot {
+        session,
+        id,
+        time,
+        lsn,
+        relations,
+        restarts: 0,
+    })))
+}
+
+/// Locks one batch; says what interfered when a table vanished meanwhile.
+async fn lock(session: &Session, batch: &[&Relation]) -> Result<Option<String>> {
+    let names: Vec<String> = batch.iter().map(|relation| format!("ONLY {}", relation.name)).collect();
+    let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+    let Err(error) = session.client.batch_execute(&statement).await else {
+        return Ok(None);
+    };
+    match error.code() {
+        Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME | &SqlState::WRONG_OBJECT_TYPE) => Ok(Some(
+            "a table was dropped or renamed before it could be locked".to_owned(),
+        )),
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => Err(Error::LockTimeout {
+            tables: names.len(),
+            source: error,
+        }),
+        _ => Err(Error::query("lock the tables")(error)),
+    }
+}
+
+/// Fact 1: a table that the snapshot sees but that is not locked by its OID, or whose file is not the one it has now.
+fn slipped_through(relations: &[Relation], locked: &HashSet<u32>) -> Option<String> {
+    relations
+        .iter()
+        .filter(|relation| relation.is_lockable())
+        .find_map(|relation| {
+            if !locked.contains(&relation.oid) {
+                Some(format!(
+                    "table {} appeared before the snapshot but after the locks",
+                    relation.name
+                ))
+            } else if relation.rewritten {
+                Some(format!("table {} was rewritten around the snapshot", relation.name))
+            } else {
+                None
+            }
+        })
+}
+
+/// What cannot be read is refused before anything is locked, all of it at once: never a silent gap.
+fn refuse_unreadable(relations: &[Relation]) -> Result<()> {
+    let needed = |relation: &&Relation| {
+        let holds_state = relation.is_lockable()
+            || (relation.kind == RelationKind::Sequence && !relation.temporary && relation.extension.is_none());
+        holds_state && relation.kind != RelationKind::PartitionedTable
+    };
+    let unreadable: Vec<String> = relations
+        .iter()
+        .filter(needed)
+        .filter_map(|relation| match (relation.readable, relation.row_security_active) {
+            (false, _) => Some(format!("{} (no SELECT)", relation.name)),
+            (true, true) => Some(format!("{} (row-level security)", relation.name)),
+            (true, false) => None,
+        })
+        .collect();
+    if unreadable.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Unreadable { objects: unreadable })
+    }
+}
+
+/// Fact 19: our locks and `pg_dump`'s share one entry a table, but the table of locks must have room for all of them.
+async fn refuse_small_lock_table(session: &Session, tables: usize) -> Result<()> {
+    let server = super::server::read_server(&session.client).await?;
+    let needed = tables as u64 + 1_000;
+    if needed <= server.lock_slots {
+        return Ok(());
+    }
+    let wanted = u64::from(server.max_locks_per_transaction) * needed.div_ceil(server.lock_slots.max(1));
+    Err(Error::Settings(format!(
+        "database {} has {tables} tables, but the server can hold about {} locks; set max_locks_per_transaction to \
+         {wanted} or more and restart it",
+        session.options.database, server.lock_slots
+    )))
+}
+
+/// Opens another session in the same snapshot.
+///
+/// # Errors
+/// `Error::Query` when the snapshot is gone.
+pub async fn join_snapshot(options: &ConnectOptions, snapshot_id: &str, purpose: &str) -> Result<Session> {
+    let session = connect(options, purpose).await?;
+    let statements = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        crate::content::quote_literal(snapshot_id)
+    );
+    session
+        .client
+        .batch_execute(&statements)
+        .await
+        .map_err(Error::query("join the snapshot"))?;
+    Ok(session)
+}
+
+/// Locks one table in a worker without waiting: an ALTER queued behind the coordinator's lock would otherwise wait for
+/// us while we wait for it (fact 2).
+///
+/// # Errors
+/// `Error::Yielded` when somebody waits for the table with a stronger lock.
+pub async fn lock_nowait(session: &Session, tables: &[&crate::content::QualifiedName]) -> Result<()> {
+    let names: Vec<String> = tables.iter().map(|name| format!("ONLY {name}")).collect();
+    let statement = format!("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT", names.join(", "));
+    session
+        .client
+        .batch_execute(&statement)
+        .await
+        .map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Yielded {
+                reason: "a session waits to change a table".to_owned(),
+            },
+            _ => Error::query("lock a table for copying")(error),
+        })
+}

@@ -1,0 +1,137 @@
+//! Did definitions change while they were being read? (fact 3)
+//!
+//! `pg_dump` and the `pg_get_*def` functions read the current catalogue, not the snapshot, and functions, views and
+//! sequences cannot be locked. So the rows of every definition catalogue, by key and `xmin`, are summed inside the
+//! snapshot and once more afterwards with a fresh look. Temporary objects, which come and go, are left out.
+
+use tokio_postgres::Client;
+
+use super::error::{Error, Result};
+use super::row::column;
+
+/// One sum a catalogue; equal sums mean that the same row versions are visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefinitionSums(Vec<(String, String)>);
+
+impl DefinitionSums {
+    /// Catalogues whose rows are not the same, by name.
+    #[must_use]
+    pub fn changed_since<'sums>(&'sums self, earlier: &'sums Self) -> Vec<&'sums str> {
+        let pairs = self.0.iter().zip(&earlier.0);
+        pairs
+            .filter(|(now, then)| now != then)
+            .map(|(now, _)| now.0.as_str())
+            .collect()
+    }
+}
+
+/// Catalogues that hold definitions: name, key that identifies a row, and the relation that a row belongs to, where
+/// temporary relations have rows in it.
+const CATALOGUES: &[(&str, &str, Option<&str>)] = &[
+    ("pg_class", "oid", Some("oid")),
+    ("pg_attribute", "attrelid, attnum", Some("attrelid")),
+    ("pg_attrdef", "oid", Some("adrelid")),
+    ("pg_constraint", "oid", Some("conrelid")),
+    ("pg_index", "indexrelid", Some("indrelid")),
+    ("pg_inherits", "inhrelid, inhseqno", Some("inhrelid")),
+    ("pg_partitioned_table", "partrelid", Some("partrelid")),
+    ("pg_sequence", "seqrelid", Some("seqrelid")),
+    ("pg_rewrite", "oid", Some("ev_class")),
+    ("pg_trigger", "oid", Some("tgrelid")),
+    ("pg_policy", "oid", Some("polrelid")),
+    ("pg_statistic_ext", "oid", Some("stxrelid")),
+    ("pg_publication_rel", "oid", None),
+    ("pg_publication", "oid", None),
+    ("pg_foreign_table", "ftrelid", None),
+    ("pg_enum", "oid", None),
+    ("pg_range", "rngtypid", None),
+    ("pg_aggregate", "aggfnoid", None),
+    ("pg_operator", "oid", None),
+    ("pg_opclass", "oid", None),
+    ("pg_opfamily", "oid", None),
+    ("pg_amop", "oid", None),
+    ("pg_amproc", "oid", None),
+    ("pg_am", "oid", None),
+    ("pg_cast", "oid", None),
+    ("pg_collation", "oid", None),
+    ("pg_conversion", "oid", None),
+    ("pg_language", "oid", None),
+    ("pg_event_trigger", "oid", None),
+    ("pg_foreign_data_wrapper", "oid", None),
+    ("pg_foreign_server", "oid", None),
+    ("pg_extension", "oid", None),
+    ("pg_default_acl", "oid", None),
+    ("pg_transform", "oid", None),
+    ("pg_ts_config", "oid", None),
+    ("pg_ts_config_map", "mapcfg, maptokentype, mapseqno", None),
+    ("pg_ts_dict", "oid", None),
+    ("pg_ts_parser", "oid", None),
+    ("pg_ts_template", "oid", None),
+    ("pg_init_privs", "objoid, classoid, objsubid", None),
+];
+
+/// Catalogues with a namespace of their own: name, key, namespace column.
+const NAMESPACED: &[(&str, &str, &str)] = &[
+    ("pg_proc", "oid", "pronamespace"),
+    ("pg_type", "oid", "typnamespace"),
+    ("pg_namespace", "oid", "oid"),
+];
+
+/// Takes the sums in whatever snapshot the session has.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn read_definition_sums(client: &Client) -> Result<DefinitionSums> {
+    let rows = client
+        .query(&query(), &[])
+        .await
+        .map_err(Error::query("sum the definitions"))?;
+    let sums = rows
+        .iter()
+        .map(|row| Ok((column(row, "catalogue")?, column(row, "sum")?)));
+    Ok(DefinitionSums(sums.collect::<Result<_>>()?))
+}
+
+fn query() -> String {
+    let of_relations = CATALOGUES.iter().map(|(catalogue, key, relation)| {
+        let condition = relation.map_or_else(
+            || "true".to_owned(),
+            |relation| format!("{relation} NOT IN (SELECT oid FROM temporary_relation)"),
+        );
+        select(catalogue, key, &condition)
+    });
+    let namespaced = NAMESPACED.iter().map(|(catalogue, key, namespace)| {
+        select(
+            catalogue,
+            key,
+            &format!("{namespace} NOT IN (SELECT oid FROM temporary_namespace)"),
+        )
+    });
+    // Comments on large objects are data, and those on temporary relations nobody's.
+    let comments = ["pg_description", "pg_seclabel"].map(|catalogue| {
+        select(
+            catalogue,
+            "objoid, classoid, objsubid",
+            "classoid <> 'pg_catalog.pg_largeobject'::pg_catalog.regclass
+             AND objoid NOT IN (SELECT oid FROM temporary_relation)",
+        )
+    });
+    let selects: Vec<String> = of_relations.chain(namespaced).chain(comments).collect();
+    format!(
+        "WITH temporary_namespace AS (
+             SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
+         ), temporary_relation AS (
+             SELECT oid FROM pg_catalog.pg_class WHERE relnamespace IN (SELECT oid FROM temporary_namespace)
+         )
+         {} ORDER BY 1",
+        selects.join(" UNION ALL ")
+    )
+}
+
+fn select(catalogue: &str, key: &str, condition: &str) -> String {
+    format!(
+        "SELECT '{catalogue}' AS catalogue, pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
+             pg_catalog.hashtextextended(pg_catalog.concat_ws(',', {key}, xmin), 0)::numeric), 0)::text AS sum
+         FROM pg_catalog.{catalogue} WHERE {condition}"
+    )
+}
