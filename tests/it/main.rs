@@ -1,3 +1,4 @@
 //! The one integration binary: real PostgreSQL, a real S3 server, and the real program.
 
+mod layering;
 mod support;
