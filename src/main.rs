@@ -1,1 +1,3 @@
+//! The program: outcome to exit code.
+
 fn main() {}

@@ -1,0 +1,63 @@
+# What people and CI run. `make help` lists the targets.
+#
+# Tests, clippy and the demo share one profile and one set of features, so that one build serves them all.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+IMAGE ?= kubebackup:dev
+FEATURES := --all-features --locked
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 client, a C compiler); quick when it is there
+	@scripts/setup.sh
+
+.PHONY: build
+build: ## Build the release program, without the demo
+	$(CARGO) build --release --locked
+
+.PHONY: demo
+demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
+	$(CARGO) run $(FEATURES) -- demo
+
+.PHONY: test
+test: setup fmt-check lint doc unit ## Everything CI checks
+
+.PHONY: unit
+unit: ## All tests, without lint and set-up
+	$(CARGO) test $(FEATURES)
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt
+
+.PHONY: fmt-check
+fmt-check: ## Fail on unformatted code
+	$(CARGO) fmt --check
+
+.PHONY: lint
+lint: ## clippy, warnings are errors
+	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+
+.PHONY: doc
+doc: ## Build the API documentation, warnings are errors
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps $(FEATURES)
+
+.PHONY: deny
+deny: ## Licences, duplicate versions and banned crates (needs cargo-deny)
+	$(CARGO) deny --all-features check bans licenses sources
+
+.PHONY: image
+image: ## Build the container image IMAGE
+	docker build --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) \
+	    --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
