@@ -1,3 +1,4 @@
 //! What the outside sees of a run: progress now, logging, later metric names.
 
+pub mod failpoint;
 pub mod progress;
