@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, chown, geteuid};
+
+use super::place::Ground;
 
 /// How to make a cluster.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ pub struct ClusterOptions {
 /// A running throw-away server; dropped, it is gone.
 #[derive(Debug)]
 pub struct Cluster {
-    directory: tempfile::TempDir,
+    directory: Ground,
     bin_directory: PathBuf,
     port: u16,
     server: Option<Child>,
@@ -40,6 +41,8 @@ const SUPERUSER: &str = "postgres";
 /// Its password: no secret, the server listens on loopback for the length of a demo or a test.
 const PASSWORD: &str = "throw-away";
 
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
 impl Cluster {
     /// Makes and starts a cluster, and waits until it takes connections.
     ///
@@ -50,10 +53,8 @@ impl Cluster {
             Some(directory) => directory.clone(),
             None => find_bin_directory()?,
         };
-        let directory = tempfile::Builder::new().prefix("kubebackup-pg-").tempdir()?;
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
         let mut cluster = Self {
-            directory,
+            directory: Ground::new()?,
             bin_directory,
             port: free_port()?,
             server: None,
@@ -66,7 +67,7 @@ impl Cluster {
             None => initialize(&cluster.bin_directory, &cluster.data())?,
         }
         cluster.configure(&options.settings)?;
-        cluster.start_server()?;
+        cluster.start_on_a_free_port()?;
         Ok(cluster)
     }
 
@@ -151,6 +152,14 @@ impl Cluster {
     /// # Errors
     /// `psql`'s own message.
     pub fn sql(&self, database: &str, statements: &str) -> Result<String> {
+        self.sql_as(SUPERUSER, PASSWORD, database, statements)
+    }
+
+    /// The same as another role, which has to log in with its password like anybody.
+    ///
+    /// # Errors
+    /// `psql`'s own message.
+    pub fn sql_as(&self, user: &str, password: &str, database: &str, statements: &str) -> Result<String> {
         use std::io::Write as _;
         let mut psql = Command::new(self.bin_directory.join("psql"))
             .args([
@@ -161,9 +170,10 @@ impl Cluster {
                 "-v",
                 "ON_ERROR_STOP=1",
                 "-d",
-                &self.dsn(SUPERUSER, database),
+                &self.dsn(user, database),
             ])
-            .env("PGPASSWORD", PASSWORD)
+            .env("PGPASSWORD", password)
+            .env("PGCLIENTENCODING", "UTF8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -177,6 +187,21 @@ impl Cluster {
             bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// Between finding a free port and listening on it another process can take it: then another one is found.
+    fn start_on_a_free_port(&mut self) -> Result<()> {
+        for _ in 0..5 {
+            match self.start_server() {
+                Err(error) if self.log().contains("could not bind") => {
+                    tracing::debug!(%error, port = self.port, "the port was taken meanwhile");
+                    self.port = free_port()?;
+                    self.configure(&[("port".to_owned(), self.port.to_string())])?;
+                }
+                outcome => return outcome,
+            }
+        }
+        self.start_server()
     }
 
     fn configure(&self, settings: &[(String, String)]) -> Result<()> {
@@ -203,7 +228,7 @@ impl Cluster {
         reason = "started before any runtime depends on it; the server offers no other sign"
     )]
     fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + READY_WITHIN;
         let pid_file = self.data().join("postmaster.pid");
         while Instant::now() < deadline {
             if fs::read_to_string(&pid_file)
@@ -218,7 +243,11 @@ impl Cluster {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        bail!("postgres did not become ready within 60 seconds: {}", self.log())
+        bail!(
+            "postgres did not become ready within {} seconds: {}",
+            READY_WITHIN.as_secs(),
+            self.log()
+        )
     }
 }
 
@@ -232,7 +261,7 @@ impl Drop for Cluster {
 ///
 /// # Errors
 /// `initdb`'s own message.
-pub(crate) fn initialize(bin_directory: &Path, data: &Path) -> Result<()> {
+pub fn initialize(bin_directory: &Path, data: &Path) -> Result<()> {
     fs::create_dir(data)?;
     give_to_server_user(data)?;
     let password_file = tempfile::NamedTempFile::new()?;
@@ -306,11 +335,11 @@ fn run(command: &mut Command) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("start {:?}", command.get_program()))?;
+        .with_context(|| format!("start {}", command.get_program().display()))?;
     if !output.status.success() {
         bail!(
-            "{:?} failed: {}",
-            command.get_program(),
+            "{} failed: {}",
+            command.get_program().display(),
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }

@@ -3,7 +3,9 @@
 //! `kubebackup demo` and the integration tests use the same ones. Nothing here runs in production.
 
 mod cluster;
+mod place;
 mod s3_server;
 
-pub use cluster::{Cluster, ClusterOptions, find_bin_directory};
+pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
+pub use place::{Ground, fast_place};
 pub use s3_server::{S3Server, S3ServerOptions};

@@ -1,4 +1,4 @@
-//! An S3 server on loopback, in process: s3s over a folder, with real SigV4 checks.
+//! An S3 server on loopback, in process: s3s over a folder, with real `SigV4` checks.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

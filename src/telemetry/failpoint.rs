@@ -1,18 +1,39 @@
-//! Named places at which a test can stop the real process, to kill it there or to race something against it.
+//! Named points where a test stops the process to see what it leaves behind.
 //!
-//! With the feature `demo`, the process that finds its place in `KUBEBACKUP_FAILPOINT` says so on standard error and
-//! waits for ever; without the feature, or without the variable, nothing happens.
+//! Only with the feature `demo`; a production build has nothing here. `KUBEBACKUP_FAILPOINT=<name>` makes the process
+//! print `failpoint <name>` on stderr the first time it comes there and then wait for ever: a test waits for the line,
+//! does its worst (kill -9, DDL, SIGTERM) and so knows the phase that it hit. `<name>=go:<path>` waits only until a
+//! file of that path exists, so that a test can let the run go on.
 
-/// Waits here for ever when the test asked for it.
+/// The variable that names the point.
 #[cfg(feature = "demo")]
-#[allow(clippy::print_stderr, reason = "the test waits for this line")]
+const VARIABLE: &str = "KUBEBACKUP_FAILPOINT";
+
+/// Comes to the point `name`. Waits there if the environment says so.
+///
+/// Names are phases in the past: `after-locks`, `after-snapshot`, `after-schema`, `after-first-chunk`,
+/// `before-manifest`, ...
+#[cfg(feature = "demo")]
+#[allow(
+    clippy::print_stderr,
+    reason = "a sign for the test that set the variable, whatever the log level"
+)]
 pub async fn reach(name: &str) {
-    if std::env::var("KUBEBACKUP_FAILPOINT").is_ok_and(|wanted| wanted == name) {
-        eprintln!("failpoint {name}");
+    let Ok(wanted) = std::env::var(VARIABLE) else { return };
+    let (wanted, go) = wanted.split_once("=go:").unwrap_or((&wanted, ""));
+    if wanted != name {
+        return;
+    }
+    eprintln!("failpoint {name}");
+    if go.is_empty() {
         std::future::pending::<()>().await;
+    }
+    while !std::path::Path::new(go).exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
-/// Nothing: failpoints exist only in builds with the feature `demo`.
+/// Nothing, in a build without the feature `demo`.
 #[cfg(not(feature = "demo"))]
+#[allow(clippy::unused_async, reason = "the same shape with and without the feature")]
 pub async fn reach(_name: &str) {}

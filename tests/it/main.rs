@@ -1,4 +1,11 @@
 //! The one integration binary: real PostgreSQL, a real S3 server, and the real program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "tests and their fixtures panic on purpose and may say something"
+)]
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has said where")]
 
