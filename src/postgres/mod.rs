@@ -5,6 +5,7 @@
 mod connect;
 pub mod copy;
 mod error;
+pub mod large_objects;
 pub mod program;
 
 pub use connect::{ConnectOptions, Session, TlsMode, connect};
