@@ -7,6 +7,7 @@
 mod database;
 mod fingerprint;
 mod inventory;
+mod large_object;
 mod name;
 mod role;
 mod table;
@@ -14,6 +15,7 @@ mod table;
 pub use database::{DatabaseProperties, Extension, LargeObject, MaterializedView, Sequence};
 pub use fingerprint::{Fingerprint, RowTally, row_hash};
 pub use inventory::{CatalogueObject, LedgerEntry, LedgerState};
+pub use large_object::{LARGE_OBJECT_BLOCK_BYTES, LargeObjectTally};
 pub use name::{QualifiedName, quote_identifier, quote_literal};
 pub use role::{Membership, Role, RoleSetting};
 pub use table::{GeneratedColumns, TableDescription, TableSource};

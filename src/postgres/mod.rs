@@ -6,6 +6,7 @@ mod connect;
 pub mod copy;
 pub mod databases;
 mod error;
+pub mod large_objects;
 pub mod materialized_view;
 pub mod program;
 pub mod relation;

@@ -110,7 +110,7 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
             return Ok(Attempt::Interfered(reason));
         }
     }
-    crate::telemetry::failpoint::reach("locked").await;
+    crate::telemetry::failpoint::reach("after-locks").await;
 
     // `statement_timestamp()` was set when the message came in, before the snapshot this statement takes.
     let row = client

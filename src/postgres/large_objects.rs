@@ -1,0 +1,55 @@
+//! Large objects' pages as rows of COPY text `(loid, byte offset, data)`.
+//!
+//! Read from `pg_largeobject` itself: `lo_get` is denied to `pg_read_all_data`. The offset is computed by the server
+//! from its own block size, so that the rows mean the same on a server that was built otherwise.
+
+use super::error::{Error, Result};
+
+/// `COPY ... TO STDOUT` of every page, ordered by object and offset.
+#[must_use]
+pub fn copy_statement() -> String {
+    "COPY (SELECT loid, pageno::bigint * (current_setting('block_size')::int / 4), data \
+     FROM pg_catalog.pg_largeobject ORDER BY loid, pageno) TO STDOUT (FORMAT text)"
+        .to_owned()
+}
+
+/// One row of [`copy_statement`]: object, byte offset, bytes.
+///
+/// # Errors
+/// `Error::Protocol` when the row has another shape; its contents are never part of the text.
+pub fn parse_row(row: &[u8]) -> Result<(u32, u64, Vec<u8>)> {
+    fields(row).ok_or_else(|| Error::Protocol("a large object page is not (loid, offset, hexadecimal data)".to_owned()))
+}
+
+fn fields(row: &[u8]) -> Option<(u32, u64, Vec<u8>)> {
+    let mut fields = row.strip_suffix(b"\n").unwrap_or(row).split(|byte| *byte == b'\t');
+    let loid = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let offset = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    // The backslash of bytea's `\x` is doubled by COPY.
+    let data = hex::decode(fields.next()?.strip_prefix(br"\\x")?).ok()?;
+    fields.next().is_none().then_some((loid, offset, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_back_and_nothing_else_is() {
+        let (loid, offset, data) = parse_row(b"4294967295\t2048\t\\\\x00ff41\n").unwrap();
+        assert_eq!(
+            (loid, offset, data.as_slice()),
+            (u32::MAX, 2048, b"\x00\xffA".as_slice())
+        );
+        assert_eq!(parse_row(b"1\t0\t\\\\x\n").unwrap().2, b"");
+        for wrong in [
+            b"1\t0\n".as_slice(),
+            b"1\t0\t\\\\x0\n",
+            b"1\t0\t00\n",
+            b"1\t0\t\\\\x00\t1\n",
+            b"",
+        ] {
+            assert!(parse_row(wrong).is_err());
+        }
+    }
+}
