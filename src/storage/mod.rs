@@ -5,7 +5,11 @@
 //! integrity check that real S3 servers share, and a retry needs nothing but the bytes it already has. Whether a store
 //! honours create-only puts is probed, never assumed; nothing above rests its correctness on it.
 
+#[cfg(any(test, feature = "demo"))]
+pub mod conformance;
 mod error;
+mod memory;
+mod s3;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +18,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{Error, ErrorKind, Result};
+pub use memory::MemoryStore;
+pub use s3::{S3Credentials, S3Options, S3Store};
 
 /// What became of a create-only put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +90,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// `NotFound`, or whatever stopped the request.
     async fn get(&self, key: &str) -> Result<Bytes>;
 
-    /// Bytes `range` of the object; the range must lie within it.
+    /// Bytes `range` of the object; the range must lie within it. An empty range is answered without asking the store.
     ///
     /// # Errors
     /// `NotFound`, `InvalidRange` when the object is shorter, or whatever stopped the request.

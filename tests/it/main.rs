@@ -9,4 +9,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has said where")]
 
 mod layering;
+mod storage;
 mod support;

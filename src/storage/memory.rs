@@ -1,0 +1,196 @@
+//! A store in memory, with the semantics of the S3 store and none of its failures. For tests and demonstrations.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+
+/// Keys that one page holds at most, as on S3.
+const MAX_PAGE: usize = 1000;
+
+/// A flat space of objects that is gone with the value.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Object>,
+    stats: RequestStats,
+}
+
+#[derive(Debug)]
+struct Object {
+    body: Bytes,
+    modified: jiff::Timestamp,
+    sha256: [u8; 32],
+}
+
+impl MemoryStore {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `body` in the place of whatever is there, behind the back of the interface: how a test damages an object.
+    /// The store's own checksum stays what it was, as on a disk that rots.
+    pub fn replace(&self, key: &str, body: Bytes) {
+        let mut state = self.lock();
+        match state.objects.get_mut(key) {
+            Some(object) => object.body = body,
+            None => {
+                state.objects.insert(key.to_owned(), Object::new(body));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is one map operation: a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Object {
+    fn new(body: Bytes) -> Self {
+        use sha2::Digest as _;
+        Self {
+            sha256: sha2::Sha256::digest(&body).into(),
+            modified: jiff::Timestamp::now(),
+            body,
+        }
+    }
+
+    fn meta(&self, key: &str) -> ObjectMeta {
+        ObjectMeta {
+            key: key.to_owned(),
+            bytes: self.body.len() as u64,
+            modified: self.modified,
+            sha256: None,
+        }
+    }
+}
+
+impl State {
+    fn object(&self, operation: &'static str, key: &str) -> Result<&Object> {
+        self.objects
+            .get(key)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, operation, key))
+    }
+
+    fn answer(&mut self, body: Bytes) -> Bytes {
+        self.stats.bytes_received += body.len() as u64;
+        body
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        let mut state = self.lock();
+        state.stats.puts += 1;
+        state.stats.bytes_sent += body.len() as u64;
+        if state.objects.contains_key(key) {
+            return Ok(Put::Exists);
+        }
+        state.objects.insert(key.to_owned(), Object::new(body));
+        Ok(Put::Created)
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        let mut state = self.lock();
+        state.stats.gets += 1;
+        let body = state.object("get", key)?.body.clone();
+        Ok(state.answer(body))
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let mut state = self.lock();
+        state.stats.gets += 1;
+        let body = &state.object("get", key)?.body;
+        if range.end > body.len() as u64 {
+            return Err(Error::new(ErrorKind::InvalidRange, "get", key));
+        }
+        let position = |at: u64| usize::try_from(at).expect("it lies within a body that is in memory");
+        let part = body.slice(position(range.start)..position(range.end));
+        Ok(state.answer(part))
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let mut state = self.lock();
+        state.stats.heads += 1;
+        let object = state.object("head", key)?;
+        let sha256 = Some(object.sha256);
+        Ok(ObjectMeta {
+            sha256,
+            ..object.meta(key)
+        })
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
+        let mut state = self.lock();
+        state.stats.lists += 1;
+        let start = match start_after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut found = state
+            .objects
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix));
+        let objects = found
+            .by_ref()
+            .take(limit.clamp(1, MAX_PAGE))
+            .map(|(key, object)| object.meta(key))
+            .collect();
+        let truncated = found.next().is_some();
+        Ok(Page { objects, truncated })
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let mut state = self.lock();
+        state.stats.deletes += 1;
+        state.objects.remove(key);
+        Ok(())
+    }
+
+    async fn capabilities(&self, _probe_prefix: &str) -> Result<Capabilities> {
+        Ok(Capabilities {
+            create_only: true,
+            checksum_sha256: false,
+            object_lock: false,
+        })
+    }
+
+    fn stats(&self) -> RequestStats {
+        self.lock().stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::conformance::conformance;
+
+    #[tokio::test]
+    async fn the_memory_store_does_what_a_store_must() {
+        conformance(&MemoryStore::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_replaced_body_keeps_the_old_checksum() {
+        let store = MemoryStore::new();
+        store.put_new("key", Bytes::from_static(b"good")).await.unwrap();
+        let before = store.head("key").await.unwrap();
+        store.replace("key", Bytes::from_static(b"evil"));
+        assert_eq!(store.get("key").await.unwrap(), "evil");
+        assert_eq!(store.head("key").await.unwrap(), before);
+    }
+}

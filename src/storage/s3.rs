@@ -1,0 +1,232 @@
+//! A bucket, or a prefix of one, through the AWS SDK.
+//!
+//! Bodies go up from memory with a signed payload hash and an explicit SHA-256; they come down into one buffer. Failed
+//! requests that are worth it are made again by the SDK, with back-off and jitter; a body that breaks off on its way down
+//! is asked for again here. What the store can do is probed once and then relied upon.
+
+mod client;
+mod counting;
+mod errors;
+mod options;
+mod probe;
+mod put;
+mod read;
+mod retry;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ChecksumMode, Object};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use counting::Counters;
+use errors::{refusal, translate};
+pub use options::{S3Credentials, S3Options};
+use put::Refused;
+
+/// Keys that one listing request may return, by the protocol.
+const MAX_PAGE: usize = 1000;
+
+/// A bucket below a prefix.
+#[derive(Debug)]
+pub struct S3Store {
+    client: Client,
+    options: S3Options,
+    key_prefix: String,
+    /// Bucket and endpoint in words, for errors.
+    place: String,
+    counters: Arc<Counters>,
+    capabilities: OnceCell<Capabilities>,
+    refused: Refused,
+}
+
+impl S3Store {
+    /// Prepares a client; makes no request to the store.
+    ///
+    /// # Errors
+    /// `Settings` when no region is to be had or an option cannot work.
+    pub async fn open(options: S3Options) -> Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let (client, place) = client::connect(&options, counters.clone()).await?;
+        Ok(Self {
+            client,
+            key_prefix: options.key_prefix(),
+            options,
+            place,
+            counters,
+            capabilities: OnceCell::new(),
+            refused: Refused::default(),
+        })
+    }
+
+    /// Bucket, prefix and endpoint, in words.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.key_prefix)
+    }
+
+    /// Whether the object is there. A HEAD's refusal carries no code, so a GET of one byte is asked for the reason.
+    async fn exists(&self, operation: &'static str, key: &str) -> Result<bool> {
+        match self.head(key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(Error { operation, ..error }),
+        }
+    }
+
+    async fn explain_head(&self, key: &str, denied: Error) -> Error {
+        match self.read("head", key, Some(0..1)).await {
+            Err(explained) if matches!(explained.kind, ErrorKind::Credentials | ErrorKind::Denied) => explained,
+            _ => denied,
+        }
+    }
+
+    fn meta_of_listed(&self, object: &Object) -> Result<ObjectMeta> {
+        let wrong = |problem: &str| {
+            Error::new(ErrorKind::Other, "list", object.key().unwrap_or_default())
+                .with_source(format!("{problem} ({})", self.place))
+        };
+        let key = object.key().ok_or_else(|| wrong("an object without a key"))?;
+        let key = key
+            .strip_prefix(&self.key_prefix)
+            .ok_or_else(|| wrong("a key outside the prefix"))?;
+        Ok(ObjectMeta {
+            key: key.to_owned(),
+            bytes: size(object.size()).ok_or_else(|| wrong("an object without a size"))?,
+            modified: timestamp(object.last_modified()).ok_or_else(|| wrong("an object without a time"))?,
+            sha256: None,
+        })
+    }
+
+    fn meta_of_head(&self, key: &str, head: &HeadObjectOutput) -> Result<ObjectMeta> {
+        let wrong = |problem: &str| {
+            Error::new(ErrorKind::Other, "head", key).with_source(format!("{problem} ({})", self.place))
+        };
+        Ok(ObjectMeta {
+            key: key.to_owned(),
+            bytes: size(head.content_length()).ok_or_else(|| wrong("an object without a size"))?,
+            modified: timestamp(head.last_modified()).ok_or_else(|| wrong("an object without a time"))?,
+            sha256: head.checksum_sha256().and_then(whole_object_sha256),
+        })
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Store {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        self.put_create_only(key, body).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        self.read("get", key, None).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        // HTTP has no way to say an empty range.
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.read("get", key, Some(range)).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let answer = self
+            .client
+            .head_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key))
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await;
+        match answer {
+            Ok(head) => self.meta_of_head(key, &head),
+            Err(error) => {
+                let is_bare_refusal = refusal(&error).is_some_and(|refusal| matches!(refusal.status, 400 | 403));
+                let error = translate("head", key, &self.place, &error);
+                Err(if is_bare_refusal {
+                    self.explain_head(key, error).await
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
+        let max_keys = i32::try_from(limit.clamp(1, MAX_PAGE)).unwrap_or(i32::MAX);
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.options.bucket)
+            .prefix(self.full_key(prefix))
+            .set_start_after(start_after.map(|key| self.full_key(key)))
+            .max_keys(max_keys)
+            .send()
+            .await
+            .map_err(|error| translate("list", prefix, &self.place, &error))?;
+        let objects = answer
+            .contents()
+            .iter()
+            .map(|object| self.meta_of_listed(object))
+            .collect::<Result<Vec<_>>>()?;
+        let truncated = answer.is_truncated().unwrap_or(false);
+        if truncated && objects.is_empty() {
+            // Nothing to continue after: a caller would ask the same for ever, or believe that this was all.
+            return Err(Error::new(ErrorKind::Other, "list", prefix)
+                .with_source(format!("an empty page that is not the last ({})", self.place)));
+        }
+        Ok(Page { objects, truncated })
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let answer = self
+            .client
+            .delete_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key))
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) if refusal(&error).is_some_and(|refusal| refusal.code == Some("NoSuchKey")) => Ok(()),
+            Err(error) => Err(translate("delete", key, &self.place, &error)),
+        }
+    }
+
+    async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
+        self.capabilities
+            .get_or_try_init(|| self.probe(probe_prefix))
+            .await
+            .copied()
+    }
+
+    fn stats(&self) -> RequestStats {
+        self.counters.snapshot()
+    }
+}
+
+fn size(bytes: Option<i64>) -> Option<u64> {
+    bytes.and_then(|bytes| u64::try_from(bytes).ok())
+}
+
+fn timestamp(time: Option<&DateTime>) -> Option<jiff::Timestamp> {
+    let time = time?;
+    jiff::Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}
+
+/// A multipart object's checksum is one of checksums (`<base64>-<parts>`) and says nothing about the whole.
+fn whole_object_sha256(text: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}

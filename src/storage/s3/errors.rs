@@ -1,0 +1,254 @@
+//! What a failed S3 request means.
+//!
+//! The SDK's error is not kept: its text is a dump, and what matters of it is the service's code and message, or the
+//! innermost reasons of a failed connection. Neither holds secrets.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::{RequestId as _, RequestIdExt as _};
+
+use crate::storage::{Error, ErrorKind};
+
+/// What stands behind an [`Error`] of the S3 store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cause {
+    /// The service answered with an error.
+    #[error("{0}")]
+    Refused(Answer),
+    /// No answer, or none that could be read.
+    #[error("{reasons} ({place})")]
+    NoAnswer { reasons: String, place: String },
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: u16,
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+    place: String,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "status {}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(formatter, " {code}")?;
+        }
+        if let Some(message) = &self.message {
+            write!(formatter, ": {}", message.trim_end_matches('.'))?;
+        }
+        write!(formatter, " ({}", self.place)?;
+        if let Some(request_id) = &self.request_id {
+            write!(formatter, ", request {request_id}")?;
+        }
+        formatter.write_str(")")
+    }
+}
+
+/// The status and code of an answer, where there was one.
+#[derive(Debug)]
+pub(super) struct Refusal<'a> {
+    pub(super) status: u16,
+    pub(super) code: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    /// The store does not know a header that was sent.
+    pub(super) fn is_not_implemented(&self) -> bool {
+        self.status == 501 || self.code == Some("NotImplemented")
+    }
+}
+
+/// What the service said, if it said anything.
+pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<Refusal<'_>> {
+    let response = error.raw_response()?;
+    Some(Refusal {
+        status: response.status().as_u16(),
+        code: error.code(),
+    })
+}
+
+/// Our error for the SDK's.
+pub(super) fn translate<E>(operation: &'static str, key: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let place = place.to_owned();
+    let (kind, cause) = match (refusal(error), error) {
+        (Some(Refusal { status, code }), SdkError::ServiceError(_)) => {
+            let cause = Cause::Refused(Answer {
+                status,
+                code: code.map(str::to_owned),
+                message: error.message().map(str::to_owned),
+                request_id: error.request_id().or(error.extended_request_id()).map(str::to_owned),
+                place,
+            });
+            (kind_of(status, code), cause)
+        }
+        _ => (
+            kind_without_answer(error),
+            Cause::NoAnswer {
+                reasons: reasons(error),
+                place,
+            },
+        ),
+    };
+    Error::new(kind, operation, key).with_source(cause)
+}
+
+/// An answer whose body broke off, stalled or was too short.
+pub(super) fn broken_body(operation: &'static str, key: &str, place: &str, reasons: impl Into<String>) -> Error {
+    let cause = Cause::NoAnswer {
+        reasons: reasons.into(),
+        place: place.to_owned(),
+    };
+    Error::new(ErrorKind::Unavailable, operation, key).with_source(cause)
+}
+
+/// The store found the body other than the digests that were sent with it.
+pub(super) fn is_damage(code: &str) -> bool {
+    matches!(
+        code,
+        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch"
+    )
+}
+
+/// Another upload to the same key is under way; it may still fail, so this one has to ask again.
+pub(super) const CONFLICT: &str = "ConditionalRequestConflict";
+
+/// Codes first, for stores agree on them better than on statuses (AWS answers 400 to an expired token).
+fn kind_of(status: u16, code: Option<&str>) -> ErrorKind {
+    match code.unwrap_or_default() {
+        code if is_damage(code) => ErrorKind::Checksum,
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "RequestTimeTooSkewed"
+        | "RequestExpired"
+        | "InvalidSecurity"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "NotSignedUp"
+        | "CredentialsNotSupported" => ErrorKind::Credentials,
+        "NoSuchKey" | "NoSuchBucket" | "NotFound" => ErrorKind::NotFound,
+        "InvalidRange" => ErrorKind::InvalidRange,
+        "NotImplemented" => ErrorKind::Unsupported,
+        "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestTimeout"
+        | "ServiceUnavailable"
+        | "InternalError"
+        | "TooManyRequests"
+        | "OperationAborted"
+        | CONFLICT => ErrorKind::Unavailable,
+        "AuthorizationHeaderMalformed"
+        | "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "InvalidBucketName"
+        | "IllegalLocationConstraintException"
+        | "IncorrectEndpoint" => ErrorKind::Settings,
+        _ => kind_of_status(status),
+    }
+}
+
+fn kind_of_status(status: u16) -> ErrorKind {
+    match status {
+        301 | 307 | 308 => ErrorKind::Settings,
+        401 | 403 => ErrorKind::Denied,
+        404 => ErrorKind::NotFound,
+        416 => ErrorKind::InvalidRange,
+        501 => ErrorKind::Unsupported,
+        408 | 429 | 500..=599 => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    }
+}
+
+fn kind_without_answer<E>(error: &SdkError<E, HttpResponse>) -> ErrorKind
+where
+    E: StdError + Send + Sync + 'static,
+{
+    let credentials = chain(error).any(<dyn StdError>::is::<CredentialsError>);
+    match error {
+        _ if credentials => ErrorKind::Credentials,
+        SdkError::ConstructionFailure(_) => ErrorKind::Settings,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// The chain's texts, innermost reasons last, without those that repeat what another says.
+pub(super) fn reasons(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in chain(error) {
+        let text = cause.to_string();
+        if !text.is_empty() && !texts.iter().any(|said| said.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_decide_before_statuses() {
+        let cases = [
+            (403, Some("InvalidAccessKeyId"), ErrorKind::Credentials),
+            (403, Some("SignatureDoesNotMatch"), ErrorKind::Credentials),
+            (400, Some("ExpiredToken"), ErrorKind::Credentials),
+            (403, Some("RequestTimeTooSkewed"), ErrorKind::Credentials),
+            (403, Some("AccessDenied"), ErrorKind::Denied),
+            (403, None, ErrorKind::Denied),
+            (404, None, ErrorKind::NotFound),
+            (404, Some("NoSuchBucket"), ErrorKind::NotFound),
+            (416, Some("InvalidRange"), ErrorKind::InvalidRange),
+            (400, Some("BadDigest"), ErrorKind::Checksum),
+            (400, Some("XAmzContentSHA256Mismatch"), ErrorKind::Checksum),
+            (503, Some("SlowDown"), ErrorKind::Unavailable),
+            (429, None, ErrorKind::Unavailable),
+            (500, None, ErrorKind::Unavailable),
+            (501, Some("NotImplemented"), ErrorKind::Unsupported),
+            (400, Some("AuthorizationHeaderMalformed"), ErrorKind::Settings),
+            (301, Some("PermanentRedirect"), ErrorKind::Settings),
+            (400, Some("InvalidArgument"), ErrorKind::Other),
+        ];
+        for (status, code, expected) in cases {
+            assert_eq!(kind_of(status, code), expected, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_reads_in_one_line() {
+        let cause = Cause::Refused(Answer {
+            status: 403,
+            code: Some("AccessDenied".to_owned()),
+            message: Some("Access Denied.".to_owned()),
+            request_id: None,
+            place: "bucket 'b' at http://h".to_owned(),
+        });
+        assert_eq!(
+            cause.to_string(),
+            "status 403 AccessDenied: Access Denied (bucket 'b' at http://h)"
+        );
+    }
+}

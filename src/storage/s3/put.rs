@@ -1,0 +1,115 @@
+//! Create-only uploads, on stores that honour `If-None-Match` and on those that do not.
+//!
+//! Until a probe has seen the condition honoured, a HEAD goes before every upload. That leaves a race on stores without
+//! the condition; nothing above rests on it, for keys are digests or random. A store that answers "not implemented" to
+//! one of our two optional headers is asked again without, and remembered.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use sha2::Digest as _;
+
+use super::S3Store;
+use super::errors::{refusal, translate};
+use crate::storage::{Put, Result};
+
+/// Bodies from this size on are hashed off the async threads.
+const HASH_ASIDE_BYTES: usize = 256 * 1024;
+
+/// Headers that the store has answered "not implemented" to.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    condition: AtomicBool,
+    checksum: AtomicBool,
+}
+
+/// The optional headers of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extras {
+    /// `If-None-Match: *`
+    pub(super) condition: bool,
+    /// `x-amz-checksum-sha256`
+    pub(super) checksum: bool,
+}
+
+impl Refused {
+    fn note(&self, sent: Extras) {
+        self.condition.fetch_or(!sent.condition, Ordering::Relaxed);
+        self.checksum.fetch_or(!sent.checksum, Ordering::Relaxed);
+    }
+
+    fn strongest(&self) -> Extras {
+        Extras {
+            condition: !self.condition.load(Ordering::Relaxed),
+            checksum: !self.checksum.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Extras {
+    /// What to try when the store does not implement one of the headers sent and does not say which.
+    fn weaker(self, is_condition_needed: bool) -> Option<Self> {
+        let (condition, checksum) = match (self.condition, self.checksum) {
+            (true, true) => (is_condition_needed, !is_condition_needed),
+            (false, true) => (true, false),
+            (true, false) if !is_condition_needed => (false, false),
+            _ => return None,
+        };
+        Some(Self { condition, checksum })
+    }
+}
+
+impl S3Store {
+    pub(super) async fn put_create_only(&self, key: &str, body: Bytes) -> Result<Put> {
+        let is_condition_honoured = self.capabilities.get().is_some_and(|known| known.create_only);
+        if !is_condition_honoured && self.exists("put", key).await? {
+            return Ok(Put::Exists);
+        }
+        let checksum = sha256_base64(&body).await;
+        let mut extras = self.refused.strongest();
+        extras.condition |= is_condition_honoured;
+        loop {
+            let Err(error) = self.put_object(key, body.clone(), extras, &checksum).send().await else {
+                self.refused.note(extras);
+                return Ok(Put::Created);
+            };
+            if extras.condition && refusal(&error).is_some_and(|refusal| refusal.status == 412) {
+                return Ok(Put::Exists);
+            }
+            extras = match extras.weaker(is_condition_honoured) {
+                Some(weaker) if refusal(&error).is_some_and(|refusal| refusal.is_not_implemented()) => weaker,
+                _ => return Err(translate("put", key, &self.place, &error)),
+            };
+            tracing::debug!(key, ?extras, "the store does not implement a header, trying others");
+        }
+    }
+
+    /// The request for one upload; `ByteStream::from(Bytes)` makes the SDK sign the payload's hash.
+    pub(super) fn put_object(&self, key: &str, body: Bytes, extras: Extras, checksum: &str) -> PutObjectFluentBuilder {
+        self.client
+            .put_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key))
+            .content_type("application/octet-stream")
+            .set_if_none_match(extras.condition.then(|| "*".to_owned()))
+            .set_checksum_sha256(extras.checksum.then(|| checksum.to_owned()))
+            .body(ByteStream::from(body))
+    }
+}
+
+pub(super) async fn sha256_base64(body: &Bytes) -> String {
+    let digest = if body.len() < HASH_ASIDE_BYTES {
+        sha2::Sha256::digest(body)
+    } else {
+        let aside = body.clone();
+        // Not to be had while the runtime shuts down: then here.
+        tokio::task::spawn_blocking(move || sha2::Sha256::digest(&aside))
+            .await
+            .unwrap_or_else(|_| sha2::Sha256::digest(body))
+    };
+    STANDARD.encode(digest)
+}

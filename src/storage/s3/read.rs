@@ -1,0 +1,100 @@
+//! Reading a body into one buffer, and again when it breaks off.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use bytes::{Bytes, BytesMut};
+
+use super::S3Store;
+use super::errors::{broken_body, reasons, translate};
+use crate::storage::{Error, ErrorKind, Result};
+
+/// First pause before a body is asked for again; doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Largest buffer that is reserved on the word of a header alone.
+const MAX_RESERVED_BYTES: u64 = 64 * 1024 * 1024;
+
+impl S3Store {
+    /// The object or a non-empty range of it. The SDK's retries end with the answer's headers; a body that breaks off
+    /// after them is asked for again here, as often as any request.
+    pub(super) async fn read(&self, operation: &'static str, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+        let mut attempt = 1;
+        loop {
+            let answer = self.request(operation, key, range.as_ref()).await?;
+            match self.collect(operation, key, answer).await {
+                Ok(body) => return check_length(operation, key, &self.place, body, range.as_ref()),
+                Err(error) if attempt >= self.options.max_attempts => return Err(error),
+                Err(error) => {
+                    tracing::debug!(key, attempt, error = %reasons(&error), "body broke off, asking again");
+                    tokio::time::sleep(pause(attempt)).await;
+                    self.counters.add_retry();
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    async fn request(&self, operation: &'static str, key: &str, range: Option<&Range<u64>>) -> Result<GetObjectOutput> {
+        self.client
+            .get_object()
+            .bucket(&self.options.bucket)
+            .key(self.full_key(key))
+            .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
+            .send()
+            .await
+            .map_err(|error| translate(operation, key, &self.place, &error))
+    }
+
+    async fn collect(&self, operation: &'static str, key: &str, answer: GetObjectOutput) -> Result<Bytes> {
+        let broken = |reasons: String| broken_body(operation, key, &self.place, reasons);
+        let announced = answer.content_length().and_then(|length| u64::try_from(length).ok());
+        let mut body = answer.body;
+        let mut collected = BytesMut::new();
+        loop {
+            let next = tokio::time::timeout(self.options.read_timeout, body.next())
+                .await
+                .map_err(|_| broken("the body stalled".to_owned()))?;
+            let Some(piece) = next else { break };
+            let piece = piece.map_err(|error| broken(reasons(&error)))?;
+            self.counters.add_received(piece.len() as u64);
+            if collected.is_empty() && announced == Some(piece.len() as u64) {
+                return Ok(piece);
+            }
+            if collected.capacity() == 0 {
+                let reserved = announced.unwrap_or(0).min(MAX_RESERVED_BYTES);
+                collected.reserve(usize::try_from(reserved).unwrap_or(0));
+            }
+            collected.extend_from_slice(&piece);
+        }
+        match announced {
+            Some(announced) if announced != collected.len() as u64 => {
+                Err(broken(format!("{} of {announced} bytes came", collected.len())))
+            }
+            _ => Ok(collected.freeze()),
+        }
+    }
+}
+
+/// S3 cuts a range that begins inside the object at its end; callers asked for all of it.
+fn check_length(
+    operation: &'static str,
+    key: &str,
+    place: &str,
+    body: Bytes,
+    range: Option<&Range<u64>>,
+) -> Result<Bytes> {
+    let expected = range.map_or(body.len() as u64, |range| range.end - range.start);
+    if body.len() as u64 == expected {
+        return Ok(body);
+    }
+    let problem = format!("{} bytes where {expected} were asked for ({place})", body.len());
+    Err(Error::new(ErrorKind::InvalidRange, operation, key).with_source(problem))
+}
+
+/// Doubling with jitter, so that workers whose bodies broke together do not come back together.
+fn pause(attempt: u32) -> Duration {
+    let whole = FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(6) - 1);
+    whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
