@@ -157,6 +157,11 @@ timed_id!(
     "A drill's name: the time of its start.",
     "a drill id such as 20261121T055117Z-8f3a2c1d"
 );
+timed_id!(
+    VerifyId,
+    "A verification's name: the time of its start.",
+    "a verification id such as 20261121T055117Z-8f3a2c1d"
+);
 
 fn parse_time(text: &str) -> Option<jiff::Timestamp> {
     let (time, suffix) = text.split_once('-')?;

@@ -93,10 +93,12 @@ pub struct BackupStats {
     pub rows: u64,
     /// Bytes of COPY text read from the server.
     pub raw_bytes: u64,
-    /// Stored bytes of every chunk this backup refers to.
+    /// Stored bytes of every chunk this backup refers to, its index included. The writer counts this and what follows
+    /// down to `healed_chunks`.
     pub stored_bytes: u64,
-    /// Stored bytes that were uploaded by this run.
+    /// Stored bytes that were uploaded by this run, the root object not counted.
     pub new_bytes: u64,
+    /// Chunks this backup refers to: new ones and reused ones, its index included.
     pub chunks: u64,
     pub new_chunks: u64,
     pub reused_chunks: u64,
@@ -153,7 +155,7 @@ pub enum Record {
     Chunk(Chunk),
     Role(Role),
     Membership(Membership),
-    Database(DatabaseHead),
+    Database(Box<DatabaseHead>),
     Table(Table),
     Sequence(Sequence),
     LargeObject(LargeObject),
@@ -247,4 +249,14 @@ pub struct Database {
     pub materialized_views: Vec<MaterializedView>,
     pub ledger: Vec<LedgerEntry>,
     pub inventory: Vec<CatalogueObject>,
+}
+
+impl Database {
+    /// Every segment of this database: its tables', its schema archive's, its large objects'.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        let tables = self.tables.iter().flat_map(|table| &table.segments);
+        tables
+            .chain(&self.head.schema_archive)
+            .chain(&self.head.large_object_segments)
+    }
 }

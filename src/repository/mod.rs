@@ -1,7 +1,31 @@
 //! The repository: where backups live, in what shape, and how they are written and read back.
 //!
 //! Objects are created once and never overwritten. A backup exists if and only if its manifest does, and the manifest
-//! is written last. Only `layout` builds keys.
+//! is written last. Only `layout` builds keys. `docs/format.md` describes it all for a second implementation.
 
+mod certificates;
+mod codec;
+mod commit;
+pub mod document;
+mod error;
+mod history;
 pub mod id;
+mod index;
+pub mod layout;
 pub mod manifest;
+mod placement;
+mod presence;
+mod reader;
+mod reuse;
+mod verify;
+mod writer;
+
+pub use certificates::{CertificateRef, last_verdict};
+pub use codec::{ChunkBytes, FrameReader};
+pub use commit::ManifestDraft;
+pub use error::{Error, Result};
+pub use layout::CertificateState;
+pub use reader::{Repository, StoredManifest};
+pub use reuse::ReuseIndex;
+
+pub use writer::{BackupWriter, WriterOptions, WriterStats};

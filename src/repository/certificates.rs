@@ -1,0 +1,115 @@
+//! Certificates as objects: put, listed and read. What stands in them is the drill's affair, except for the keys that a
+//! failed one names as damaged.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::error::{Error, Result};
+use super::id::{BackupId, DrillId};
+use super::layout::{self, CertificateState, Key};
+use super::reader::Repository;
+use crate::storage::{Put, list_all};
+
+/// One object of a drill.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateRef {
+    pub drill_id: DrillId,
+    pub state: CertificateState,
+}
+
+impl CertificateRef {
+    /// Its key beside `backup_id`.
+    #[must_use]
+    pub fn key(&self, backup_id: &BackupId) -> String {
+        let key = Key::Certificate {
+            backup_id: backup_id.clone(),
+            drill_id: self.drill_id.clone(),
+            state: self.state,
+        };
+        key.to_string()
+    }
+}
+
+/// The verdict that counts: the newest that is `Certified` or `Failed`. An interrupted drill or one that could not judge
+/// takes nothing back.
+#[must_use]
+pub fn last_verdict(certificates: &[CertificateRef]) -> Option<CertificateState> {
+    certificates
+        .iter()
+        .filter(|certificate| {
+            matches!(
+                certificate.state,
+                CertificateState::Certified | CertificateState::Failed
+            )
+        })
+        .max()
+        .map(|certificate| certificate.state)
+}
+
+impl Repository {
+    /// Every drill's objects by backup, each list in order of time. One listing.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn certificates(&self) -> Result<BTreeMap<BackupId, Vec<CertificateRef>>> {
+        self.list_certificates(layout::CERTIFICATES).await
+    }
+
+    /// The drills' objects of one backup, in order of time.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn certificates_of(&self, backup_id: &BackupId) -> Result<Vec<CertificateRef>> {
+        let mut listed = self.list_certificates(&layout::certificates_of(backup_id)).await?;
+        Ok(listed.remove(backup_id).unwrap_or_default())
+    }
+
+    async fn list_certificates(&self, prefix: &str) -> Result<BTreeMap<BackupId, Vec<CertificateRef>>> {
+        let mut certificates: BTreeMap<BackupId, Vec<CertificateRef>> = BTreeMap::new();
+        for object in list_all(self.store().as_ref(), prefix, None).await? {
+            if let Ok(Key::Certificate {
+                backup_id,
+                drill_id,
+                state,
+            }) = object.key.parse()
+            {
+                let of_backup = certificates.entry(backup_id).or_default();
+                of_backup.push(CertificateRef { drill_id, state });
+            }
+        }
+        certificates.values_mut().for_each(|of_backup| of_backup.sort());
+        Ok(certificates)
+    }
+
+    /// Stores what a drill has to say; the same once more is no error.
+    ///
+    /// # Errors
+    /// `Conflict` when other contents are there already, or the store's own.
+    pub async fn put_certificate(
+        &self,
+        backup_id: &BackupId,
+        drill_id: &DrillId,
+        state: CertificateState,
+        body: Bytes,
+    ) -> Result<()> {
+        let drill_id = drill_id.clone();
+        let key = CertificateRef { drill_id, state }.key(backup_id);
+        match self.store().put_new(&key, body.clone()).await? {
+            Put::Created => Ok(()),
+            Put::Exists if self.store().get(&key).await? == body => Ok(()),
+            Put::Exists => Err(Error::Conflict { key }),
+        }
+    }
+
+    /// What a drill had to say.
+    ///
+    /// # Errors
+    /// `Damaged` when it is gone, or the store's own.
+    pub async fn read_certificate(&self, backup_id: &BackupId, certificate: &CertificateRef) -> Result<Bytes> {
+        self.store()
+            .get(&certificate.key(backup_id))
+            .await
+            .map_err(Error::of_get)
+    }
+}

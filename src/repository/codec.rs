@@ -1,0 +1,205 @@
+//! Chunks to stored bytes and back: one zstd frame for each segment, one after the other.
+//!
+//! A frame carries its content size and checksum; concatenated frames are a valid zstd stream, so `zstd -d` recovers a
+//! whole chunk. Reading trusts nothing beyond the manifest's sizes: a frame that would expand to more is refused.
+
+use std::io::{self, Cursor, Read};
+
+use bytes::Bytes;
+use zstd::bulk::Compressor;
+use zstd::stream::read::Decoder;
+use zstd::zstd_safe::{self, CParameter};
+
+use super::error::{Error, Result};
+use super::manifest::{Chunk, Frame};
+
+/// Compresses chunks one after the other with one zstd context.
+pub(super) struct Sealer {
+    compressor: Compressor<'static>,
+}
+
+/// A chunk's stored bytes and how they divide.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) stored: Vec<u8>,
+    pub(super) frames: Vec<Frame>,
+}
+
+impl Sealer {
+    pub(super) fn new(level: i32) -> Result<Self> {
+        let mut compressor = Compressor::new(level).map_err(Error::Compress)?;
+        compressor
+            .set_parameter(CParameter::ChecksumFlag(true))
+            .map_err(Error::Compress)?;
+        Ok(Self { compressor })
+    }
+
+    /// One frame for each run of `raw` that ends at one of `frame_ends` (see [`check_frame_ends`]).
+    pub(super) fn seal(&mut self, raw: &[u8], frame_ends: &[usize]) -> Result<Sealed> {
+        check_frame_ends(raw.len(), frame_ends)?;
+        let mut stored = Vec::new();
+        let mut frames = Vec::with_capacity(frame_ends.len());
+        let mut begin = 0;
+        for &end in frame_ends {
+            let run = &raw[begin..end];
+            let offset = stored.len();
+            stored.reserve(zstd_safe::compress_bound(run.len()));
+            let mut tail = Cursor::new(&mut stored);
+            tail.set_position(offset as u64);
+            let written = self
+                .compressor
+                .compress_to_buffer(run, &mut tail)
+                .map_err(Error::Compress)?;
+            frames.push(Frame {
+                stored_bytes: written as u64,
+                raw_bytes: run.len() as u64,
+            });
+            begin = end;
+        }
+        stored.shrink_to_fit();
+        Ok(Sealed { stored, frames })
+    }
+}
+
+/// Frame ends must rise from above 0 to the length of the raw bytes: no frame is empty, none is left out.
+pub(super) fn check_frame_ends(raw_bytes: usize, frame_ends: &[usize]) -> Result<()> {
+    let mut begin = 0;
+    for &end in frame_ends {
+        if end <= begin {
+            return Err(Error::invalid(format!("a frame from byte {begin} ends at byte {end}")));
+        }
+        begin = end;
+    }
+    if begin == raw_bytes && raw_bytes > 0 {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("frames end at byte {begin} of {raw_bytes}")))
+    }
+}
+
+/// A chunk's stored bytes, their size and SHA-256 found right. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ChunkBytes {
+    key: String,
+    stored: Bytes,
+    frames: Vec<Frame>,
+}
+
+impl ChunkBytes {
+    /// `stored` must already have been found to be what `chunk` says.
+    pub(super) fn new(chunk: &Chunk, stored: Bytes) -> Self {
+        Self {
+            key: chunk.key.clone(),
+            stored,
+            frames: chunk.frames.clone(),
+        }
+    }
+
+    /// The raw bytes of frame `number`, exactly as many as the manifest says or an error that names the chunk.
+    ///
+    /// # Errors
+    /// `Damaged` when there is no such frame, or it is not one zstd frame of the raw size that the manifest says.
+    pub fn frame(&self, number: usize) -> Result<FrameReader> {
+        let frame = self.frames.get(number);
+        let frame = *frame.ok_or_else(|| Error::damaged(&self.key, format!("it has no frame {number}")))?;
+        let begin = self.frames[..number]
+            .iter()
+            .map(|frame| frame.stored_bytes)
+            .sum::<u64>();
+        let bytes = slice(&self.stored, begin, frame.stored_bytes)
+            .ok_or_else(|| Error::damaged(&self.key, format!("frame {number} reaches beyond its end")))?;
+        check_frame(&bytes, frame.raw_bytes)
+            .map_err(|reason| Error::damaged(&self.key, format!("frame {number} {reason}")))?;
+        let decoder = Decoder::with_buffer(Cursor::new(bytes)).map_err(|error| Error::damaged(&self.key, error))?;
+        Ok(FrameReader {
+            decoder: decoder.single_frame(),
+            remaining: frame.raw_bytes,
+            key: self.key.clone(),
+            number,
+        })
+    }
+
+    /// The same, all at once.
+    ///
+    /// # Errors
+    /// `Damaged` as for [`ChunkBytes::frame`], and when the frame does not decode.
+    pub fn frame_bytes(&self, number: usize) -> Result<Vec<u8>> {
+        let mut reader = self.frame(number)?;
+        let mut raw = Vec::new();
+        usize::try_from(reader.remaining)
+            .ok()
+            .and_then(|bytes| raw.try_reserve_exact(bytes).ok())
+            .ok_or_else(|| Error::damaged(&self.key, format!("frame {number} does not fit into memory")))?;
+        match reader.read_to_end(&mut raw) {
+            Ok(_) => Ok(raw),
+            Err(error) => Err(error
+                .downcast::<Error>()
+                .unwrap_or_else(|error| Error::damaged(&self.key, error))),
+        }
+    }
+
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    #[must_use]
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+}
+
+fn slice(stored: &Bytes, begin: u64, bytes: u64) -> Option<Bytes> {
+    let end = usize::try_from(begin.checked_add(bytes)?).ok()?;
+    (end <= stored.len()).then(|| stored.slice(usize::try_from(begin).unwrap_or(end)..end))
+}
+
+/// `bytes` must be one zstd frame and nothing else, and say itself how much it expands to.
+fn check_frame(bytes: &[u8], raw_bytes: u64) -> std::result::Result<(), String> {
+    match zstd_safe::find_frame_compressed_size(bytes) {
+        Ok(size) if size == bytes.len() => {}
+        Ok(size) => return Err(format!("ends after {size} of {} bytes", bytes.len())),
+        Err(code) => return Err(format!("is not zstd: {}", zstd_safe::get_error_name(code))),
+    }
+    match zstd_safe::get_frame_content_size(bytes) {
+        Ok(Some(size)) if size == raw_bytes => Ok(()),
+        Ok(Some(size)) => Err(format!("holds {size} raw bytes instead of {raw_bytes}")),
+        Ok(None) | Err(_) => Err("does not say its raw size".to_owned()),
+    }
+}
+
+/// Raw bytes of one frame. Ends without error only after exactly as many bytes as the manifest says; its errors wrap
+/// an `Error::Damaged`.
+pub struct FrameReader {
+    decoder: Decoder<'static, Cursor<Bytes>>,
+    remaining: u64,
+    key: String,
+    number: usize,
+}
+
+impl FrameReader {
+    fn wrong(&self, what: impl std::fmt::Display) -> io::Error {
+        let reason = format!("frame {} {what}", self.number);
+        io::Error::new(io::ErrorKind::InvalidData, Error::damaged(&self.key, reason))
+    }
+}
+
+impl Read for FrameReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = self
+            .decoder
+            .read(buffer)
+            .map_err(|error| self.wrong(format_args!("does not decode: {error}")))?;
+        match self.remaining.checked_sub(read as u64) {
+            Some(remaining) if read > 0 || remaining == 0 => {
+                self.remaining = remaining;
+                Ok(read)
+            }
+            Some(remaining) => Err(self.wrong(format_args!("ends {remaining} bytes early"))),
+            None => Err(self.wrong("holds more than its raw size")),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The end of a backup: its index, the proof that what it reuses is still there, and last of all its root.
+
+use bytes::Bytes;
+
+use super::document;
+use super::error::{Error, Result};
+use super::id::{BackupId, Sha256Digest};
+use super::index::{self, ChunkRecord, Lines};
+use super::layout::Key;
+use super::manifest::{
+    BackupKind, BackupStats, Chunk, DatabaseSummary, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Predecessor, Record,
+    Source,
+};
+use super::presence::stored_sizes;
+use super::reader::StoredManifest;
+use super::writer::BackupWriter;
+use crate::storage::Put;
+
+/// What a manifest says that the repository does not know by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManifestDraft {
+    pub kind: BackupKind,
+    pub backup_id: BackupId,
+    pub predecessor: Option<Predecessor>,
+    pub tool_version: String,
+    pub source: Source,
+    pub started: jiff::Timestamp,
+    pub finished: jiff::Timestamp,
+    pub databases: Vec<DatabaseSummary>,
+    pub databases_not_included: Vec<String>,
+    /// The writer fills in the bytes and chunks that it stored itself.
+    pub stats: BackupStats,
+}
+
+impl BackupWriter {
+    /// Makes the backup exist: `records`, without `chunk` records, become the index, and the root is written last. The
+    /// order of `records` is that of `Record`.
+    ///
+    /// # Errors
+    /// `LostChunk` when a reused chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
+    /// together, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
+    pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
+        let (chunks, reused) = self.ledger.take_chunks();
+        let index = self.write_index(&chunks, &records).await?;
+        let manifest = self.manifest(draft, index);
+        let object = document::encode(&manifest)?;
+        if object.len() > MAX_ROOT_BYTES {
+            return Err(Error::RootTooLarge {
+                bytes: object.len(),
+                limit: MAX_ROOT_BYTES,
+            });
+        }
+        let sha256 = Sha256Digest::of(&object);
+        self.check_reused(&chunks, &reused).await?;
+        let stored = StoredManifest { manifest, sha256 };
+        check(&stored, chunks, records)?;
+        self.put_root(&stored.manifest.backup_id, object).await?;
+        Ok(stored)
+    }
+
+    async fn write_index(&self, chunks: &[Chunk], records: &[Record]) -> Result<Vec<Chunk>> {
+        let mut lines = Lines::default();
+        let mut index = Vec::new();
+        for chunk in chunks {
+            lines.push(&ChunkRecord { chunk }).map_err(Error::Json)?;
+            while let Some(piece) = lines.full_piece() {
+                index.push(self.put_index(piece).await?);
+            }
+        }
+        for record in records {
+            lines.push(record).map_err(Error::Json)?;
+            while let Some(piece) = lines.full_piece() {
+                index.push(self.put_index(piece).await?);
+            }
+        }
+        if let Some(piece) = lines.last_piece() {
+            index.push(self.put_index(piece).await?);
+        }
+        Ok(index)
+    }
+
+    fn manifest(&self, draft: ManifestDraft, index: Vec<Chunk>) -> Manifest {
+        let written = self.stats();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            kind: draft.kind,
+            repository_id: self.placement.repository().id().clone(),
+            backup_id: draft.backup_id,
+            predecessor: draft.predecessor,
+            tool_version: draft.tool_version,
+            source: draft.source,
+            started: draft.started,
+            finished: draft.finished,
+            databases: draft.databases,
+            databases_not_included: draft.databases_not_included,
+            stats: BackupStats {
+                stored_bytes: written.stored_bytes,
+                new_bytes: written.new_bytes,
+                chunks: written.chunks,
+                new_chunks: written.new_chunks,
+                reused_chunks: written.reused_chunks,
+                healed_chunks: written.healed_chunks,
+                ..draft.stats
+            },
+            index,
+        }
+    }
+
+    /// Uploads were acknowledged; what was there before may have been pruned or lost since.
+    async fn check_reused(&self, chunks: &[Chunk], reused: &[u32]) -> Result<()> {
+        let reused = || reused.iter().filter_map(|number| chunks.get(*number as usize));
+        let keys = reused().map(|chunk| chunk.key.as_str());
+        let sizes = stored_sizes(self.placement.repository().store().as_ref(), keys).await?;
+        for chunk in reused() {
+            let reason = match sizes.get(chunk.key.as_str()) {
+                Some(size) if *size == chunk.stored_bytes => continue,
+                Some(size) => format!("has {size} bytes instead of {}", chunk.stored_bytes),
+                None => "is gone".to_owned(),
+            };
+            let key = chunk.key.clone();
+            return Err(Error::LostChunk { key, reason });
+        }
+        Ok(())
+    }
+
+    /// A put whose answer was lost may have succeeded: then the object is there with our bytes.
+    async fn put_root(&self, backup_id: &BackupId, object: Bytes) -> Result<()> {
+        let key = Key::Manifest(backup_id.clone()).to_string();
+        let store = self.placement.repository().store();
+        let put = store.put_new(&key, object.clone()).await;
+        if matches!(put, Ok(Put::Created)) {
+            return Ok(());
+        }
+        match (store.get(&key).await, put) {
+            (Ok(existing), _) if existing == object => Ok(()),
+            (_, Err(error)) => Err(error.into()),
+            (_, Ok(_)) => Err(Error::Conflict { key }),
+        }
+    }
+}
+
+/// A backup that could not be read back must not come to exist.
+fn check(stored: &StoredManifest, chunks: Vec<Chunk>, records: Vec<Record>) -> Result<()> {
+    let chunks = chunks.into_iter().map(Record::Chunk);
+    let backup = index::assemble(stored.manifest.clone(), stored.sha256, chunks.chain(records));
+    let backup = backup.map_err(Error::invalid)?;
+    match index::find_unused_frame(&backup) {
+        Some(reason) => Err(Error::invalid(reason)),
+        None => Ok(()),
+    }
+}

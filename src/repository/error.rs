@@ -1,0 +1,87 @@
+//! Why a repository could not be read or written, in terms of what a caller can do about it.
+
+use super::id::{BackupId, ParseIdError};
+use crate::storage;
+
+/// Result of a repository operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed repository operation.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing of ours lies under this prefix: a first backup creates it, anyone else has the wrong bucket or prefix.
+    #[error("there is no repository here: 'repository.json' does not exist")]
+    Missing,
+    /// Written by a newer version; update this program.
+    #[error("'{key}' has format version {found}, and this version reads only {known}")]
+    UnknownFormat { key: String, found: u64, known: u32 },
+    #[error("there is no backup {0}")]
+    NoSuchBackup(BackupId),
+    /// The object is not what was written, or is gone. Other backups may be sound.
+    #[error("'{key}' is damaged: {reason}")]
+    Damaged { key: String, reason: String },
+    /// A chunk that the backup being written refers to is no longer as it was. The next run stores it anew.
+    #[error("'{key}', which this backup reuses, {reason}; run the backup again")]
+    LostChunk { key: String, reason: String },
+    /// An object of this key exists with other contents; nothing was overwritten.
+    #[error("'{key}' exists already with other contents")]
+    Conflict { key: String },
+    /// The root object must stay small.
+    #[error(
+        "the root of this backup has {bytes} bytes, at most {limit} are allowed: back up fewer databases in one run"
+    )]
+    RootTooLarge { bytes: usize, limit: usize },
+    /// What was handed over does not fit together; a fault of this program, not of the repository.
+    #[error("a backup that does not fit together is not written: {reason}")]
+    Invalid { reason: String },
+    #[error("could not compress")]
+    Compress(#[source] std::io::Error),
+    #[error("could not write JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("a worker thread ended early")]
+    Worker(#[from] tokio::task::JoinError),
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl Error {
+    pub(super) fn damaged(key: impl ToString, reason: impl ToString) -> Self {
+        Self::Damaged {
+            key: key.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn invalid(reason: impl ToString) -> Self {
+        Self::Invalid {
+            reason: reason.to_string(),
+        }
+    }
+
+    /// What a failed GET of an object that a backup refers to means: an object that is gone, or whose bytes contradict
+    /// the checksum its store kept, is damage; anything else is the store's trouble.
+    pub(super) fn of_get(error: storage::Error) -> Self {
+        match error.kind {
+            storage::ErrorKind::NotFound => Self::damaged(&error.key, "missing"),
+            storage::ErrorKind::Checksum => {
+                Self::damaged(&error.key, "its bytes contradict the checksum kept by the store")
+            }
+            _ => Self::Storage(error),
+        }
+    }
+
+    /// The key of the object at fault, where the fault is the object's.
+    #[must_use]
+    pub fn damaged_key(&self) -> Option<&str> {
+        match self {
+            Self::Damaged { key, .. } | Self::LostChunk { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+}
+
+impl From<ParseIdError> for Error {
+    fn from(error: ParseIdError) -> Self {
+        Self::invalid(error)
+    }
+}

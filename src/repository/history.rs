@@ -1,0 +1,113 @@
+//! What the repository as a whole knows: earlier backups, the clusters it has seen, the objects known as damaged.
+
+use std::collections::{BTreeSet, HashSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+
+use super::certificates::{CertificateRef, last_verdict};
+use super::error::{Error, Result};
+use super::id::BackupId;
+use super::layout::{self, CertificateState};
+use super::presence::CONCURRENCY;
+use super::reader::{Repository, StoredManifest};
+use crate::storage::list_all;
+
+/// What certificates and damage records share.
+#[derive(Deserialize)]
+struct NamesDamage {
+    #[serde(default)]
+    damaged_objects: Vec<String>,
+}
+
+impl Repository {
+    /// The system identifiers of every cluster that has a backup here.
+    ///
+    /// # Errors
+    /// Any root that cannot be read: a guard must not take an unknown cluster for none.
+    pub async fn system_identifiers(&self) -> Result<BTreeSet<String>> {
+        let ids = self.backup_ids().await?;
+        stream::iter(ids)
+            .map(|backup_id| async move {
+                match self.read_manifest(&backup_id).await {
+                    Ok(stored) => Ok(Some(stored.manifest.source.system_identifier)),
+                    // Expired since the listing.
+                    Err(Error::NoSuchBackup(_)) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_filter_map(async |identifier| Ok(identifier))
+            .try_collect()
+            .await
+    }
+
+    /// The newest backup of `cluster` that no drill has refuted: the one whose chunks a new backup may reuse. Roots that
+    /// cannot be read are passed over, since a new backup is their remedy.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn previous_backup(&self, cluster: &str) -> Result<Option<StoredManifest>> {
+        for backup_id in self.backup_ids().await?.iter().rev() {
+            let stored = match self.read_manifest(backup_id).await {
+                Ok(stored) => stored,
+                Err(Error::Storage(error)) => return Err(error.into()),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(%backup_id, error, "backup passed over");
+                    continue;
+                }
+            };
+            if stored.manifest.source.cluster == cluster && !self.is_refuted(backup_id).await? {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn is_refuted(&self, backup_id: &BackupId) -> Result<bool> {
+        let certificates = self.certificates_of(backup_id).await?;
+        Ok(last_verdict(&certificates) == Some(CertificateState::Failed))
+    }
+
+    /// Keys that failed certificates or verifications name. They are never reused.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn damaged_keys(&self) -> Result<HashSet<String>> {
+        let records = list_all(self.store().as_ref(), layout::DAMAGE, None).await?;
+        let records = records.into_iter().map(|object| object.key);
+        let failed = self.certificates().await?;
+        let failed = failed.iter().flat_map(|(backup_id, certificates)| {
+            let failed = certificates.iter().filter(|certificate| is_failed(certificate));
+            failed.map(move |certificate| certificate.key(backup_id))
+        });
+        let keys: Vec<String> = records.chain(failed).collect();
+        let lists: Vec<Vec<String>> = stream::iter(keys)
+            .map(|key| self.read_damaged_objects(key))
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    async fn read_damaged_objects(&self, key: String) -> Result<Vec<String>> {
+        let object = match self.store().get(&key).await {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        match serde_json::from_slice::<NamesDamage>(&object) {
+            Ok(names) => Ok(names.damaged_objects),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(key, error, "does not say which objects are damaged");
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+fn is_failed(certificate: &CertificateRef) -> bool {
+    certificate.state == CertificateState::Failed
+}

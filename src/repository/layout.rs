@@ -1,0 +1,271 @@
+//! Every key of a repository, built and parsed in one place.
+//!
+//! Keys are relative to the store's prefix. `Key` has exactly one text form: what parses as a key prints as the same
+//! text again, and whatever else lies in the bucket is nobody's key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{BackupId, DrillId, Sha256Digest, VerifyId};
+
+pub const CHUNKS: &str = "chunks/";
+pub const MANIFESTS: &str = "manifests/";
+pub const CERTIFICATES: &str = "certificates/";
+pub const DAMAGE: &str = "damage/";
+pub const LEASES: &str = "leases/";
+pub const HOLDS: &str = "holds/";
+pub const TOMBSTONES: &str = "tombstones/";
+/// Where the backup agent's credentials try what the store can do.
+pub const PROBES: &str = "probes/";
+/// The same for the restore agent, whose credentials can write nowhere else.
+pub const CERTIFICATE_PROBES: &str = "certificates/probes/";
+
+/// What a drill had to say. It stands in the key, so that a listing alone tells verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// Written first. Without a verdict of the same drill beside it, the drill was interrupted.
+    Started,
+    Certified,
+    Failed,
+    /// The drill could not judge; says nothing about the backup.
+    Unverified,
+}
+
+/// The name of one object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Names the repository and its format.
+    Repository,
+    /// Content; `copy` counts from 1 where the object under the plain name is damaged.
+    Chunk { sha256: Sha256Digest, copy: u32 },
+    /// The root of a backup.
+    Manifest(BackupId),
+    Certificate {
+        backup_id: BackupId,
+        drill_id: DrillId,
+        state: CertificateState,
+    },
+    /// What a verification found damaged.
+    Damage(VerifyId),
+    /// Who may delete, by generation.
+    Lease(u64),
+    /// Keeps a backup from expiring.
+    Hold(BackupId),
+    /// When a backup was expired.
+    Tombstone(BackupId),
+}
+
+impl CertificateState {
+    const ALL: [Self; 4] = [Self::Started, Self::Certified, Self::Failed, Self::Unverified];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Certified => "certified",
+            Self::Failed => "failed",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+impl fmt::Display for CertificateState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// Where the certificates of one backup lie.
+#[must_use]
+pub fn certificates_of(backup_id: &BackupId) -> String {
+    format!("{CERTIFICATES}{backup_id}/")
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repository => formatter.write_str("repository.json"),
+            Self::Chunk { sha256, copy } => {
+                let digest = sha256.to_string();
+                write!(formatter, "{CHUNKS}{}/{digest}", &digest[..2])?;
+                match copy {
+                    0 => Ok(()),
+                    copy => write!(formatter, ".{copy}"),
+                }
+            }
+            Self::Manifest(backup_id) => write!(formatter, "{MANIFESTS}{backup_id}.json"),
+            Self::Certificate {
+                backup_id,
+                drill_id,
+                state,
+            } => write!(formatter, "{CERTIFICATES}{backup_id}/{drill_id}.{state}.json"),
+            Self::Damage(verify_id) => write!(formatter, "{DAMAGE}{verify_id}.json"),
+            Self::Lease(generation) => write!(formatter, "{LEASES}{generation:020}.json"),
+            Self::Hold(backup_id) => write!(formatter, "{HOLDS}{backup_id}.json"),
+            Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
+        }
+    }
+}
+
+/// The text is not the key of any object of a repository.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a key of a repository")]
+pub struct ParseKeyError(String);
+
+impl FromStr for Key {
+    type Err = ParseKeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text)
+            .filter(|key| key.to_string() == text)
+            .ok_or_else(|| ParseKeyError(text.to_owned()))
+    }
+}
+
+/// Reads generously (signs, leading zeros, a wrong shard); the caller demands that the key prints as the same text.
+fn parse(text: &str) -> Option<Key> {
+    if text == "repository.json" {
+        return Some(Key::Repository);
+    }
+    let (directory, rest) = text.split_once('/')?;
+    if directory == "chunks" {
+        let (_shard, name) = rest.split_once('/')?;
+        let (digest, copy) = name.split_once('.').unwrap_or((name, "0"));
+        return Some(Key::Chunk {
+            sha256: digest.parse().ok()?,
+            copy: copy.parse().ok()?,
+        });
+    }
+    let name = rest.strip_suffix(".json")?;
+    match directory {
+        "manifests" => Some(Key::Manifest(name.parse().ok()?)),
+        "certificates" => parse_certificate(name),
+        "damage" => Some(Key::Damage(name.parse().ok()?)),
+        "leases" => Some(Key::Lease(name.parse().ok()?)),
+        "holds" => Some(Key::Hold(name.parse().ok()?)),
+        "tombstones" => Some(Key::Tombstone(name.parse().ok()?)),
+        _ => None,
+    }
+}
+
+fn parse_certificate(name: &str) -> Option<Key> {
+    let (backup_id, rest) = name.split_once('/')?;
+    let (drill_id, state) = rest.split_once('.')?;
+    Some(Key::Certificate {
+        backup_id: backup_id.parse().ok()?,
+        drill_id: drill_id.parse().ok()?,
+        state: CertificateState::ALL
+            .into_iter()
+            .find(|known| known.as_str() == state)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time() -> impl Strategy<Value = jiff::Timestamp> {
+        (0i64..4_102_444_800).prop_map(|second| jiff::Timestamp::from_second(second).unwrap())
+    }
+
+    fn backup_id() -> impl Strategy<Value = BackupId> {
+        (time(), any::<u32>()).prop_map(|(time, suffix)| BackupId::new(time, suffix))
+    }
+
+    fn certificate() -> impl Strategy<Value = Key> {
+        (backup_id(), time(), any::<u32>(), 0..4usize).prop_map(|(backup_id, time, suffix, state)| Key::Certificate {
+            backup_id,
+            drill_id: DrillId::new(time, suffix),
+            state: CertificateState::ALL[state],
+        })
+    }
+
+    fn key() -> impl Strategy<Value = Key> {
+        prop_oneof![
+            Just(Key::Repository),
+            (any::<[u8; 32]>(), prop_oneof![Just(0), any::<u32>()]).prop_map(|(digest, copy)| Key::Chunk {
+                sha256: Sha256Digest(digest),
+                copy
+            }),
+            backup_id().prop_map(Key::Manifest),
+            certificate(),
+            (time(), any::<u32>()).prop_map(|(time, suffix)| Key::Damage(VerifyId::new(time, suffix))),
+            any::<u64>().prop_map(Key::Lease),
+            backup_id().prop_map(Key::Hold),
+            backup_id().prop_map(Key::Tombstone),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_reads_back_as_itself(key in key()) {
+            prop_assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
+        }
+
+        #[test]
+        fn a_key_with_one_character_changed_is_another_key_or_none(
+            key in key(), position in any::<prop::sample::Index>(), character in "[ -~]",
+        ) {
+            let mut text = key.to_string();
+            let at = position.index(text.len());
+            text.replace_range(at..=at, &character);
+            match text.parse::<Key>() {
+                Ok(other) => prop_assert_eq!(other.to_string(), text),
+                Err(_) => prop_assert_ne!(key.to_string(), text),
+            }
+        }
+
+        #[test]
+        fn text_around_a_key_makes_it_foreign(key in key(), extra in "[ -~]{1,5}") {
+            let (before, after) = (format!("{extra}{key}"), format!("{key}/{extra}"));
+            prop_assert!(before.parse::<Key>().is_err());
+            prop_assert!(after.parse::<Key>().is_err());
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let sha256 = Sha256Digest::of(b"");
+        let plain = Key::Chunk { sha256, copy: 0 }.to_string();
+        assert_eq!(
+            plain,
+            "chunks/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        assert_eq!(Key::Chunk { sha256, copy: 2 }.to_string(), format!("{plain}.2"));
+        let certificate = Key::Certificate {
+            backup_id: "20261121T055117Z-8f3a2c1d".parse().unwrap(),
+            drill_id: "20261121T060000Z-00000001".parse().unwrap(),
+            state: CertificateState::Certified,
+        };
+        assert_eq!(
+            certificate.to_string(),
+            "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.certified.json"
+        );
+        assert_eq!(Key::Lease(7).to_string(), "leases/00000000000000000007.json");
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused() {
+        let digest = Sha256Digest::of(b"").to_string();
+        for foreign in [
+            String::new(),
+            "chunks/".to_owned(),
+            format!("chunks/aa/{digest}"),
+            format!("chunks/e3/{digest}.0"),
+            format!("chunks/e3/{digest}.01"),
+            format!("chunks/e3/{digest}.+1"),
+            format!("chunks/e3/{}", digest.to_uppercase()),
+            "manifests/latest.json".to_owned(),
+            "certificates/probes/x.json".to_owned(),
+            "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.json".to_owned(),
+            "leases/7.json".to_owned(),
+        ] {
+            assert!(foreign.parse::<Key>().is_err(), "{foreign}");
+        }
+    }
+}

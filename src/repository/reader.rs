@@ -1,0 +1,227 @@
+//! Opening a repository and reading backups back. No byte is used before its digest was found right.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::ChunkBytes;
+use super::document;
+use super::error::{Error, Result};
+use super::id::{BackupId, RepositoryId, Sha256Digest};
+use super::index;
+use super::layout::{self, Key};
+use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
+use crate::storage::{ObjectStore, list_all};
+
+/// A repository that was found to exist and to be of our format. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    store: Arc<dyn ObjectStore>,
+    id: RepositoryId,
+}
+
+/// A root object as read, with the digest that pins it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredManifest {
+    pub manifest: Manifest,
+    /// SHA-256 of the whole object.
+    pub sha256: Sha256Digest,
+}
+
+/// `repository.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct RepositoryDocument {
+    format_version: u32,
+    repository_id: RepositoryId,
+}
+
+impl Repository {
+    /// Opens what lies in `store`.
+    ///
+    /// # Errors
+    /// `Missing`, `UnknownFormat`, `Damaged`, or the store's own.
+    pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let key = Key::Repository.to_string();
+        let object = store.get(&key).await.map_err(|error| match error {
+            error if error.is_not_found() => Error::Missing,
+            error => Error::of_get(error),
+        })?;
+        let document: RepositoryDocument = document::decode(&key, &object)?;
+        Ok(Self {
+            store,
+            id: document.repository_id,
+        })
+    }
+
+    /// Opens what lies in `store`; where there is nothing, creates a repository named `id` first.
+    ///
+    /// # Errors
+    /// As for [`Repository::open`].
+    pub async fn open_or_create(store: Arc<dyn ObjectStore>, id: RepositoryId) -> Result<Self> {
+        match Self::open(Arc::clone(&store)).await {
+            Err(Error::Missing) => {}
+            opened => return opened,
+        }
+        let object = document::encode(&RepositoryDocument {
+            format_version: FORMAT_VERSION,
+            repository_id: id,
+        })?;
+        store.put_new(&Key::Repository.to_string(), object).await?;
+        // Whoever came first named it.
+        Self::open(store).await
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &RepositoryId {
+        &self.id
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// Every backup, oldest first.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn backup_ids(&self) -> Result<Vec<BackupId>> {
+        let objects = list_all(self.store.as_ref(), layout::MANIFESTS, None).await?;
+        let mut ids: Vec<BackupId> = objects
+            .iter()
+            .filter_map(|object| match object.key.parse() {
+                Ok(Key::Manifest(backup_id)) => Some(backup_id),
+                _ => None,
+            })
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The root of a backup, found to be this repository's and this backup's.
+    ///
+    /// # Errors
+    /// `NoSuchBackup`, `UnknownFormat`, `Damaged`, or the store's own.
+    pub async fn read_manifest(&self, backup_id: &BackupId) -> Result<StoredManifest> {
+        let key = Key::Manifest(backup_id.clone()).to_string();
+        let object = self.store.get(&key).await.map_err(|error| match error {
+            error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
+            error => Error::of_get(error),
+        })?;
+        let manifest: Manifest = document::decode(&key, &object)?;
+        self.check_manifest(&manifest, backup_id, object.len())
+            .map_err(|reason| Error::damaged(&key, reason))?;
+        Ok(StoredManifest {
+            manifest,
+            sha256: Sha256Digest::of(&object),
+        })
+    }
+
+    fn check_manifest(&self, manifest: &Manifest, id: &BackupId, bytes: usize) -> std::result::Result<(), String> {
+        if bytes > MAX_ROOT_BYTES {
+            return Err(format!("it has {bytes} bytes, a root has at most {MAX_ROOT_BYTES}"));
+        }
+        if manifest.backup_id != *id {
+            return Err(format!("it is the root of backup {}", manifest.backup_id));
+        }
+        if manifest.repository_id != self.id {
+            return Err(format!(
+                "it belongs to repository {}, this is {}",
+                manifest.repository_id, self.id
+            ));
+        }
+        manifest.index.iter().try_for_each(index::check_chunk)
+    }
+
+    /// A whole backup: the root and its records, all numbers in them checked.
+    ///
+    /// # Errors
+    /// As for [`Repository::read_manifest`]; `Damaged` also for the index.
+    pub async fn read_backup(&self, backup_id: &BackupId) -> Result<Backup> {
+        let stored = self.read_manifest(backup_id).await?;
+        self.read_index(stored).await
+    }
+
+    /// The records of a root that was read before.
+    ///
+    /// # Errors
+    /// `Damaged`, or the store's own.
+    pub async fn read_index(&self, stored: StoredManifest) -> Result<Backup> {
+        let mut lines = Vec::new();
+        for chunk in &stored.manifest.index {
+            lines.extend(self.read_all_frames(chunk).await?);
+        }
+        let key = Key::Manifest(stored.manifest.backup_id.clone()).to_string();
+        let assembled = tokio::task::spawn_blocking(move || {
+            let records = index::parse(&lines)?;
+            drop(lines);
+            index::assemble(stored.manifest, stored.sha256, records)
+        });
+        let damaged = |reason| Error::damaged(key, format!("its index does not fit together: {reason}"));
+        assembled.await?.map_err(damaged)
+    }
+
+    /// One chunk, its size and SHA-256 found right.
+    ///
+    /// # Errors
+    /// `Damaged` with the chunk's key, or the store's own.
+    pub async fn read_chunk(&self, chunk: &Chunk) -> Result<ChunkBytes> {
+        let stored = self.store.get(&chunk.key).await.map_err(Error::of_get)?;
+        check_size(chunk, &stored)?;
+        let (stored, sha256) = tokio::task::spawn_blocking(move || {
+            let sha256 = Sha256Digest::of(&stored);
+            (stored, sha256)
+        })
+        .await?;
+        if sha256 == chunk.stored_sha256 {
+            Ok(ChunkBytes::new(chunk, stored))
+        } else {
+            Err(Error::damaged(&chunk.key, format!("its SHA-256 is {sha256}")))
+        }
+    }
+
+    /// Raw bytes of `segments`, one after the other. For what is small: it is all held in memory.
+    ///
+    /// # Errors
+    /// `Damaged` with the key of the chunk at fault, or the store's own.
+    pub async fn read_segments(&self, backup: &Backup, segments: &[Segment]) -> Result<Bytes> {
+        let mut raw = Vec::new();
+        let mut last: Option<(u32, ChunkBytes)> = None;
+        for segment in segments {
+            let bytes = match last.take() {
+                Some((number, bytes)) if number == segment.chunk => bytes,
+                _ => self.read_chunk(chunk_of(backup, segment)?).await?,
+            };
+            let (of_frame, frame) = (bytes.clone(), segment.frame as usize);
+            raw.extend(tokio::task::spawn_blocking(move || of_frame.frame_bytes(frame)).await??);
+            last = Some((segment.chunk, bytes));
+        }
+        Ok(raw.into())
+    }
+
+    async fn read_all_frames(&self, chunk: &Chunk) -> Result<Vec<u8>> {
+        let bytes = self.read_chunk(chunk).await?;
+        tokio::task::spawn_blocking(move || {
+            let mut raw = Vec::new();
+            for number in 0..bytes.frames().len() {
+                raw.extend(bytes.frame_bytes(number)?);
+            }
+            Ok(raw)
+        })
+        .await?
+    }
+}
+
+fn check_size(chunk: &Chunk, stored: &Bytes) -> Result<()> {
+    if stored.len() as u64 == chunk.stored_bytes {
+        return Ok(());
+    }
+    let reason = format!("it has {} bytes instead of {}", stored.len(), chunk.stored_bytes);
+    Err(Error::damaged(&chunk.key, reason))
+}
+
+fn chunk_of<'a>(backup: &'a Backup, segment: &Segment) -> Result<&'a Chunk> {
+    let chunk = backup.chunks.get(segment.chunk as usize);
+    chunk.ok_or_else(|| Error::invalid(format!("there is no chunk {}", segment.chunk)))
+}

@@ -1,0 +1,103 @@
+//! What a new backup need not store again: the chunks of the backup before it, by their raw contents.
+
+use std::collections::{HashMap, HashSet};
+
+use super::error::{Error, Result};
+use super::id::Blake3Digest;
+use super::manifest::Chunk;
+use super::presence::stored_sizes;
+use super::reader::{Repository, StoredManifest};
+
+/// What makes two chunks interchangeable: the same raw bytes, divided at the same places.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Content {
+    raw_blake3: Blake3Digest,
+    frame_ends: Box<[u64]>,
+}
+
+impl Content {
+    pub(super) fn new(raw_blake3: Blake3Digest, frame_ends: &[usize]) -> Self {
+        Self {
+            raw_blake3,
+            frame_ends: frame_ends.iter().map(|end| *end as u64).collect(),
+        }
+    }
+
+    fn of(chunk: &Chunk) -> Self {
+        let frame_ends = chunk.frames.iter().scan(0u64, |end, frame| {
+            *end += frame.raw_bytes;
+            Some(*end)
+        });
+        Self {
+            raw_blake3: chunk.raw_blake3,
+            frame_ends: frame_ends.collect(),
+        }
+    }
+}
+
+/// The chunks that a new backup may refer to.
+#[derive(Debug, Default)]
+pub struct ReuseIndex {
+    chunks: HashMap<Content, Chunk>,
+    /// Keys known as damaged, when they have been looked up.
+    damaged: Option<HashSet<String>>,
+}
+
+impl ReuseIndex {
+    /// Nothing to reuse.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The chunks of `previous` that are in the store with their right size and not known as damaged. A previous backup
+    /// whose index is damaged gives nothing, so that the new one can take its place.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn load(repository: &Repository, previous: &StoredManifest) -> Result<Self> {
+        let damaged = repository.damaged_keys().await?;
+        let backup = match repository.read_index(previous.clone()).await {
+            Ok(backup) => backup,
+            Err(Error::Damaged { key, reason }) => {
+                let backup_id = &previous.manifest.backup_id;
+                tracing::warn!(%backup_id, key, reason, "previous backup is damaged, nothing of it is reused");
+                return Ok(Self {
+                    chunks: HashMap::new(),
+                    damaged: Some(damaged),
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let keys = backup.chunks.iter().map(|chunk| chunk.key.as_str());
+        let sizes = stored_sizes(repository.store().as_ref(), keys).await?;
+        let sound: Vec<bool> = backup
+            .chunks
+            .iter()
+            .map(|chunk| sizes.get(chunk.key.as_str()) == Some(&chunk.stored_bytes) && !damaged.contains(&chunk.key))
+            .collect();
+        let chunks = backup.chunks.into_iter().zip(sound).filter(|(_, sound)| *sound);
+        Ok(Self {
+            chunks: chunks.map(|(chunk, _)| (Content::of(&chunk), chunk)).collect(),
+            damaged: Some(damaged),
+        })
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub(super) fn find(&self, content: &Content) -> Option<&Chunk> {
+        self.chunks.get(content)
+    }
+
+    pub(super) fn take_damaged(&mut self) -> Option<HashSet<String>> {
+        self.damaged.take()
+    }
+}

@@ -1,0 +1,1 @@
+//! Verification: every object of a backup read again and held against its manifest.

@@ -1,0 +1,234 @@
+//! Writing a backup's chunks: hashed, reused where their contents are known, else compressed and stored.
+//!
+//! Many workers share one writer. Hashing and compressing run off the async threads, and a worker's buffer is dropped as
+//! soon as it is compressed. Nothing of the backup is visible before `commit`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::codec::{Sealed, Sealer, check_frame_ends};
+use super::error::{Error, Result};
+use super::id::{Blake3Digest, Sha256Digest};
+use super::manifest::{Chunk, Codec};
+use super::placement::{Origin, Placement};
+use super::reader::Repository;
+use super::reuse::{Content, ReuseIndex};
+
+/// How chunks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// zstd level.
+    pub compression_level: i32,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { compression_level: 1 }
+    }
+}
+
+/// What a writer has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Raw bytes of the chunks, each counted once.
+    pub raw_bytes: u64,
+    /// Stored bytes of the chunks, each counted once.
+    pub stored_bytes: u64,
+    /// Stored bytes uploaded.
+    pub new_bytes: u64,
+    /// New and reused ones.
+    pub chunks: u64,
+    pub new_chunks: u64,
+    /// Known from the previous backup, or found in the store.
+    pub reused_chunks: u64,
+    /// New ones that were stored beside a damaged object.
+    pub healed_chunks: u64,
+}
+
+/// Writes one backup.
+#[derive(Debug)]
+pub struct BackupWriter {
+    pub(super) placement: Placement,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// What the worker threads share.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    reuse: ReuseIndex,
+    options: WriterOptions,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    chunks: Vec<Chunk>,
+    numbers: HashMap<Content, u32>,
+    /// Numbers of chunks that this run did not upload.
+    reused: Vec<u32>,
+    stats: WriterStats,
+}
+
+/// A chunk with its digests and nowhere to lie yet.
+struct Prepared {
+    content: Content,
+    raw_blake3: Blake3Digest,
+    raw_bytes: u64,
+    stored_sha256: Sha256Digest,
+    sealed: Sealed,
+}
+
+enum Looked {
+    Known(u32),
+    Fresh(Prepared),
+}
+
+impl BackupWriter {
+    /// Begins a backup in `repository` that may refer to the chunks of `reuse`.
+    #[must_use]
+    pub fn new(repository: &Repository, mut reuse: ReuseIndex, options: WriterOptions) -> Self {
+        Self {
+            placement: Placement::new(repository.clone(), reuse.take_damaged()),
+            ledger: Arc::new(Ledger {
+                reuse,
+                options,
+                written: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Stores `raw` as one chunk, a frame for each run that ends at one of `frame_ends` (rising, the last at the end of
+    /// `raw`, none empty), and gives its number for the segments that refer to it. The same contents, divided alike, get
+    /// the same number.
+    ///
+    /// # Errors
+    /// `Invalid` for frame ends that do not fit, or the store's own.
+    pub async fn put<B>(&self, raw: B, frame_ends: Vec<usize>) -> Result<u32>
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let ledger = Arc::clone(&self.ledger);
+        let looked = tokio::task::spawn_blocking(move || ledger.look(raw, &frame_ends)).await??;
+        match looked {
+            Looked::Known(number) => Ok(number),
+            Looked::Fresh(prepared) => {
+                let content = prepared.content.clone();
+                let (chunk, origin) = self.store(prepared).await?;
+                self.ledger.enter(content, chunk, origin)
+            }
+        }
+    }
+
+    /// Stores `raw` as a chunk of one frame that no segment can refer to: a piece of the index.
+    pub(super) async fn put_index(&self, raw: Vec<u8>) -> Result<Chunk> {
+        let ledger = Arc::clone(&self.ledger);
+        let prepared = tokio::task::spawn_blocking(move || {
+            let frame_ends = [raw.len()];
+            let raw_blake3 = Blake3Digest::of(&raw);
+            ledger.prepare(raw, &frame_ends, raw_blake3)
+        });
+        let (chunk, origin) = self.store(prepared.await??).await?;
+        self.ledger.written().count(&chunk, origin);
+        Ok(chunk)
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn stats(&self) -> WriterStats {
+        self.ledger.written().stats
+    }
+
+    async fn store(&self, prepared: Prepared) -> Result<(Chunk, Origin)> {
+        let Sealed { stored, frames } = prepared.sealed;
+        let stored = Bytes::from(stored);
+        let (key, origin) = self.placement.place(prepared.stored_sha256, &stored).await?;
+        let chunk = Chunk {
+            key,
+            codec: Codec::Zstd,
+            stored_sha256: prepared.stored_sha256,
+            stored_bytes: stored.len() as u64,
+            raw_blake3: prepared.raw_blake3,
+            raw_bytes: prepared.raw_bytes,
+            frames,
+        };
+        Ok((chunk, origin))
+    }
+}
+
+impl Ledger {
+    fn look(&self, raw: impl AsRef<[u8]>, frame_ends: &[usize]) -> Result<Looked> {
+        check_frame_ends(raw.as_ref().len(), frame_ends)?;
+        let raw_blake3 = Blake3Digest::of(raw.as_ref());
+        let content = Content::new(raw_blake3, frame_ends);
+        if let Some(number) = self.written().numbers.get(&content) {
+            return Ok(Looked::Known(*number));
+        }
+        if let Some(chunk) = self.reuse.find(&content) {
+            let number = self.enter(content, chunk.clone(), Origin::Reused)?;
+            return Ok(Looked::Known(number));
+        }
+        self.prepare(raw, frame_ends, raw_blake3).map(Looked::Fresh)
+    }
+
+    fn prepare(&self, raw: impl AsRef<[u8]>, frame_ends: &[usize], raw_blake3: Blake3Digest) -> Result<Prepared> {
+        let raw_bytes = raw.as_ref().len() as u64;
+        let sealed = Sealer::new(self.options.compression_level)?.seal(raw.as_ref(), frame_ends)?;
+        // The buffer goes back to its pool before the hashing and the upload.
+        drop(raw);
+        Ok(Prepared {
+            content: Content::new(raw_blake3, frame_ends),
+            raw_blake3,
+            raw_bytes,
+            stored_sha256: Sha256Digest::of(&sealed.stored),
+            sealed,
+        })
+    }
+
+    /// Gives the chunk its number, or the number that another worker gave the same contents meanwhile.
+    fn enter(&self, content: Content, chunk: Chunk, origin: Origin) -> Result<u32> {
+        let mut written = self.written();
+        if let Some(number) = written.numbers.get(&content) {
+            return Ok(*number);
+        }
+        let number = u32::try_from(written.chunks.len()).map_err(|_| Error::invalid("more chunks than numbers"))?;
+        written.count(&chunk, origin);
+        if origin == Origin::Reused {
+            written.reused.push(number);
+        }
+        written.chunks.push(chunk);
+        written.numbers.insert(content, number);
+        Ok(number)
+    }
+
+    /// The chunks in order of their numbers, and which of them this run did not upload.
+    pub(super) fn take_chunks(&self) -> (Vec<Chunk>, Vec<u32>) {
+        let mut written = self.written();
+        (std::mem::take(&mut written.chunks), std::mem::take(&mut written.reused))
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        // Every change is complete before anything can panic.
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Written {
+    fn count(&mut self, chunk: &Chunk, origin: Origin) {
+        let stats = &mut self.stats;
+        stats.chunks += 1;
+        stats.raw_bytes += chunk.raw_bytes;
+        stats.stored_bytes += chunk.stored_bytes;
+        match origin {
+            Origin::Reused => stats.reused_chunks += 1,
+            Origin::New | Origin::Healed => {
+                stats.new_chunks += 1;
+                stats.new_bytes += chunk.stored_bytes;
+            }
+        }
+        if origin == Origin::Healed {
+            stats.healed_chunks += 1;
+        }
+    }
+}
