@@ -5,7 +5,9 @@
 mod connect;
 pub mod copy;
 pub mod databases;
+pub mod definitions;
 mod error;
+pub mod inventory;
 pub mod large_objects;
 pub mod materialized_view;
 pub mod program;
@@ -13,10 +15,12 @@ pub mod relation;
 pub mod role;
 mod row;
 pub mod schema_dump;
+pub mod scratch;
 pub mod sequence;
 pub mod server;
 pub mod snapshot;
 pub mod stability;
+pub mod validity;
 pub mod watch;
 
 pub use connect::{ConnectOptions, Session, TlsMode, connect};

@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that panics has said where")]
 
+mod compare;
 mod layering;
 mod storage;
 mod support;

@@ -1,0 +1,149 @@
+//! A scratch database: what stock `pg_restore` makes of an archive, on the server of the database under comparison.
+//!
+//! It is created from template0 with the target's own encoding and locale, loaded, read, and dropped again, also after an
+//! error or a cancellation. One that a killed process left behind is dropped by the next comparison.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{ConnectOptions, Session, connect};
+use super::databases::read_database_properties;
+use super::definitions::dump_definitions;
+use super::error::{Error, Result};
+use super::program::{ClientPrograms, MemoryFile, run_program};
+use super::row::column;
+use super::validity::read_invalid_objects;
+use crate::content::{DatabaseProperties, quote_identifier, quote_literal};
+
+/// Scratch databases are recognized by this beginning.
+const PREFIX: &str = "kubebackup_scratch_";
+
+/// One without sessions is left over once it is this old; a younger one may be about to be used.
+const LEFTOVER_SECONDS: i64 = 600;
+
+/// What a faithful restore of the archive amounts to.
+#[derive(Clone, Debug)]
+pub struct ScratchContents {
+    /// As `definitions::dump_definitions` prints them.
+    pub definitions: String,
+    /// As `validity::read_invalid_objects` names them.
+    pub invalid_objects: BTreeSet<String>,
+}
+
+/// Restores `archive` into a scratch database on the server of `target` and reads it.
+///
+/// # Errors
+/// `Error::Program` with the words of `pg_restore` or `pg_dump`; `Error::Query` when the role may not create databases;
+/// none inside when cancelled.
+pub async fn read_scratch(
+    target: &ConnectOptions,
+    programs: &ClientPrograms,
+    archive: &[u8],
+    jobs: usize,
+    cancel: &CancellationToken,
+) -> Result<Option<ScratchContents>> {
+    let session = connect(target, "compare").await?;
+    drop_leftovers(&session.client).await?;
+    let name = format!(
+        "{PREFIX}{}_{:08x}",
+        jiff::Timestamp::now().as_second(),
+        rand::random::<u32>()
+    );
+    let properties = read_database_properties(&session.client).await?;
+    session
+        .client
+        .batch_execute(&create_statement(&name, &properties))
+        .await
+        .map_err(Error::query("create a scratch database"))?;
+    let options = target.with_database(&name);
+    let contents = cancel
+        .run_until_cancelled(load_and_read(&options, programs, archive, jobs))
+        .await;
+    let dropped = drop_database(&session, &name).await;
+    let contents = contents.transpose()?;
+    dropped?;
+    Ok(contents)
+}
+
+async fn load_and_read(
+    options: &ConnectOptions,
+    programs: &ClientPrograms,
+    archive: &[u8],
+    jobs: usize,
+) -> Result<ScratchContents> {
+    // Kept open so that nobody takes the database for a leftover.
+    let session = connect(options, "compare").await?;
+    let file = MemoryFile::new(archive)?;
+    let mut arguments: Vec<OsString> = [
+        "--exit-on-error",
+        "--no-subscriptions",
+        "--no-tablespaces",
+        "--no-password",
+        &format!("--jobs={}", jobs.max(1)),
+        &format!("--dbname={}", options.database),
+    ]
+    .map(OsString::from)
+    .into();
+    arguments.push(file.path().into());
+    run_program(&programs.pg_restore(), &arguments, Some(options)).await?;
+    Ok(ScratchContents {
+        invalid_objects: read_invalid_objects(&session.client).await?,
+        definitions: dump_definitions(options, programs).await?,
+    })
+}
+
+fn create_statement(name: &str, like: &DatabaseProperties) -> String {
+    let mut statement = format!(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+        quote_identifier(name),
+        quote_literal(&like.encoding),
+        quote_literal(&like.collate),
+        quote_literal(&like.ctype)
+    );
+    if let ("icu" | "builtin", Some(locale)) = (like.locale_provider.as_str(), &like.icu_locale) {
+        let provider = &like.locale_provider;
+        statement.push_str(&format!(
+            " LOCALE_PROVIDER {provider} {provider}_LOCALE {}",
+            quote_literal(locale)
+        ));
+    }
+    statement
+}
+
+async fn drop_database(session: &Session, name: &str) -> Result<()> {
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_identifier(name));
+    session
+        .client
+        .batch_execute(&statement)
+        .await
+        .map_err(Error::query("drop the scratch database"))
+}
+
+async fn drop_leftovers(client: &Client) -> Result<()> {
+    let rows = client
+        .query(
+            "SELECT d.datname::text AS name FROM pg_catalog.pg_database d
+             WHERE d.datname ~ ('^' || $1 || '[0-9]{1,18}_[0-9a-f]{8}$')
+               AND pg_catalog.split_part(d.datname::text, '_', 3)::bigint
+                   < pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - $2::bigint
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
+            &[&PREFIX, &LEFTOVER_SECONDS],
+        )
+        .await
+        .map_err(Error::query("look for scratch databases that were left over"))?;
+    for row in &rows {
+        let name: String = column(row, "name")?;
+        // Somebody may have come between: then it is not ours to drop.
+        match client
+            .batch_execute(&format!("DROP DATABASE {}", quote_identifier(&name)))
+            .await
+        {
+            Ok(()) => tracing::info!(database = name, "dropped a scratch database that was left over"),
+            Err(error) => tracing::warn!(database = name, %error, "a left over scratch database could not be dropped"),
+        }
+    }
+    Ok(())
+}
