@@ -5,9 +5,12 @@
 mod connect;
 pub mod copy;
 pub mod databases;
+mod dsn;
+mod environment;
 mod error;
 pub mod large_objects;
 pub mod materialized_view;
+mod passfile;
 pub mod program;
 pub mod relation;
 pub mod role;
@@ -17,7 +20,11 @@ pub mod sequence;
 pub mod server;
 pub mod snapshot;
 pub mod stability;
+mod tls;
 pub mod watch;
 
-pub use connect::{ConnectOptions, Session, TlsMode, connect};
+pub use connect::{ConnectOptions, Session, connect};
+pub use dsn::Dsn;
+pub use environment::{ConnectRequest, DsnOrigin, Environment};
 pub use error::{Error, Result};
+pub use tls::{RootCertificates, TlsMode};

@@ -8,5 +8,6 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that panics has said where")]
 
+mod connect;
 mod layering;
 mod support;
