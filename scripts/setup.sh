@@ -36,6 +36,7 @@ missing_things() {
     has jq || echo jq
     has zstd || echo zstd
     has setpriv || echo setpriv
+    has openssl || echo openssl
     has aws || has s3cmd || echo s3-client
     has_certificates || echo certificates
 }
@@ -98,9 +99,9 @@ explain() {
     cat >&2 << END
 error: missing on this machine: $*
 hint: install PostgreSQL 15 (server and client programs), a C compiler with the C library's headers, jq, zstd,
-      util-linux (setpriv), ca-certificates, and the AWS command line or s3cmd; on Debian and Ubuntu run this as root
+      openssl, util-linux (setpriv), ca-certificates, and the AWS command line or s3cmd; on Debian and Ubuntu run this as root
       or with sudo, and it installs them:
-      apt-get install postgresql-15 gcc libc6-dev jq zstd util-linux ca-certificates awscli
+      apt-get install postgresql-15 gcc libc6-dev jq zstd openssl util-linux ca-certificates awscli
 END
     exit 1
 }

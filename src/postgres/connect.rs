@@ -3,25 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Connection, NoTls};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
-
-/// How a connection is secured; libpq's `sslmode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    Disable,
-    #[default]
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
+use super::tls::TlsMode;
 
 /// Where and as whom to connect. `Debug` and `Display` never show the password.
 #[derive(Clone)]
 pub struct ConnectOptions {
+    /// A name, an address, or the directory of a Unix socket (begins with `/`).
     pub host: String,
     pub port: u16,
     pub user: String,
@@ -51,8 +45,13 @@ impl ConnectOptions {
             ("PGDATABASE", self.database.clone()),
             ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().to_string()),
         ];
+        environment.extend(self.tls.child_environment());
         environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
         environment
+    }
+
+    fn is_socket(&self) -> bool {
+        self.host.starts_with('/')
     }
 }
 
@@ -103,9 +102,58 @@ const SESSION_SETTINGS: &str = "
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
 ///
 /// # Errors
-/// `Error::Connect` naming the server, never the password.
+/// `Error::Connect` naming the server, never the password; `Error::Settings` when the roots to trust cannot be read.
 pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session> {
-    let mut config = tokio_postgres::Config::new();
+    let failed = |source| Error::Connect {
+        server: options.to_string(),
+        source,
+    };
+    let (client, closed) = open(options, purpose).await?;
+    client.batch_execute(SESSION_SETTINGS).await.map_err(failed)?;
+    Ok(Session {
+        client,
+        closed,
+        options: options.clone(),
+    })
+}
+
+/// Opens by the TLS mode. Under `prefer` a server whose rules admit no encrypted connection is asked again without, as
+/// libpq does.
+async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, CancellationToken)> {
+    let failed = |source| Error::Connect {
+        server: options.to_string(),
+        source,
+    };
+    let mut config = configuration(options, purpose);
+    let connector = if options.is_socket() {
+        None
+    } else {
+        options.tls.connector()?
+    };
+    let Some(connector) = connector else {
+        config.ssl_mode(SslMode::Disable);
+        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+        return Ok((client, drive(connection)));
+    };
+    let is_preferred = options.tls == TlsMode::Prefer;
+    config.ssl_mode(if is_preferred {
+        SslMode::Prefer
+    } else {
+        SslMode::Require
+    });
+    match config.connect(connector).await {
+        Ok((client, connection)) => Ok((client, drive(connection))),
+        Err(error) if is_preferred && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
+            config.ssl_mode(SslMode::Disable);
+            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+            Ok((client, drive(connection)))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
+    let mut config = Config::new();
     config
         .host(&options.host)
         .port(options.port)
@@ -116,11 +164,15 @@ pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session>
     if let Some(password) = &options.password {
         config.password(password);
     }
-    let failed = |source| Error::Connect {
-        server: options.to_string(),
-        source,
-    };
-    let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+    config
+}
+
+/// Runs the connection in the background; the token is cancelled once it has ended.
+fn drive<S, T>(connection: Connection<S, T>) -> CancellationToken
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let closed = CancellationToken::new();
     let guard = closed.clone().drop_guard();
     tokio::spawn(async move {
@@ -129,10 +181,5 @@ pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session>
             tracing::debug!(%error, "connection ended");
         }
     });
-    client.batch_execute(SESSION_SETTINGS).await.map_err(failed)?;
-    Ok(Session {
-        client,
-        closed,
-        options: options.clone(),
-    })
+    closed
 }

@@ -201,7 +201,8 @@ fn violations(source: &Source) -> Vec<String> {
             }
         }
     }
-    if room != "storage" && code.lines().any(|line| line.contains("aws_")) {
+    // `aws_lc_rs` are the primitives of rustls and have nothing to do with S3.
+    if room != "storage" && code.replace("aws_lc_rs", "").contains("aws_") {
         say("only storage names aws crates".to_owned());
     }
     if source.path != Path::new("src/repository/layout.rs") {
