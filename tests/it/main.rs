@@ -6,7 +6,7 @@
     clippy::missing_panics_doc,
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
-#![allow(clippy::unwrap_used, reason = "a test that panics has said where")]
 
 mod layering;
+mod shop;
 mod support;
