@@ -5,6 +5,7 @@
 mod cluster;
 mod place;
 mod s3_server;
+pub mod shop;
 
 pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
 pub use place::{Ground, fast_place};

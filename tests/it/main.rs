@@ -11,4 +11,5 @@ mod compare;
 mod connect;
 mod layering;
 mod storage;
+mod shop;
 mod support;
