@@ -6,6 +6,7 @@ mod connect;
 pub mod copy;
 pub mod databases;
 mod error;
+pub mod fresh;
 pub mod large_objects;
 pub mod materialized_view;
 pub mod program;
@@ -17,7 +18,9 @@ pub mod sequence;
 pub mod server;
 pub mod snapshot;
 pub mod stability;
+pub mod target;
 pub mod watch;
+pub mod wipe;
 
 pub use connect::{ConnectOptions, Session, TlsMode, connect};
 pub use error::{Error, Result};
