@@ -6,6 +6,7 @@ mod connect;
 pub mod copy;
 pub mod databases;
 mod error;
+pub mod extension;
 pub mod fresh;
 pub mod large_objects;
 pub mod materialized_view;

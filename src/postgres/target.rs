@@ -1,5 +1,4 @@
-//! A server and a database as a place to restore into: what they are, who is on them, and how to make, mark, rename
-//! and drop a database.
+//! A database as a place to restore into: what it is, who is on it, and how to make, mark, rename and drop it.
 //!
 //! Columns that differ between majors are read through `to_jsonb`, so that one statement serves all of them.
 
@@ -10,26 +9,6 @@ use crate::content::{DatabaseProperties, quote_identifier, quote_literal};
 
 /// The database setting by which its owner says that it may be destroyed; its value is a repository's id.
 pub const MARKER: &str = "kubebackup.disposable";
-
-/// What a server says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerFacts {
-    /// `server_version_num`, for example 150018.
-    pub version_num: u32,
-    pub system_identifier: String,
-    /// Entries of the shared lock table that all sessions together can count on.
-    pub lock_slots: u64,
-    /// Whether the connected role is a superuser.
-    pub superuser: bool,
-    pub in_recovery: bool,
-}
-
-impl ServerFacts {
-    #[must_use]
-    pub fn major(&self) -> u32 {
-        self.version_num / 10_000
-    }
-}
 
 /// What `pg_database` and its settings say about one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,33 +44,6 @@ pub struct OtherSession {
     pub pid: i32,
     pub user: String,
     pub application: String,
-}
-
-/// # Errors
-/// When the server refuses to tell, for example its system identifier.
-pub async fn read_server(client: &Client) -> Result<ServerFacts> {
-    let row = client
-        .query_one(
-            "SELECT pg_catalog.current_setting('server_version_num'), s.system_identifier::text,
-                    pg_catalog.current_setting('max_locks_per_transaction')::bigint
-                        * (pg_catalog.current_setting('max_connections')::bigint
-                           + pg_catalog.current_setting('max_prepared_transactions')::bigint),
-                    r.rolsuper, pg_catalog.pg_is_in_recovery()
-             FROM pg_catalog.pg_control_system() s, pg_catalog.pg_roles r WHERE r.rolname = current_user",
-            &[],
-        )
-        .await
-        .map_err(Error::query("read the server's identity"))?;
-    let version: String = row.get(0);
-    Ok(ServerFacts {
-        version_num: version
-            .parse()
-            .map_err(|_| Error::Protocol(format!("server_version_num is '{version}'")))?,
-        system_identifier: row.get(1),
-        lock_slots: row.get::<_, i64>(2).max(0).cast_unsigned(),
-        superuser: row.get(3),
-        in_recovery: row.get(4),
-    })
 }
 
 /// The database called `name`, if there is one.
@@ -152,6 +104,55 @@ pub async fn other_sessions(client: &Client, name: &str) -> Result<Vec<OtherSess
             application: row.get(2),
         })
         .collect())
+}
+
+/// At most `limit` objects of a user's in the connected database, described for people; none in a fresh one.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn user_objects(client: &Client, limit: i64) -> Result<Vec<String>> {
+    let catalogues = [
+        "pg_class",
+        "pg_proc",
+        "pg_type",
+        "pg_namespace",
+        "pg_extension",
+        "pg_operator",
+        "pg_collation",
+        "pg_cast",
+        "pg_language",
+        "pg_am",
+        "pg_ts_config",
+        "pg_ts_dict",
+        "pg_event_trigger",
+        "pg_publication",
+        "pg_foreign_data_wrapper",
+        "pg_default_acl",
+    ];
+    let mut query = String::from(
+        "SELECT pg_catalog.pg_describe_object(classid, oid, 0) FROM (
+             SELECT 'pg_catalog.pg_largeobject'::pg_catalog.regclass AS classid, oid
+             FROM pg_catalog.pg_largeobject_metadata",
+    );
+    for catalogue in catalogues {
+        query.push_str(&format!(
+            " UNION ALL SELECT 'pg_catalog.{catalogue}'::pg_catalog.regclass, oid FROM pg_catalog.{catalogue}
+              WHERE oid >= 16384"
+        ));
+        // Left by sessions that once had temporary tables, whose own leftovers are nobody's data.
+        query.push_str(match catalogue {
+            "pg_namespace" => " AND nspname !~ '^pg_(toast_)?temp_'",
+            "pg_class" => " AND relpersistence <> 't' AND relkind NOT IN ('i', 'I', 't')",
+            "pg_type" => " AND typelem = 0 AND typrelid = 0",
+            _ => "",
+        });
+    }
+    query.push_str(") o WHERE pg_catalog.pg_describe_object(classid, oid, 0) IS NOT NULL LIMIT $1");
+    let rows = client
+        .query(&query, &[&limit])
+        .await
+        .map_err(Error::query("look for objects in the target database"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Tries to take the advisory lock on a target's name in the connected (maintenance) database, for the session's life.
