@@ -10,6 +10,8 @@ mod dsn;
 mod environment;
 mod error;
 pub mod inventory;
+pub mod extension;
+pub mod fresh;
 pub mod large_objects;
 pub mod materialized_view;
 mod passfile;
@@ -25,7 +27,9 @@ pub mod snapshot;
 pub mod stability;
 pub mod validity;
 mod tls;
+pub mod target;
 pub mod watch;
+pub mod wipe;
 
 pub use connect::{ConnectOptions, Session, connect};
 pub use dsn::Dsn;

@@ -1,1 +1,20 @@
-//! Placeholder of the restore room.
+//! Rebuilding a database from the repository: guards, wipe, plan, load.
+//!
+//! A restore never overwrites what it did not find empty, checks each chunk's SHA-256 before a byte of it is used, and
+//! ignores no error. The wipe, which destroys, demands every guard.
+
+mod error;
+pub mod guard;
+mod options;
+pub mod preflight;
+mod report;
+pub mod wipe;
+
+pub use error::{Error, Result};
+pub use guard::{Guarded, Refusal, guard};
+#[cfg(any(test, feature = "demo"))]
+#[doc(hidden)]
+pub use options::LoadFault;
+pub use options::{RestoreOptions, RolesMode, Selection};
+pub use report::{Phase, RestoreReport};
+pub use wipe::{WipeReport, wipe};

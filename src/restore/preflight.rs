@@ -1,0 +1,184 @@
+//! What is looked at before anything is touched: every reason not to begin, all of them at once.
+//!
+//! A restore never overwrites: the database must be empty (or absent, when it is to be created), and chosen objects must
+//! not exist. Problems are a closed list, so that a drill can tell a target that cannot prove anything from a backup
+//! that is wrong.
+
+use crate::content::quote_identifier;
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::server::{Server, read_server};
+use crate::postgres::target::{read_database, user_objects};
+use crate::postgres::{ConnectOptions, Session, connect, extension};
+use crate::repository::manifest::{Backup, Database};
+
+use super::error::{Error, Result};
+use super::options::RestoreOptions;
+
+/// One reason not to begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("the target is PostgreSQL {target} and the source was {origin}: restore into {origin} or later")]
+    TargetOlder { origin: u32, target: u32 },
+    #[error("{0}")]
+    Programs(String),
+    #[error(
+        "the target server lacks extensions that the database uses: {}; install their packages on its machine",
+        .0.join(", ")
+    )]
+    MissingExtensions(Vec<String>),
+    #[error("database {database} exists already; choose another name, drop it, or restore without creating it")]
+    DatabaseExists { database: String },
+    #[error("database {database} does not exist; create it from template0 or let the restore create it")]
+    DatabaseAbsent { database: String },
+    #[error(
+        "database {database} is not empty (it holds {}); a restore never overwrites: use an empty database",
+        .objects.join(", ")
+    )]
+    NotEmpty { database: String, objects: Vec<String> },
+    #[error("{} would be overwritten; drop or rename what is there first", .0.join(", "))]
+    ChosenExist(Vec<String>),
+    #[error(
+        "the target's lock table has room for {available} locks and a partition tree needs about {needed}: raise \
+         max_locks_per_transaction"
+    )]
+    LockSpace { needed: u64, available: u64 },
+    #[error("the target is a standby in recovery; nothing can be restored into it")]
+    Standby,
+    #[error("roles that the database refers to are missing: {}; create them or let the restore create them", .0.join(", "))]
+    MissingRoles(Vec<String>),
+}
+
+/// What the checks found out that the restore goes on with.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) server: Server,
+    pub(super) programs: ClientPrograms,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Looks at everything; `Err(Error::Preflight)` holds all problems found.
+pub(super) async fn preflight(
+    backup: &Backup,
+    database: &Database,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+) -> Result<Ready> {
+    let maintenance = connect(&target.with_database(&options.maintenance_database), "preflight").await?;
+    let server = read_server(&maintenance.client).await?;
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let origin = backup.manifest.source.server_version_num / 10_000;
+    if server.major() < origin {
+        let target = server.major();
+        problems.push(Problem::TargetOlder { origin, target });
+    }
+    if server.in_recovery {
+        problems.push(Problem::Standby);
+    }
+    if !server.is_superuser {
+        warnings.push(format!(
+            "{} is no superuser: ownership, event triggers and untrusted extensions can be refused",
+            target.user
+        ));
+    }
+    problems.extend(lock_space(database, &server, options.jobs));
+    let programs = find_programs(origin, server.major(), options).await;
+    problems.extend(extensions(&maintenance, database, &mut warnings).await?);
+    problems.extend(place(&maintenance, database, target, options, &mut warnings).await?);
+    match programs {
+        Ok(programs) if problems.is_empty() => Ok(Ready {
+            server,
+            programs,
+            warnings,
+        }),
+        Ok(_) => Err(Error::Preflight(problems)),
+        Err(problem) => {
+            problems.push(problem);
+            Err(Error::Preflight(problems))
+        }
+    }
+}
+
+/// An archive is read by a `pg_restore` of its own major or later, and written for servers no older than that: the
+/// archive's own major fits every target that is not older, then those up to the target's.
+async fn find_programs(
+    origin: u32,
+    target: u32,
+    options: &RestoreOptions,
+) -> std::result::Result<ClientPrograms, Problem> {
+    let mut first_error = None;
+    for major in origin..=target.max(origin) {
+        match ClientPrograms::find(major, options.bin_directory.as_deref()).await {
+            Ok(programs) => return Ok(programs),
+            Err(error) => first_error = first_error.or(Some(error.to_string())),
+        }
+    }
+    Err(Problem::Programs(first_error.unwrap_or_default()))
+}
+
+async fn extensions(session: &Session, database: &Database, warnings: &mut Vec<String>) -> Result<Option<Problem>> {
+    let available = extension::available_versions(&session.client).await?;
+    let mut missing = Vec::new();
+    for wanted in &database.head.extensions {
+        match available.get(&wanted.name) {
+            None => missing.push(format!("{} {}", wanted.name, wanted.version)),
+            Some(versions) if !versions.contains(&wanted.version) => warnings.push(format!(
+                "extension {} {} is not available; the target's own version is installed instead",
+                wanted.name, wanted.version
+            )),
+            Some(_) => {}
+        }
+    }
+    Ok((!missing.is_empty()).then_some(Problem::MissingExtensions(missing)))
+}
+
+/// Is the target there, and empty?
+async fn place(
+    maintenance: &Session,
+    database: &Database,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Problem>> {
+    let name = quote_identifier(&target.database);
+    let facts = read_database(&maintenance.client, &target.database).await?;
+    let facts = match (facts, options.create_database) {
+        (Some(_), true) => return Ok(Some(Problem::DatabaseExists { database: name })),
+        (None, true) => return Ok(None),
+        (None, false) => return Ok(Some(Problem::DatabaseAbsent { database: name })),
+        (Some(facts), false) => facts,
+    };
+    if !facts.has_locale_of(&database.head.properties) {
+        warnings.push(format!(
+            "database {name} has encoding {} and locale {}, the source had {} and {}: sort orders differ",
+            facts.encoding, facts.collate, database.head.properties.encoding, database.head.properties.collate
+        ));
+    }
+    if !options.selection.is_everything() {
+        return Ok(None);
+    }
+    let session = connect(target, "preflight").await?;
+    let objects = user_objects(&session.client, 5).await?;
+    Ok((!objects.is_empty()).then_some(Problem::NotEmpty {
+        database: name,
+        objects,
+    }))
+}
+
+/// A COPY through the root of a partition tree locks every leaf.
+fn lock_space(database: &Database, server: &Server, jobs: usize) -> Option<Problem> {
+    let mut leaves = std::collections::HashMap::new();
+    for root in database
+        .tables
+        .iter()
+        .filter_map(|table| table.description.load_through.as_ref())
+    {
+        *leaves.entry(root).or_insert(0_u64) += 1;
+    }
+    let largest = leaves.values().copied().max().unwrap_or(0);
+    let needed = largest * 2 * jobs as u64;
+    (needed > server.lock_slots).then_some(Problem::LockSpace {
+        needed,
+        available: server.lock_slots,
+    })
+}

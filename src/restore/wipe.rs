@@ -1,0 +1,210 @@
+//! Makes the guarded target equal to a fresh copy of `template0`, and proves it.
+//!
+//! A scratch database is created first, from `template0` with the backup's encoding and locale: what the target must
+//! equal, and the proof that the server can make such a database before anything is dropped. The target is emptied in
+//! place, in batches that fit the lock table. Where that does not end equal (or the locale differs), the scratch
+//! database takes the target's place: it carries the marker before the target is dropped.
+
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Error, Result};
+use super::guard::Guarded;
+use crate::content::{DatabaseProperties, quote_identifier};
+use crate::postgres::fresh::differences;
+use crate::postgres::target::{
+    DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, rename_database,
+};
+use crate::postgres::wipe::{STEPS, batches, public_schema_statements};
+use crate::postgres::{self, connect};
+
+/// What a wipe did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct WipeReport {
+    /// Statements by what they removed, in order; empty when the database was replaced at once.
+    pub dropped: Vec<(String, u64)>,
+    /// Why the database was dropped and created again, when it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<String>,
+}
+
+/// Wipes the guarded target so that it equals a fresh database with the encoding and locale of `properties`.
+///
+/// # Errors
+/// `Error::MissingLocale` before anything was touched; `Error::Residue` when even a new database does not equal another;
+/// `Refusal::LockLost` and `Error::Interrupted` between two batches; whatever the server refused.
+pub async fn wipe(guarded: &Guarded, properties: &DatabaseProperties, cancel: &CancellationToken) -> Result<WipeReport> {
+    let wipe = Wipe {
+        guarded,
+        properties,
+        cancel,
+        scratch: format!("kubebackup_fresh_{}", scratch_suffix(&guarded.target().database)),
+    };
+    let result = wipe.run().await;
+    if result.is_err() && !guarded.lost().is_cancelled() {
+        // The scratch database is ours; the error that is being returned matters more than one from here.
+        if let Err(error) = drop_database(guarded.maintenance(), &wipe.scratch).await {
+            tracing::warn!(%error, database = %wipe.scratch, "a scratch database is left behind");
+        }
+    }
+    result
+}
+
+struct Wipe<'a> {
+    guarded: &'a Guarded,
+    properties: &'a DatabaseProperties,
+    cancel: &'a CancellationToken,
+    /// One name per target: what an earlier run left behind is found and replaced.
+    scratch: String,
+}
+
+impl Wipe<'_> {
+    async fn run(&self) -> Result<WipeReport> {
+        self.create_scratch().await?;
+        let mut report = WipeReport::default();
+        let facts = self.target_facts().await?;
+        let reason = if facts.has_locale_of(self.properties) {
+            self.empty_in_place(&mut report).await?
+        } else {
+            Some("it has another encoding or locale than the backup".to_owned())
+        };
+        match reason {
+            None => drop_database(self.guarded.maintenance(), &self.scratch).await?,
+            Some(reason) => {
+                self.replace(&facts).await?;
+                report.recreated = Some(reason);
+            }
+        }
+        Ok(report)
+    }
+
+    /// `None` when the target equals the scratch database afterwards; else why it does not.
+    async fn empty_in_place(&self, report: &mut WipeReport) -> Result<Option<String>> {
+        match self.drop_everything(report).await {
+            Ok(()) => {}
+            Err(Error::Postgres(error)) if !self.guarded.lost().is_cancelled() => {
+                tracing::info!(%error, "emptying in place was refused");
+                return Ok(Some(format!("a statement was refused: {}", error_chain(&error))));
+            }
+            Err(error) => return Err(error),
+        }
+        let residue = self.compare_with_scratch().await?;
+        Ok((!residue.is_empty()).then(|| residue.join("; ")))
+    }
+
+    async fn drop_everything(&self, report: &mut WipeReport) -> Result<()> {
+        let session = connect(self.guarded.target(), "wipe").await?;
+        self.guarded.check_same_server(&session.client).await?;
+        let scratch = connect(&self.guarded.target().with_database(&self.scratch), "wipe").await?;
+        // Half of a quarter: batches must fit beside whatever else the server does.
+        let budget = (self.guarded.server().lock_slots / 8).max(20);
+        for step in STEPS {
+            let statements = step.statements(&session.client).await?;
+            if statements.is_empty() {
+                continue;
+            }
+            report.dropped.push((step.what.to_owned(), statements.len() as u64));
+            let batches = batches(statements, if step.one_by_one { 0 } else { budget });
+            for batch in batches {
+                self.execute(&session.client, &batch, &format!("drop {}", step.what)).await?;
+            }
+        }
+        for statement in public_schema_statements(&session.client, &scratch.client).await? {
+            self.execute(&session.client, &statement, "reset schema public").await?;
+        }
+        Ok(())
+    }
+
+    async fn execute(&self, client: &Client, statements: &str, doing: &str) -> Result<()> {
+        self.guarded.check()?;
+        if self.cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        let run = client.batch_execute(statements);
+        tokio::select! {
+            () = self.guarded.lost().cancelled() => Err(self.guarded.lock_lost()),
+            result = run => result.map_err(|source| {
+                Error::Postgres(postgres::Error::Query { doing: doing.to_owned(), source })
+            }),
+        }
+    }
+
+    async fn compare_with_scratch(&self) -> Result<Vec<String>> {
+        let target = connect(self.guarded.target(), "wipe").await?;
+        let scratch = connect(&self.guarded.target().with_database(&self.scratch), "wipe").await?;
+        Ok(differences(&target.client, &scratch.client).await?)
+    }
+
+    /// The marked scratch database takes the target's name; then another scratch database proves it.
+    async fn replace(&self, facts: &DatabaseFacts) -> Result<()> {
+        let client = self.guarded.maintenance();
+        let name = &self.guarded.target().database;
+        self.guarded.check()?;
+        mark_database(client, &self.scratch, self.guarded.repository_id().as_str()).await?;
+        let owner = format!(
+            "ALTER DATABASE {} OWNER TO {}; ALTER DATABASE {} CONNECTION LIMIT {}",
+            quote_identifier(&self.scratch),
+            quote_identifier(&facts.owner),
+            quote_identifier(&self.scratch),
+            facts.connection_limit
+        );
+        self.execute(client, &owner, "hand the new database to its owner").await?;
+        drop_database(client, name).await?;
+        rename_database(client, &self.scratch, name).await?;
+        self.create_scratch().await?;
+        let residue = self.compare_with_scratch().await?;
+        drop_database(client, &self.scratch).await?;
+        if residue.is_empty() { Ok(()) } else { Err(Error::Residue(residue)) }
+    }
+
+    async fn create_scratch(&self) -> Result<()> {
+        let client = self.guarded.maintenance();
+        self.guarded.check()?;
+        drop_database(client, &self.scratch).await?;
+        let major = self.guarded.server().major();
+        create_database(client, &self.scratch, self.properties, major)
+            .await
+            .map_err(|source| {
+                if is_missing_locale(&source) {
+                    Error::missing_locale(self.properties, source)
+                } else {
+                    source.into()
+                }
+            })
+    }
+
+    async fn target_facts(&self) -> Result<DatabaseFacts> {
+        let name = &self.guarded.target().database;
+        let facts = read_database(self.guarded.maintenance(), name).await?;
+        facts.ok_or_else(|| Error::Contradiction(format!("database '{name}' was there a moment ago")))
+    }
+}
+
+impl Error {
+    pub(super) fn missing_locale(properties: &DatabaseProperties, source: postgres::Error) -> Self {
+        Self::MissingLocale {
+            encoding: properties.encoding.clone(),
+            locale: properties
+                .icu_locale
+                .clone()
+                .unwrap_or_else(|| properties.collate.clone()),
+            source,
+        }
+    }
+}
+
+/// Eight hexadecimal digits of the target's name: database names end at 63 bytes.
+fn scratch_suffix(database: &str) -> String {
+    hex::encode(&blake3::hash(database.as_bytes()).as_bytes()[..4])
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
