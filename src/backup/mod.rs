@@ -1,1 +1,188 @@
-//! Placeholder of the backup room.
+//! A backup run: every database under its own snapshot, rows hashed and cut into chunks as they stream, manifest last.
+//!
+//! Anything that goes wrong leaves no manifest and so no backup. Memory is a fixed pool of buffers plus a few of the
+//! largest row, whatever the size of the database; nothing touches a local disk.
+
+mod assembler;
+mod copy;
+mod cut;
+mod database;
+mod error;
+mod options;
+mod plan;
+mod pool;
+mod records;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::server::{Server, read_server};
+use crate::postgres::{ConnectOptions, connect, databases, role};
+use crate::repository::id::BackupId;
+use crate::repository::manifest::{BackupKind, BackupStats, Database, DatabaseSummary, Predecessor, Source};
+use crate::repository::{BackupWriter, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
+use crate::telemetry::failpoint;
+use crate::telemetry::progress::Progress;
+
+use assembler::Assembly;
+use cut::Cutter;
+use database::{Run, backup_database};
+pub use error::{Error, Result};
+pub use options::{AssertionQuery, BackupOptions, ChunkSizes, TablePattern};
+pub use plan::{BackupPlan, Piece, Task, Unaccounted, plan};
+use pool::BufferPool;
+
+/// Backs up the cluster behind `source` into `repository`. The source's own database is where the cluster's databases
+/// and roles are read.
+///
+/// # Errors
+/// Why there is no backup; nothing of it is visible then.
+pub async fn backup(
+    source: &ConnectOptions,
+    repository: &Repository,
+    options: &BackupOptions,
+    progress: Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<StoredManifest> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        stored = run(source, repository, options, progress) => stored,
+        error = watch::watch(source, options) => Err(error),
+    }
+}
+
+async fn run(
+    source: &ConnectOptions,
+    repository: &Repository,
+    options: &BackupOptions,
+    progress: Arc<dyn Progress>,
+) -> Result<StoredManifest> {
+    let (clock, started) = (Instant::now(), jiff::Timestamp::now());
+    let session = connect(source, "backup").await?;
+    let server = read_server(&session.client).await?;
+    let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
+    let present = databases::list_databases(&session.client).await?;
+    let included = choose_databases(&present, options)?;
+    let predecessor = repository.previous_backup(&options.cluster).await?;
+    let assembly = assemble(repository, predecessor.as_ref(), options).await?;
+    let run = Run {
+        options,
+        server: &server,
+        programs: &programs,
+        assembly: assembly.clone(),
+        progress,
+    };
+    let mut backed_up = Vec::with_capacity(included.len());
+    for database in &included {
+        backed_up.push(backup_database(&run, &source.with_database(database)).await?);
+    }
+    let roles = role::read_roles(&session.client).await?;
+    let memberships = role::read_memberships(&session.client).await?;
+    let draft = ManifestDraft {
+        kind: BackupKind::Logical,
+        // The id tells the oldest snapshot of the run: nothing in it is older than the id says.
+        backup_id: BackupId::new(oldest_snapshot(&backed_up).unwrap_or(started), rand::random()),
+        predecessor: predecessor.map(|stored| Predecessor {
+            backup_id: stored.manifest.backup_id.clone(),
+            manifest_sha256: stored.sha256,
+        }),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        source: describe_source(options, &server, &programs),
+        started,
+        finished: jiff::Timestamp::now(),
+        databases: backed_up.iter().map(summarize).collect(),
+        databases_not_included: present.into_iter().filter(|name| !included.contains(name)).collect(),
+        stats: count(&backed_up, clock),
+    };
+    let records = records::records(roles, memberships, backed_up);
+    failpoint::reach("before-manifest").await;
+    drop(assembly);
+    let writer = Arc::into_inner(run.assembly.writer).ok_or_else(|| Error::Worker("still writing".to_owned()))?;
+    Ok(writer.commit(draft, records).await?)
+}
+
+fn oldest_snapshot(databases: &[Database]) -> Option<jiff::Timestamp> {
+    databases.iter().map(|database| database.head.snapshot_time).min()
+}
+
+/// The writer adds what it stored.
+fn count(databases: &[Database], clock: Instant) -> BackupStats {
+    let tallies = || {
+        databases
+            .iter()
+            .flat_map(|database| &database.tables)
+            .map(|table| table.tally)
+    };
+    BackupStats {
+        tables: tallies().count() as u64,
+        rows: tallies().map(|tally| tally.rows).sum(),
+        raw_bytes: tallies().map(|tally| tally.raw_bytes).sum(),
+        duration_seconds: clock.elapsed().as_secs_f64(),
+        ..BackupStats::default()
+    }
+}
+
+fn choose_databases(present: &[String], options: &BackupOptions) -> Result<Vec<String>> {
+    let Some(wanted) = &options.databases else {
+        return if present.is_empty() {
+            Err(Error::NothingToBackUp)
+        } else {
+            Ok(present.to_vec())
+        };
+    };
+    let missing: Vec<String> = wanted.iter().filter(|name| !present.contains(name)).cloned().collect();
+    if missing.is_empty() {
+        Ok(wanted.clone())
+    } else {
+        Err(Error::NoSuchDatabase { names: missing })
+    }
+}
+
+async fn assemble(
+    repository: &Repository,
+    predecessor: Option<&StoredManifest>,
+    options: &BackupOptions,
+) -> Result<Assembly> {
+    let reuse = match predecessor {
+        Some(stored) => ReuseIndex::load(repository, stored).await?,
+        None => ReuseIndex::empty(),
+    };
+    let writer_options = WriterOptions {
+        compression_level: options.compression_level,
+    };
+    // One buffer that each job fills, and half as many again being compressed.
+    let buffers = options.jobs + options.jobs.div_ceil(2);
+    Ok(Assembly {
+        writer: Arc::new(BackupWriter::new(repository, reuse, writer_options)),
+        pool: Arc::new(BufferPool::new(buffers, options.chunks.max_bytes)),
+        cutter: Cutter::new(options.chunks),
+    })
+}
+
+fn describe_source(options: &BackupOptions, server: &Server, programs: &ClientPrograms) -> Source {
+    Source {
+        cluster: options.cluster.clone(),
+        system_identifier: server.system_identifier.clone(),
+        server_version_num: server.version_num,
+        server_version: server.version.clone(),
+        in_recovery: server.in_recovery,
+        timeline: server.timeline,
+        pg_dump_version: programs.version.clone(),
+    }
+}
+
+fn summarize(database: &Database) -> DatabaseSummary {
+    DatabaseSummary {
+        name: database.head.properties.name.clone(),
+        snapshot_time: database.head.snapshot_time,
+        lsn: database.head.lsn.clone(),
+        tables: database.tables.len() as u64,
+        rows: database.tables.iter().map(|table| table.tally.rows).sum(),
+        raw_bytes: database.tables.iter().map(|table| table.tally.raw_bytes).sum(),
+    }
+}

@@ -4,14 +4,14 @@
 //! COPY runs in the source database's own encoding on both sides: then the server converts nothing on the way out, and
 //! `SQL_ASCII` contents pass unharmed.
 
-use std::pin::pin;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, CopyOutStream};
 
-use super::error::Error;
-use crate::content::{QualifiedName, TableDescription, TableSource, quote_identifier, quote_literal};
+use super::error::{Error, Result};
+use crate::content::{QualifiedName, RowTally, TableDescription, TableSource, quote_identifier, quote_literal};
 
 /// Which rows of a table to copy out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,12 @@ pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Opt
     })
 }
 
+/// `COPY ... TO STDOUT` of a user's query, for the fingerprint of its answer.
+#[must_use]
+pub fn copy_query_statement(query: &str) -> String {
+    format!("COPY ({}) TO STDOUT (FORMAT text)", query.trim().trim_end_matches(';'))
+}
+
 /// `COPY ... FROM STDIN` into the table itself, or into the root of its tree where it must go through that.
 #[must_use]
 pub fn copy_in_statement(table: &TableDescription, encoding: &str) -> String {
@@ -85,26 +91,56 @@ pub fn copy_in_statement(table: &TableDescription, encoding: &str) -> String {
     )
 }
 
-/// Runs a `COPY ... TO STDOUT` and hands over each message: one or more whole rows, each ended by a newline.
+/// A running `COPY ... TO STDOUT`. Dropped before its end, it leaves its session unfit for further use.
+pub struct CopyMessages {
+    stream: Pin<Box<CopyOutStream>>,
+    doing: String,
+}
+
+/// Starts a `COPY ... TO STDOUT`; `doing` says in errors what for.
 ///
 /// # Errors
-/// `Error::Query` with what `doing` says, also when the server ends the stream early; an error from `on_rows` as it is;
-/// `Error::Protocol` when a message does not end at a row.
-pub async fn copy_out<E: From<Error>>(
-    client: &Client,
-    statement: &str,
-    doing: &str,
-    mut on_rows: impl AsyncFnMut(&Bytes) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let stream = client.copy_out(statement).await.map_err(Error::query(doing))?;
-    let mut stream = pin!(stream);
-    while let Some(message) = stream.try_next().await.map_err(Error::query(doing))? {
-        if message.last() != Some(&b'\n') {
-            return Err(Error::Protocol(format!("{doing}: a COPY message does not end at a row")).into());
+/// `Error::Query` with what `doing` says.
+pub async fn copy_out(client: &Client, statement: &str, doing: impl Into<String>) -> Result<CopyMessages> {
+    let doing = doing.into();
+    let stream = client.copy_out(statement).await.map_err(Error::query(doing.clone()))?;
+    Ok(CopyMessages {
+        stream: Box::pin(stream),
+        doing,
+    })
+}
+
+impl CopyMessages {
+    /// The next message: one or more whole rows, each ended by a newline. None after the last.
+    ///
+    /// # Errors
+    /// `Error::Query` when the server ends the stream with an error; `Error::Protocol` when a message does not end at a
+    /// row.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let message = self.stream.try_next().await.map_err(Error::query(self.doing.clone()))?;
+        match message {
+            Some(message) if message.last() != Some(&b'\n') => Err(Error::Protocol(format!(
+                "{}: a COPY message does not end at a row",
+                self.doing
+            ))),
+            message => Ok(message),
         }
-        on_rows(&message).await?;
     }
-    Ok(())
+}
+
+/// Count and fingerprint of a COPY's rows, none of which is kept.
+///
+/// # Errors
+/// As [`copy_out`] and [`CopyMessages::next`].
+pub async fn tally_of(client: &Client, statement: &str, doing: impl Into<String>) -> Result<RowTally> {
+    let mut tally = RowTally::default();
+    let mut messages = copy_out(client, statement, doing).await?;
+    while let Some(message) = messages.next().await? {
+        for row in rows(&message) {
+            tally.add_row(row);
+        }
+    }
+    Ok(tally)
 }
 
 /// The rows of one COPY message, each with its newline. In text format a newline inside a value is escaped.

@@ -3,7 +3,12 @@
 //! Read from `pg_largeobject` itself: `lo_get` is denied to `pg_read_all_data`. The offset is computed by the server
 //! from its own block size, so that the rows mean the same on a server that was built otherwise.
 
+use tokio_postgres::Client;
+
+use super::databases::acl_texts;
 use super::error::{Error, Result};
+use super::row::column;
+use crate::content::LargeObject;
 
 /// `COPY ... TO STDOUT` of every page, ordered by object and offset.
 #[must_use]
@@ -11,6 +16,55 @@ pub fn copy_statement() -> String {
     "COPY (SELECT loid, pageno::bigint * (current_setting('block_size')::int / 4), data \
      FROM pg_catalog.pg_largeobject ORDER BY loid, pageno) TO STDOUT (FORMAT text)"
         .to_owned()
+}
+
+/// Whether the database has any large object.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn any_large_object(client: &Client) -> Result<bool> {
+    let row = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata) AS any",
+            &[],
+        )
+        .await
+        .map_err(Error::query("look for large objects"))?;
+    column(&row, "any")
+}
+
+/// Every large object with owner, privileges and size, by OID.
+///
+/// # Errors
+/// `Error::Query`, also when the role may not read `pg_largeobject`.
+pub async fn read_large_objects(client: &Client) -> Result<Vec<LargeObject>> {
+    if !any_large_object(client).await? {
+        return Ok(Vec::new());
+    }
+    let acl = acl_texts("coalesce(m.lomacl, pg_catalog.acldefault('L', m.lomowner))");
+    let query = format!(
+        "SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner)::text AS owner, {acl} AS acl,
+                pg_catalog.obj_description(m.oid, 'pg_largeobject') AS comment,
+                coalesce((SELECT p.pageno::bigint * (pg_catalog.current_setting('block_size')::int / 4)
+                                 + pg_catalog.length(p.data)
+                          FROM pg_catalog.pg_largeobject p WHERE p.loid = m.oid ORDER BY p.pageno DESC LIMIT 1), 0) AS bytes
+         FROM pg_catalog.pg_largeobject_metadata m ORDER BY m.oid"
+    );
+    let rows = client
+        .query(&query, &[])
+        .await
+        .map_err(Error::query("list the large objects"))?;
+    rows.iter()
+        .map(|row| {
+            Ok(LargeObject {
+                oid: column(row, "oid")?,
+                owner: column(row, "owner")?,
+                acl: column(row, "acl")?,
+                comment: column(row, "comment")?,
+                bytes: column::<i64>(row, "bytes")?.cast_unsigned(),
+            })
+        })
+        .collect()
 }
 
 /// One row of [`copy_statement`]: object, byte offset, bytes.

@@ -147,7 +147,7 @@ const RELATIONS: &str = "
         SELECT i.inhrelid, tree.root FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
     ), configuration AS (
         SELECT e.extname::text AS extension, config.oid, config.condition
-        FROM pg_catalog.pg_extension e, pg_catalog.unnest(e.extconfig, e.extcondition) AS config(oid, condition)
+        FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) AS config(oid, condition)
     )
     SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
            c.relpersistence::text AS persistence, x.extname::text AS extension, f.condition AS configuration,
@@ -190,9 +190,9 @@ async fn read_columns(client: &Client) -> Result<HashMap<u32, Columns>> {
         let name: String = column(row, "name")?;
         // 's' stored and, from PostgreSQL 18, 'v' virtual: neither is copied.
         if column::<&str>(row, "generated")?.is_empty() {
-            stored.push(name)
+            stored.push(name);
         } else {
-            generated.push(name)
+            generated.push(name);
         }
     }
     Ok(columns)
@@ -210,15 +210,15 @@ async fn read_fragile_trees(client: &Client) -> Result<std::collections::HashSet
                  SELECT i.inhrelid, tree.root FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
              )
              SELECT DISTINCT tree.root FROM tree
-             JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = tree.oid,
-             pg_catalog.unnest(p.partattrs::int2[], p.partcollation::oid[]) AS key(attnum, collation)
-             LEFT JOIN pg_catalog.pg_collation l ON l.oid = key.collation
+             JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = tree.oid
+             CROSS JOIN LATERAL unnest(p.partattrs::int2[], p.partcollation::oid[]) AS key(attnum, collation_oid)
+             LEFT JOIN pg_catalog.pg_collation l ON l.oid = key.collation_oid
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = key.attnum
              LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
              LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
              WHERE (p.partstrat = 'h' AND (key.attnum = 0 OR t.typtype IN ('e', 'c', 'r', 'm') OR t.typcategory = 'A'
                                            OR b.typtype IN ('e', 'c', 'r', 'm')))
-                OR (p.partstrat = 'r' AND key.collation <> 0 AND l.collname NOT IN ('C', 'POSIX'))",
+                OR (p.partstrat = 'r' AND key.collation_oid <> 0 AND l.collname NOT IN ('C', 'POSIX'))",
             &[],
         )
         .await

@@ -94,6 +94,7 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     let client = &session.client;
     let before = read_relations(client).await?;
     refuse_unreadable(&before)?;
+    refuse_unreadable_large_objects(&session).await?;
     let to_lock: Vec<&Relation> = before.iter().filter(|relation| relation.is_lockable()).collect();
     refuse_small_lock_table(&session, to_lock.len()).await?;
 
@@ -202,6 +203,25 @@ fn refuse_unreadable(relations: &[Relation]) -> Result<()> {
     } else {
         Err(Error::Unreadable { objects: unreadable })
     }
+}
+
+/// Large objects are read from `pg_largeobject`: `lo_get` is denied to a role that only reads.
+async fn refuse_unreadable_large_objects(session: &Session) -> Result<()> {
+    let row = session
+        .client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+                    AND NOT pg_catalog.has_table_privilege('pg_catalog.pg_largeobject', 'SELECT') AS unreadable",
+            &[],
+        )
+        .await
+        .map_err(Error::query("look for large objects"))?;
+    if column(&row, "unreadable")? {
+        return Err(Error::Unreadable {
+            objects: vec!["large objects (no SELECT on pg_largeobject)".to_owned()],
+        });
+    }
+    Ok(())
 }
 
 /// Fact 19: our locks and `pg_dump`'s share one entry a table, but the table of locks must have room for all of them.

@@ -196,7 +196,13 @@ pub fn is_missing_locale(error: &Error) -> bool {
 /// # Errors
 /// The server's, above all when a session is on the database.
 pub async fn drop_database(client: &Client, name: &str) -> Result<()> {
-    run(client, "drop", name, &format!("DROP DATABASE IF EXISTS {}", quote_identifier(name))).await
+    run(
+        client,
+        "drop",
+        name,
+        &format!("DROP DATABASE IF EXISTS {}", quote_identifier(name)),
+    )
+    .await
 }
 
 /// # Errors

@@ -19,7 +19,9 @@ pub enum Error {
     #[error(transparent)]
     Guard(#[from] Refusal),
     /// The target's machine cannot make a database like the source's.
-    #[error("the target server cannot create a database with encoding {encoding} and locale {locale}: install that locale on its machine")]
+    #[error(
+        "the target server cannot create a database with encoding {encoding} and locale {locale}: install that locale on its machine"
+    )]
     MissingLocale {
         encoding: String,
         locale: String,

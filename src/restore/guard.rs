@@ -11,8 +11,8 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
-use crate::postgres::target::{OtherSession, mark_statement, other_sessions, read_database, try_lock_target};
 use crate::postgres::server::{Server, read_server};
+use crate::postgres::target::{OtherSession, mark_statement, other_sessions, read_database, try_lock_target};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
@@ -42,12 +42,17 @@ pub enum Refusal {
         mark: String,
     },
     #[error("database '{database}' is in use by {}; end these sessions first", sessions(.others))]
-    InUse { database: String, others: Vec<OtherSession> },
+    InUse {
+        database: String,
+        others: Vec<OtherSession>,
+    },
     #[error("another restore or drill holds the lock on target '{database}'; wait for it to end")]
     Locked { database: String },
     #[error("the maintenance database must be another than the target '{database}'; name one such as 'postgres'")]
     SameDatabase { database: String },
-    #[error("the maintenance connection goes to {maintenance} and the target to {server}; both must be the same server")]
+    #[error(
+        "the maintenance connection goes to {maintenance} and the target to {server}; both must be the same server"
+    )]
     OtherServer { server: String, maintenance: String },
     #[error("server {server} is a standby in recovery; nothing can be restored into it")]
     Standby { server: String },

@@ -33,7 +33,11 @@ pub struct WipeReport {
 /// # Errors
 /// `Error::MissingLocale` before anything was touched; `Error::Residue` when even a new database does not equal another;
 /// `Refusal::LockLost` and `Error::Interrupted` between two batches; whatever the server refused.
-pub async fn wipe(guarded: &Guarded, properties: &DatabaseProperties, cancel: &CancellationToken) -> Result<WipeReport> {
+pub async fn wipe(
+    guarded: &Guarded,
+    properties: &DatabaseProperties,
+    cancel: &CancellationToken,
+) -> Result<WipeReport> {
     let wipe = Wipe {
         guarded,
         properties,
@@ -106,7 +110,8 @@ impl Wipe<'_> {
             report.dropped.push((step.what.to_owned(), statements.len() as u64));
             let batches = batches(statements, if step.one_by_one { 0 } else { budget });
             for batch in batches {
-                self.execute(&session.client, &batch, &format!("drop {}", step.what)).await?;
+                self.execute(&session.client, &batch, &format!("drop {}", step.what))
+                    .await?;
             }
         }
         for statement in public_schema_statements(&session.client, &scratch.client).await? {
@@ -148,13 +153,18 @@ impl Wipe<'_> {
             quote_identifier(&self.scratch),
             facts.connection_limit
         );
-        self.execute(client, &owner, "hand the new database to its owner").await?;
+        self.execute(client, &owner, "hand the new database to its owner")
+            .await?;
         drop_database(client, name).await?;
         rename_database(client, &self.scratch, name).await?;
         self.create_scratch().await?;
         let residue = self.compare_with_scratch().await?;
         drop_database(client, &self.scratch).await?;
-        if residue.is_empty() { Ok(()) } else { Err(Error::Residue(residue)) }
+        if residue.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Residue(residue))
+        }
     }
 
     async fn create_scratch(&self) -> Result<()> {

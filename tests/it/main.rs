@@ -7,9 +7,10 @@
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
 
+mod backup;
 mod compare;
 mod connect;
 mod layering;
-mod storage;
 mod shop;
+mod storage;
 mod support;

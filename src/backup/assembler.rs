@@ -1,0 +1,141 @@
+//! Rows into chunks: one worker's buffer being filled and at most one chunk on its way.
+//!
+//! Rows are hashed where they lie in the server's message and copied once, into a pooled buffer. A full buffer is
+//! handed to the repository's writer as a task, so that compressing and uploading one chunk overlaps with reading the
+//! next; the buffer goes back to the pool as soon as it is compressed.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::cut::Cutter;
+use super::error::Result;
+use super::pool::{BufferPool, PooledBuffer};
+use crate::content::RowTally;
+use crate::repository::BackupWriter;
+use crate::repository::manifest::Segment;
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub(super) struct Assembly {
+    pub(super) writer: Arc<BackupWriter>,
+    pub(super) pool: Arc<BufferPool>,
+    pub(super) cutter: Cutter,
+}
+
+/// One worker's chunk under construction. `K` names the stream of rows that a segment belongs to.
+#[derive(Debug)]
+pub(super) struct Assembler<K> {
+    assembly: Assembly,
+    buffer: Option<PooledBuffer>,
+    /// End of each frame in the buffer.
+    frame_ends: Vec<usize>,
+    /// Stream and rows of each frame.
+    frames: Vec<(K, u64)>,
+    /// Rows in the frame being filled.
+    open_rows: u64,
+    in_flight: Option<InFlight<K>>,
+    segments: Vec<(K, Segment)>,
+}
+
+#[derive(Debug)]
+struct InFlight<K> {
+    upload: JoinHandle<crate::repository::Result<u32>>,
+    frames: Vec<(K, u64)>,
+}
+
+impl<K> Drop for InFlight<K> {
+    fn drop(&mut self) {
+        self.upload.abort();
+    }
+}
+
+impl<K: Copy> Assembler<K> {
+    pub(super) fn new(assembly: Assembly) -> Self {
+        Self {
+            assembly,
+            buffer: None,
+            frame_ends: Vec::new(),
+            frames: Vec::new(),
+            open_rows: 0,
+            in_flight: None,
+            segments: Vec::new(),
+        }
+    }
+
+    /// Takes one row of the stream `key` in, counting it into `tally`.
+    pub(super) async fn add_row(&mut self, key: K, row: &[u8], tally: &mut RowTally) -> Result<()> {
+        let row_hash = tally.add_row(row);
+        self.append(key, row, row_hash).await
+    }
+
+    /// Takes one row in whose tally is kept by other rules (large objects).
+    pub(super) async fn append(&mut self, key: K, row: &[u8], row_hash: u128) -> Result<()> {
+        if self.assembly.cutter.is_full(self.chunk_bytes(), row.len()) {
+            self.seal(key).await?;
+        }
+        if self.buffer.is_none() {
+            self.buffer = Some(self.assembly.pool.take().await);
+        }
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        buffer.bytes.extend_from_slice(row);
+        self.open_rows += 1;
+        if self.assembly.cutter.ends_with(buffer.bytes.len(), row.len(), row_hash) {
+            self.seal(key).await?;
+        }
+        Ok(())
+    }
+
+    /// The stream `key` is over: its frame ends here. Its chunk may go on with the next small table.
+    pub(super) fn end_stream(&mut self, key: K) {
+        if self.open_rows > 0 {
+            self.frame_ends.push(self.chunk_bytes());
+            self.frames.push((key, self.open_rows));
+            self.open_rows = 0;
+        }
+    }
+
+    /// Sends off what is left and returns where every stream's rows lie, in the order in which they came.
+    pub(super) async fn finish(mut self) -> Result<Vec<(K, Segment)>> {
+        self.send().await?;
+        self.settle().await?;
+        Ok(std::mem::take(&mut self.segments))
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
+    }
+
+    async fn seal(&mut self, key: K) -> Result<()> {
+        self.end_stream(key);
+        self.send().await
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        let Some(buffer) = self.buffer.take() else {
+            return Ok(());
+        };
+        self.settle().await?;
+        let (frame_ends, frames) = (std::mem::take(&mut self.frame_ends), std::mem::take(&mut self.frames));
+        let writer = Arc::clone(&self.assembly.writer);
+        let upload = tokio::spawn(async move { writer.put(buffer, frame_ends).await });
+        self.in_flight = Some(InFlight { upload, frames });
+        Ok(())
+    }
+
+    /// Waits for the chunk on its way, of which there is at most one.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(mut in_flight) = self.in_flight.take() else {
+            return Ok(());
+        };
+        let chunk = (&mut in_flight.upload)
+            .await
+            .map_err(super::error::Error::from_join)??;
+        for (frame, (key, rows)) in std::mem::take(&mut in_flight.frames).into_iter().enumerate() {
+            let frame = u32::try_from(frame).unwrap_or(u32::MAX);
+            self.segments.push((key, Segment { chunk, frame, rows }));
+        }
+        crate::telemetry::failpoint::reach("after-first-chunk").await;
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! One database of a run: snapshot, definitions, rows, and everything else that belongs to its records.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::assembler::{Assembler, Assembly};
+use super::copy::{CopiedTable, CopyContext, copy_tables};
+use super::error::{Error, Result};
+use super::options::BackupOptions;
+use super::plan::{BackupPlan, plan};
+use crate::content::{GeneratedColumns, LargeObjectTally, RowTally, row_hash};
+use crate::postgres::copy::{copy_generated_statement, copy_out, copy_query_statement, rows, tally_of};
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::schema_dump::{LeftOut, SchemaArchive, dump_schema, read_left_out};
+use crate::postgres::server::Server;
+use crate::postgres::snapshot::{Snapshot, join_snapshot, take_snapshot};
+use crate::postgres::{
+    ConnectOptions, Session, databases, inventory, large_objects, materialized_view, role, sequence, stability,
+};
+use crate::repository::manifest::{Assertion, Database, DatabaseHead, Segment, Table};
+use crate::telemetry::progress::Progress;
+
+/// What every database of a run shares.
+pub(super) struct Run<'run> {
+    pub(super) options: &'run BackupOptions,
+    pub(super) server: &'run Server,
+    pub(super) programs: &'run ClientPrograms,
+    pub(super) assembly: Assembly,
+    pub(super) progress: Arc<dyn Progress>,
+}
+
+/// Backs one database up into chunks and returns its records.
+pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> Result<Database> {
+    let doing = |what: &str| format!("{what} of database {}", source.database);
+    let (snapshot, schema, left_out) = stable_snapshot(run, source).await?;
+    crate::telemetry::failpoint::reach("after-schema").await;
+    let session = snapshot.session();
+    let client = &session.client;
+    let properties = databases::read_database_properties(client).await?;
+    let plan = plan(&snapshot.relations, run.options)?;
+    run.progress
+        .begin(&format!("dump {}", source.database), Some(plan.estimated_bytes));
+    let context = CopyContext {
+        source: source.clone(),
+        snapshot_id: snapshot.id.clone(),
+        encoding: properties.encoding.clone(),
+        assembly: run.assembly.clone(),
+        progress: Arc::clone(&run.progress),
+    };
+    let lost = session.closed.clone();
+    let copied = tokio::select! {
+        copied = copy_tables(&context, &plan, run.options.jobs) => copied?,
+        () = lost.cancelled() => return Err(Error::SnapshotLost { database: source.database.clone() }),
+    };
+    let tables = finish_tables(client, &plan, copied, &properties.encoding).await?;
+    let schema_archive = put_archive(&run.assembly, schema.archive).await?;
+    let (large_object_segments, large_objects_tally) = copy_large_objects(&run.assembly, session).await?;
+    let head = DatabaseHead {
+        extensions: databases::read_extensions(client).await?,
+        referenced_roles: role::read_referenced_roles(client).await?,
+        snapshot_time: snapshot.time,
+        lsn: snapshot.lsn.clone(),
+        properties,
+        schema_archive,
+        large_object_segments,
+        large_objects: large_objects_tally,
+        subscriptions_left_out: left_out.subscriptions,
+        mappings_redacted: left_out.mappings,
+        dump_warnings: schema.warnings,
+        assertions: evaluate_assertions(run.options, source, &snapshot.id).await?,
+    };
+    let database = Database {
+        tables,
+        sequences: sequence::read_sequences(client, &plan.sequences).await?,
+        large_objects: large_objects::read_large_objects(client).await?,
+        materialized_views: materialized_view::read_materialized_views(client).await?,
+        ledger: plan.ledger,
+        inventory: inventory::read_inventory(client).await?,
+        head,
+    };
+    check_definitions_are_still(source, &snapshot)
+        .await
+        .map_err(Error::postgres(doing("read the inventory")))?;
+    snapshot
+        .finish()
+        .await
+        .map_err(Error::postgres(doing("finish the snapshot")))?;
+    run.progress.end();
+    Ok(database)
+}
+
+/// A snapshot and an archive of definitions that belong together, or an error after a bounded number of attempts.
+async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snapshot, SchemaArchive, LeftOut)> {
+    let attempts = run.options.snapshot.attempts.max(1);
+    let mut changed = String::new();
+    for attempt in 0..attempts {
+        let snapshot = take_snapshot(source, &run.options.snapshot)
+            .await
+            .map_err(Error::postgres(format!(
+                "take a snapshot of database {}",
+                source.database
+            )))?;
+        crate::telemetry::failpoint::reach("after-snapshot").await;
+        let client = &snapshot.session().client;
+        let left_out = read_left_out(client, run.server.may_read_all_data).await?;
+        let schema = dump_schema(
+            source,
+            run.programs,
+            &snapshot.id,
+            run.server.may_read_all_data,
+            run.options.snapshot.lock_timeout,
+        )
+        .await
+        .map_err(Error::postgres(format!(
+            "dump the definitions of database {}",
+            source.database
+        )))?;
+        match check_definitions_are_still(source, &snapshot).await {
+            Ok(()) => return Ok((snapshot, schema, left_out)),
+            Err(crate::postgres::Error::Unstable { reason }) => {
+                tracing::warn!(
+                    database = source.database,
+                    attempt,
+                    reason,
+                    "definitions changed, starting over"
+                );
+                changed = reason;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(crate::postgres::Error::Unstable { reason: changed }.into())
+}
+
+/// Fact 3: what `pg_dump` and the inventory read is the current catalogue; it must be the snapshot's.
+async fn check_definitions_are_still(source: &ConnectOptions, snapshot: &Snapshot) -> crate::postgres::Result<()> {
+    let then = stability::read_definition_sums(&snapshot.session().client).await?;
+    let fresh = crate::postgres::connect(source, "stability").await?;
+    let now = stability::read_definition_sums(&fresh.client).await?;
+    let changed = now.changed_since(&then);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(crate::postgres::Error::Unstable {
+        reason: format!("rows of {} changed", changed.join(", ")),
+    })
+}
+
+async fn finish_tables(
+    client: &tokio_postgres::Client,
+    plan: &BackupPlan,
+    copied: Vec<CopiedTable>,
+    encoding: &str,
+) -> Result<Vec<Table>> {
+    let mut tables = Vec::with_capacity(copied.len());
+    for (description, CopiedTable { tally, segments }) in plan.tables.iter().zip(copied) {
+        let generated = match copy_generated_statement(description, encoding) {
+            Some(statement) => Some(GeneratedColumns {
+                fingerprint: tally_of(
+                    client,
+                    &statement,
+                    format!("read generated columns of {}", description.name),
+                )
+                .await?
+                .fingerprint,
+            }),
+            None => None,
+        };
+        tables.push(Table {
+            description: description.clone(),
+            tally,
+            generated,
+            segments,
+        });
+    }
+    Ok(tables)
+}
+
+/// The archive in pieces of at most a chunk.
+async fn put_archive(assembly: &Assembly, archive: Bytes) -> Result<Vec<Segment>> {
+    const PIECE_BYTES: usize = 4 * 1024 * 1024;
+    let mut segments = Vec::new();
+    let mut rest = archive;
+    while !rest.is_empty() {
+        let piece = rest.split_to(PIECE_BYTES.min(rest.len()));
+        let end = piece.len();
+        let chunk = assembly.writer.put(piece, vec![end]).await?;
+        segments.push(Segment {
+            chunk,
+            frame: 0,
+            rows: 0,
+        });
+    }
+    Ok(segments)
+}
+
+async fn copy_large_objects(assembly: &Assembly, session: &Session) -> Result<(Vec<Segment>, RowTally)> {
+    let mut tally = LargeObjectTally::default();
+    if !large_objects::any_large_object(&session.client).await? {
+        return Ok((Vec::new(), tally.finish()));
+    }
+    let mut assembler = Assembler::new(assembly.clone());
+    let statement = large_objects::copy_statement();
+    let mut messages = copy_out(&session.client, &statement, "copy the large objects").await?;
+    while let Some(message) = messages.next().await? {
+        for row in rows(&message) {
+            let (oid, offset, data) = large_objects::parse_row(row)?;
+            tally.add_page(oid, offset, &data);
+            assembler.append((), row, row_hash(row)).await?;
+        }
+    }
+    assembler.end_stream(());
+    let segments = assembler
+        .finish()
+        .await?
+        .into_iter()
+        .map(|((), segment)| segment)
+        .collect();
+    Ok((segments, tally.finish()))
+}
+
+/// Each in a session of its own that can only read: a query that fails aborts its transaction.
+async fn evaluate_assertions(
+    options: &BackupOptions,
+    source: &ConnectOptions,
+    snapshot_id: &str,
+) -> Result<Vec<Assertion>> {
+    let mut assertions = Vec::new();
+    for wanted in options
+        .assertions
+        .iter()
+        .filter(|assertion| assertion.database == source.database)
+    {
+        let failed = |source| Error::Assertion {
+            name: wanted.name.clone(),
+            source,
+        };
+        let session = join_snapshot(source, snapshot_id, "assertion").await.map_err(failed)?;
+        let statement = copy_query_statement(&wanted.query);
+        let result = tally_of(&session.client, &statement, "evaluate an assertion")
+            .await
+            .map_err(failed)?;
+        assertions.push(Assertion {
+            name: wanted.name.clone(),
+            query: wanted.query.clone(),
+            result,
+        });
+    }
+    Ok(assertions)
+}

@@ -1,0 +1,48 @@
+//! Politeness: a backup that stalls production, outlives its welcome or meets a server going down gives way.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::error::Error;
+use super::options::BackupOptions;
+use crate::postgres::watch::count_blocked_sessions;
+use crate::postgres::{self, ConnectOptions};
+
+/// How often production is looked after. Short enough to leave within a smart shutdown's patience.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Returns only when the run must end, with the reason.
+pub(super) async fn watch(source: &ConnectOptions, options: &BackupOptions) -> Error {
+    tokio::select! {
+        error = watch_server(source, options.max_blocking) => error,
+        () = sleep_until(Instant::now() + options.max_duration) => Error::TooLong { limit: options.max_duration },
+    }
+}
+
+async fn watch_server(source: &ConnectOptions, max_blocking: Duration) -> Error {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut blocked_since: Option<Instant> = None;
+    loop {
+        ticks.tick().await;
+        match count_blocked_sessions(source).await {
+            Ok(0) => blocked_since = None,
+            Ok(sessions) => {
+                let since = *blocked_since.get_or_insert_with(Instant::now);
+                tracing::warn!(
+                    sessions,
+                    seconds = since.elapsed().as_secs(),
+                    "sessions wait for the backup's locks"
+                );
+                if since.elapsed() >= max_blocking {
+                    let reason = format!("{sessions} sessions waited longer than backup.max_blocking for its locks");
+                    return Error::from(postgres::Error::Yielded { reason });
+                }
+            }
+            Err(error @ postgres::Error::ShuttingDown) => return Error::from(error),
+            // The run's own sessions tell whether the server is there; this one only looks around.
+            Err(error) => tracing::warn!(error = %error, "cannot look after production"),
+        }
+    }
+}
