@@ -17,6 +17,8 @@ mod placement;
 mod presence;
 mod reader;
 mod reuse;
+#[cfg(test)]
+mod testing;
 mod verify;
 mod writer;
 

@@ -129,21 +129,26 @@ impl BackupWriter {
             let raw_blake3 = Blake3Digest::of(&raw);
             ledger.prepare(raw, &frame_ends, raw_blake3)
         });
-        let (chunk, origin) = self.store(prepared.await??).await?;
-        self.ledger.written().count(&chunk, origin);
+        let (chunk, _) = self.store(prepared.await??).await?;
+        self.ledger.written().count(&chunk);
         Ok(chunk)
     }
 
     /// What has been done so far.
     #[must_use]
     pub fn stats(&self) -> WriterStats {
-        self.ledger.written().stats
+        let stats = self.ledger.written().stats;
+        WriterStats {
+            reused_chunks: stats.chunks.saturating_sub(stats.new_chunks),
+            ..stats
+        }
     }
 
     async fn store(&self, prepared: Prepared) -> Result<(Chunk, Origin)> {
         let Sealed { stored, frames } = prepared.sealed;
         let stored = Bytes::from(stored);
         let (key, origin) = self.placement.place(prepared.stored_sha256, &stored).await?;
+        self.ledger.written().count_upload(stored.len() as u64, origin);
         let chunk = Chunk {
             key,
             codec: Codec::Zstd,
@@ -193,7 +198,7 @@ impl Ledger {
             return Ok(*number);
         }
         let number = u32::try_from(written.chunks.len()).map_err(|_| Error::invalid("more chunks than numbers"))?;
-        written.count(&chunk, origin);
+        written.count(&chunk);
         if origin == Origin::Reused {
             written.reused.push(number);
         }
@@ -215,20 +220,25 @@ impl Ledger {
 }
 
 impl Written {
-    fn count(&mut self, chunk: &Chunk, origin: Origin) {
-        let stats = &mut self.stats;
-        stats.chunks += 1;
-        stats.raw_bytes += chunk.raw_bytes;
-        stats.stored_bytes += chunk.stored_bytes;
+    /// One more chunk that the backup refers to.
+    fn count(&mut self, chunk: &Chunk) {
+        self.stats.chunks += 1;
+        self.stats.raw_bytes += chunk.raw_bytes;
+        self.stats.stored_bytes += chunk.stored_bytes;
+    }
+
+    /// Counted when it happens: of two workers with the same contents, the one that uploaded may come second to number
+    /// its chunk.
+    fn count_upload(&mut self, stored_bytes: u64, origin: Origin) {
         match origin {
-            Origin::Reused => stats.reused_chunks += 1,
-            Origin::New | Origin::Healed => {
-                stats.new_chunks += 1;
-                stats.new_bytes += chunk.stored_bytes;
-            }
+            Origin::Reused => return,
+            Origin::New => {}
+            Origin::Healed => self.stats.healed_chunks += 1,
         }
-        if origin == Origin::Healed {
-            stats.healed_chunks += 1;
-        }
+        self.stats.new_chunks += 1;
+        self.stats.new_bytes += stored_bytes;
     }
 }
+
+#[cfg(test)]
+mod tests;
