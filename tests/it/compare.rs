@@ -13,7 +13,7 @@ use kubebackup::postgres::scratch::read_scratch;
 use kubebackup::postgres::{ConnectOptions, TlsMode, connect};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{create_backup_role, source_cluster};
+use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, create_backup_role, source_cluster};
 
 mod every_class;
 
