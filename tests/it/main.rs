@@ -11,5 +11,8 @@ mod compare;
 mod connect;
 mod layering;
 mod storage;
+mod generator;
+mod layering;
+mod round_trip;
 mod shop;
 mod support;
