@@ -76,3 +76,17 @@ pub(crate) fn assert_same(source: &Contents, restored: &Contents) {
     }
     assert!(differences.is_empty(), "contents differ:\n{}", differences.join("\n"));
 }
+
+#[test]
+#[should_panic(expected = "table public.t: expected")]
+fn the_oracle_sees_a_row_that_is_there_twice() {
+    let cluster = super::source_cluster();
+    cluster
+        .sql("postgres", "CREATE TABLE t AS SELECT i FROM generate_series(1, 3) i")
+        .unwrap();
+    let before = contents(&cluster, "postgres");
+    cluster
+        .sql("postgres", "DELETE FROM t WHERE i = 3; INSERT INTO t VALUES (2)")
+        .unwrap();
+    assert_same(&before, &contents(&cluster, "postgres"));
+}
