@@ -10,8 +10,6 @@
 mod backup;
 mod compare;
 mod connect;
-mod layering;
-mod storage;
 mod generator;
 mod layering;
 mod round_trip;
