@@ -77,7 +77,11 @@ pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Opt
 /// `COPY ... TO STDOUT` of a user's query, for the fingerprint of its answer.
 #[must_use]
 pub fn copy_query_statement(query: &str) -> String {
-    format!("COPY ({}) TO STDOUT (FORMAT text)", query.trim().trim_end_matches(';'))
+    // The line break keeps a comment at the query's end from swallowing what follows.
+    format!(
+        "COPY ({}\n) TO STDOUT (FORMAT text)",
+        query.trim().trim_end_matches(';')
+    )
 }
 
 /// `COPY ... FROM STDIN` into the table itself, or into the root of its tree where it must go through that.

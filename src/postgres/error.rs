@@ -66,6 +66,15 @@ impl Error {
         move |source| Self::Query { doing, source }
     }
 
+    /// The server's own message, where it answered with a refusal; none when the connection or a program failed.
+    #[must_use]
+    pub fn server_message(&self) -> Option<&str> {
+        match self {
+            Self::Query { source, .. } => source.as_db_error().map(tokio_postgres::error::DbError::message),
+            _ => None,
+        }
+    }
+
     /// The server's SQLSTATE, where the error came from the server.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&tokio_postgres::error::SqlState> {

@@ -13,6 +13,7 @@ pub mod extension;
 pub mod fresh;
 pub mod inventory;
 pub mod large_objects;
+pub mod login;
 pub mod materialized_view;
 mod passfile;
 pub mod program;

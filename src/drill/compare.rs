@@ -1,0 +1,181 @@
+//! The comparison of a rebuilt database with what its backup says.
+//!
+//! It is given the manifest's data, the schema archive and a connection, and no way to a chunk: what it reads of the
+//! rows it reads from the server, in sessions of its own. A check that finds a difference fails and names the object;
+//! an error is returned only when there is no answer (a lost connection, a cancellation).
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::check::{Check, CheckName};
+use super::definitions::check_definitions;
+use super::error::{Error, Result};
+use super::inventory::compare_inventory;
+use super::rows::{TableComparison, compare_rows};
+use super::{assertions, database as properties, large_objects, on_request, state};
+use crate::postgres::definitions::dump_definitions;
+use crate::postgres::inventory::read_inventory;
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::scratch::read_scratch;
+use crate::postgres::server::read_server;
+use crate::postgres::{self, ConnectOptions, Session, connect};
+use crate::repository::manifest::{Backup, Database};
+use crate::telemetry::progress::Progress;
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// Sessions that read tables at the same time.
+    pub jobs: usize,
+    /// Directory of `pg_dump` and `pg_restore`, else found by itself.
+    pub bin_directory: Option<PathBuf>,
+    /// Check B-tree indexes against their tables.
+    pub amcheck: bool,
+    /// Log in as this role.
+    pub login_role: Option<String>,
+    /// The comment on roles that the restore created; no other role is ever altered.
+    pub role_comment: String,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        Self {
+            jobs: 2,
+            bin_directory: None,
+            amcheck: false,
+            login_role: None,
+            role_comment: String::new(),
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    pub checks: Vec<Check>,
+    /// One line for each table or partition tree, by name.
+    pub tables: Vec<TableComparison>,
+}
+
+impl Comparison {
+    /// Every required check passed.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        !self.checks.iter().any(Check::blocks)
+    }
+}
+
+/// Compares the database behind `target` with `database` of `backup`; `schema_archive` holds the backup's definitions.
+///
+/// # Errors
+/// `Error::Interrupted` when cancelled; `Error::Postgres` when a connection or a client program gave no answer.
+pub async fn compare_database(
+    backup: &Backup,
+    database: &Database,
+    schema_archive: &Bytes,
+    target: &ConnectOptions,
+    options: &CompareOptions,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<Comparison> {
+    let raw_bytes = database.tables.iter().map(|table| table.tally.raw_bytes).sum();
+    progress.begin("compare", Some(raw_bytes));
+    let comparison = Box::pin(compare(
+        backup,
+        database,
+        schema_archive,
+        target,
+        options,
+        progress,
+        cancel,
+    ))
+    .await;
+    progress.end();
+    comparison
+}
+
+#[allow(clippy::too_many_arguments, reason = "the front door's own, handed on")]
+async fn compare(
+    backup: &Backup,
+    database: &Database,
+    schema_archive: &Bytes,
+    target: &ConnectOptions,
+    options: &CompareOptions,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<Comparison> {
+    let session = or_interrupted(cancel, async { Ok(connect(target, "compare").await?) }).await?;
+    let mut checks = or_interrupted(cancel, compare_catalogue(backup, database, &session)).await?;
+    // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
+    checks.extend(compare_definitions(&session, schema_archive, options, cancel).await?);
+    let (rows, tables) = or_interrupted(cancel, compare_rows(database, target, options.jobs, progress)).await?;
+    checks.extend(rows);
+    checks.extend(or_interrupted(cancel, compare_rest(database, &session, options)).await?);
+    checks.sort_by_key(|check| check.name);
+    Ok(Comparison { checks, tables })
+}
+
+async fn or_interrupted<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    cancel
+        .run_until_cancelled(work)
+        .await
+        .unwrap_or(Err(Error::Interrupted))
+}
+
+/// What the catalogue and the manifest alone can say.
+async fn compare_catalogue(backup: &Backup, database: &Database, session: &Session) -> Result<Vec<Check>> {
+    let client = &session.client;
+    let same_major = read_server(client).await?.major() == backup.manifest.source.server_version_num / 10_000;
+    let mut checks = properties::compare_properties(client, &database.head.properties).await?;
+    checks.extend(properties::compare_roles(client, &database.head.referenced_roles).await?);
+    checks.extend(properties::compare_extensions(client, database, same_major).await?);
+    checks.extend(compare_inventory(&database.inventory, &read_inventory(client).await?));
+    checks.extend(properties::check_coverage(database));
+    Ok(checks)
+}
+
+/// Definitions and validity, both against a scratch database. Without one neither is known.
+async fn compare_definitions(
+    session: &Session,
+    schema_archive: &Bytes,
+    options: &CompareOptions,
+    cancel: &CancellationToken,
+) -> Result<Vec<Check>> {
+    let target = &session.options;
+    let major = read_server(&session.client).await?.major();
+    let programs = ClientPrograms::find(major, options.bin_directory.as_deref()).await?;
+    let scratch = match read_scratch(target, &programs, schema_archive, options.jobs, cancel).await {
+        Ok(Some(scratch)) => scratch,
+        Ok(None) => return Err(Error::Interrupted),
+        // Stock tools cannot restore the archive here, or there is no right to create a database: no answer, not equality.
+        Err(error) if matches!(error, postgres::Error::Program { .. }) || error.server_message().is_some() => {
+            let message = error.server_message().map_or_else(|| error.to_string(), str::to_owned);
+            let reason = format!("no scratch database to compare with: {message}");
+            return Ok(vec![
+                Check::not_run(CheckName::Definitions, reason.clone()),
+                Check::not_run(CheckName::Validity, reason),
+            ]);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut checks = match dump_definitions(target, &programs).await {
+        Ok(found) => check_definitions(&found, &scratch.definitions),
+        Err(error @ postgres::Error::Program { .. }) => vec![Check::not_run(CheckName::Definitions, error.to_string())],
+        Err(error) => return Err(error.into()),
+    };
+    checks.extend(state::compare_validity(&session.client, &scratch.invalid_objects).await?);
+    Ok(checks)
+}
+
+async fn compare_rest(database: &Database, session: &Session, options: &CompareOptions) -> Result<Vec<Check>> {
+    let client = &session.client;
+    let mut checks = state::compare_sequences(client, &database.sequences).await?;
+    checks.extend(large_objects::compare_large_objects(client, database).await?);
+    checks.extend(state::compare_materialized_views(client, &database.materialized_views).await?);
+    checks.extend(assertions::compare_assertions(client, database).await?);
+    checks.extend(on_request::check_login(client, &session.options, options).await?);
+    checks.extend(on_request::check_amcheck(client, options).await?);
+    Ok(checks)
+}

@@ -1,0 +1,31 @@
+//! Why a comparison or a drill came to no answer. What it found wrong is no error: that is a failed check.
+
+use crate::{postgres, repository, restore};
+
+/// Result of anything in this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's token was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+    #[error("a worker ended early")]
+    Worker(#[from] tokio::task::JoinError),
+    #[error("write the certificate")]
+    Json(#[from] serde_json::Error),
+    #[error("read the certificate '{key}'")]
+    Certificate {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    Repository(#[from] repository::Error),
+    #[error(transparent)]
+    Restore(#[from] restore::Error),
+}

@@ -1,0 +1,89 @@
+//! A role that may log in for a moment: what a drill needs to show that an application could.
+//!
+//! Only roles that carry the drill's own comment are ever touched; a role that was there before keeps all it has.
+
+use tokio_postgres::Client;
+
+use super::connect::{ConnectOptions, connect};
+use super::error::{Error, Result};
+use super::row::column;
+use crate::content::{quote_identifier, quote_literal};
+
+/// What an attempt to log in showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// Logged in; so many of the user's tables can be read by the role, of so many.
+    LoggedIn { readable_tables: i64, tables: i64 },
+    /// The server said no, in its own words.
+    Refused(String),
+    /// The role is not one that was created with `comment`, so it was not touched.
+    NotOurs,
+    /// There is no such role.
+    Absent,
+}
+
+/// Lets `role` log in with a random password that only this call knows, does so, and takes both away again.
+///
+/// # Errors
+/// `Error::Query` when the role cannot be changed; a refused login is an outcome.
+pub async fn try_login(client: &Client, target: &ConnectOptions, role: &str, comment: &str) -> Result<LoginOutcome> {
+    let found = client
+        .query_opt(
+            "SELECT pg_catalog.shobj_description(oid, 'pg_authid') AS comment FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&role],
+        )
+        .await
+        .map_err(Error::query("look for the application's role"))?;
+    let Some(found) = found else {
+        return Ok(LoginOutcome::Absent);
+    };
+    if column::<Option<&str>>(&found, "comment")? != Some(comment) {
+        return Ok(LoginOutcome::NotOurs);
+    }
+    let password = format!("{:032x}", rand::random::<u128>());
+    // The server gets the verifier alone: statements may be logged.
+    let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
+    let quoted = quote_identifier(role);
+    let open = format!("ALTER ROLE {quoted} LOGIN PASSWORD {}", quote_literal(&verifier));
+    client
+        .batch_execute(&open)
+        .await
+        .map_err(Error::query("let the application's role log in"))?;
+    let outcome = log_in(target, role, password).await;
+    client
+        .batch_execute(&format!("ALTER ROLE {quoted} NOLOGIN PASSWORD NULL"))
+        .await
+        .map_err(Error::query("take the application's login away again"))?;
+    outcome
+}
+
+async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result<LoginOutcome> {
+    let options = ConnectOptions {
+        user: role.to_owned(),
+        password: Some(password),
+        ..target.clone()
+    };
+    let session = match connect(&options, "login check").await {
+        Ok(session) => session,
+        Err(Error::Connect { source, .. }) if source.as_db_error().is_some() => {
+            let message = source.as_db_error().map_or("", |server| server.message());
+            return Ok(LoginOutcome::Refused(message.to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let row = session
+        .client
+        .query_one(
+            "SELECT count(*) AS tables,
+                    count(*) FILTER (WHERE pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
+                                     AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')) AS readable
+             FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')",
+            &[],
+        )
+        .await
+        .map_err(Error::query("count what the application may read"))?;
+    Ok(LoginOutcome::LoggedIn {
+        readable_tables: column(&row, "readable")?,
+        tables: column(&row, "tables")?,
+    })
+}
