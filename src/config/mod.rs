@@ -1,1 +1,20 @@
-//! Placeholder of the config room.
+//! Settings: one YAML file and `KUBEBACKUP_*` overrides, checked against one table into validated structs.
+//!
+//! Only `cli`, `agent` and the demo see them; the rooms below get options of their own. Nothing is read from the process:
+//! file and environment are handed in. A connection string may hold a password, so `Debug` never shows one.
+
+mod error;
+mod load;
+mod settings;
+mod table;
+mod validate;
+mod value;
+
+pub use error::{Error, Result};
+pub use load::load;
+pub use settings::{
+    AssertionSettings, BackupSettings, DrillSettings, LogFormat, LogSettings, RepositorySettings, Secret, Settings,
+    SourceSettings, TargetSettings,
+};
+pub use table::{Kind, SETTINGS, Setting, markdown};
+pub use value::{ByteSize, Span};

@@ -60,7 +60,7 @@ impl ClientPrograms {
         }
         Err(Error::Settings(format!(
             "no pg_dump and pg_restore of PostgreSQL {server_major} found (found: {}); install \
-             postgresql-client-{server_major} or set postgres.bin_directory",
+             postgresql-client-{server_major} or set the bin_directory of source or target",
             if found.is_empty() {
                 "none".to_owned()
             } else {

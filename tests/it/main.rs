@@ -11,6 +11,7 @@ mod backup;
 mod compare;
 mod connect;
 mod generator;
+mod documents;
 mod layering;
 mod round_trip;
 mod shop;

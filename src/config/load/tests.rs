@@ -1,0 +1,191 @@
+//! What a settings file and variables make, and how slips are refused.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::super::{AssertionSettings, ByteSize, LogFormat, Span};
+use super::*;
+
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Settings> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load(Some(file.path()), variables)
+}
+
+fn refusal(text: &str, variables: &[(&str, &str)]) -> String {
+    load_text(text, variables).unwrap_err().to_string()
+}
+
+#[test]
+fn without_file_and_variables_the_defaults_hold() {
+    let settings = load(None, []).unwrap();
+    assert_eq!(settings.backup.jobs, 2);
+    assert_eq!(settings.backup.chunk_mean_bytes, ByteSize(8 << 20));
+    assert_eq!(settings.repository.connect_timeout, Span(Duration::from_secs(5)));
+    assert_eq!(settings.log.format, LogFormat::Text);
+    assert_eq!(settings.target.maintenance_database, "postgres");
+    let missing = settings.require_bucket().unwrap_err().to_string();
+    assert!(
+        missing.contains("repository.bucket") && missing.contains("KUBEBACKUP_REPOSITORY_BUCKET"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn a_file_overrides_defaults_and_variables_override_the_file() {
+    let text = "
+cluster: production
+repository: {bucket: b, prefix: a/b, endpoint: 'http://127.0.0.1:9000', path_style: true}
+source: {dsn: 'host=db', databases: [Shop, \"123\"], exclude_tables: ['audit.*']}
+backup: {jobs: 4, lock_timeout: 1m, chunk_max_bytes: 32MiB}
+target:
+  databases: {Shop: Shop_restored, a.b: c, ümlaut: x}
+assertions:
+  - {name: orders, database: Shop, query: 'SELECT count(*) FROM orders'}
+";
+    let variables = [
+        ("KUBEBACKUP_BACKUP_JOBS", "8"),
+        ("KUBEBACKUP_SOURCE_DATABASES", "one, Two"),
+        ("KUBEBACKUP_LOG_FORMAT", "json"),
+        ("HOME", "/root"),
+    ];
+    let settings = load_text(text, &variables).unwrap();
+    assert_eq!(settings.backup.jobs, 8);
+    assert_eq!(settings.backup.lock_timeout, Span(Duration::from_mins(1)));
+    assert_eq!(settings.source.databases, ["one", "Two"]);
+    assert_eq!(settings.target.database_for("Shop"), "Shop_restored");
+    assert_eq!(settings.target.database_for("a.b"), "c");
+    assert_eq!(settings.target.database_for("ümlaut"), "x");
+    assert_eq!(settings.target.database_for("other"), "other");
+    assert!(settings.repository.path_style);
+    let assertion = AssertionSettings {
+        name: "orders".to_owned(),
+        database: "Shop".to_owned(),
+        query: "SELECT count(*) FROM orders".to_owned(),
+    };
+    assert_eq!(settings.assertions, [assertion]);
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn every_setting_of_the_table_has_a_place_in_the_structs() {
+    for setting in SETTINGS {
+        let text = match setting.kind {
+            Kind::Number(_, most) => most.to_string(),
+            Kind::Flag => "true".to_owned(),
+            Kind::Duration => "7s".to_owned(),
+            Kind::Size => (setting.default.unwrap().parse::<ByteSize>().unwrap().0 + 1).to_string(),
+            Kind::Choice(words) => words[words.len() - 1].to_owned(),
+            Kind::TextMap => "a=b".to_owned(),
+            Kind::Assertions => continue,
+            Kind::TextList => "a.b".to_owned(),
+            Kind::Text if setting.key == "repository.endpoint" => "http://store".to_owned(),
+            Kind::Text | Kind::Secret | Kind::Path => "value".to_owned(),
+        };
+        let default = format!("{:?}", load(None, []).unwrap());
+        let set = load(None, [(setting.variable().unwrap(), text)]);
+        let changed = format!("{:?}", set.unwrap_or_else(|error| panic!("{}: {error}", setting.key)));
+        assert_ne!(changed, default, "{} changes nothing", setting.key);
+    }
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_nearest_known_one() {
+    assert_eq!(
+        refusal("repository: {bukcet: x}", &[]),
+        "unknown setting 'repository.bukcet'; did you mean 'repository.bucket'?"
+    );
+    assert_eq!(refusal("colour: red", &[]), "unknown setting 'colour'");
+    assert_eq!(
+        refusal("", &[("KUBEBACKUP_BACKUP_JOB", "1")]),
+        "unknown environment variable 'KUBEBACKUP_BACKUP_JOB'; did you mean 'KUBEBACKUP_BACKUP_JOBS'?"
+    );
+}
+
+#[test]
+fn a_value_that_cannot_work_is_refused_with_the_mend() {
+    for (text, expected) in [
+        (
+            "backup: {jobs: many}",
+            "backup.jobs must be a whole number from 1 to 64",
+        ),
+        ("backup: {jobs: 0}", "backup.jobs must be a whole number from 1 to 64"),
+        (
+            "backup: {lock_timeout: 5}",
+            "backup.lock_timeout must be a duration such as 30s, 5m or 2h",
+        ),
+        (
+            "backup: {lock_timeout: 0s}",
+            "backup.lock_timeout must be longer than nothing",
+        ),
+        (
+            "backup: {part_bytes: 8MB}",
+            "backup.part_bytes must be a size such as 8MiB, 512KiB or a number of bytes",
+        ),
+        (
+            "backup: {chunk_max_bytes: 4MiB}",
+            "backup.chunk_max_bytes must not be less than backup.chunk_mean_bytes",
+        ),
+        (
+            "repository: {path_style: perhaps}",
+            "repository.path_style must be true or false",
+        ),
+        (
+            "repository: {endpoint: localhost}",
+            "repository.endpoint must begin with https:// or http://",
+        ),
+        (
+            "repository: {prefix: a/}",
+            "repository.prefix must not begin or end with a slash nor hold two in a row",
+        ),
+        (
+            "repository: {region: }",
+            "repository.region has no value; give one or leave the line out",
+        ),
+        (
+            "repository: x",
+            "repository is a section; give its settings below it, or leave it out",
+        ),
+        (
+            "log: {level: loud}",
+            "log.level must be one of error, warn, info, debug, trace",
+        ),
+        ("source: {databases: shop}", "source.databases must be a list"),
+        (
+            "source: {exclude_tables: [log]}",
+            "source.exclude_tables has 'log', which must be schema.table",
+        ),
+        (
+            "target: {databases: {a: x, b: x}}",
+            "target.databases rebuilds two databases in 'x'; give each its own",
+        ),
+        (
+            "target: {databases: {a: postgres}}",
+            "target.databases rebuilds in 'postgres', which is the maintenance database; name another",
+        ),
+        (
+            "assertions: [{name: a, database: b}]",
+            "assertions must be a list of entries with name, database and query, all texts",
+        ),
+        ("cluster: ''", "cluster is empty; name the cluster"),
+    ] {
+        assert_eq!(refusal(text, &[]), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_yaml_is_refused_with_its_place() {
+    let refused = refusal("a: [b", &[]);
+    assert!(refused.contains("line"), "{refused}");
+    assert!(load(Some(Path::new("/nonexistent.yaml")), []).is_err());
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let settings = load_text("source: {dsn: 'postgres://u:hunter2@h/d'}", &[]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert_eq!(settings.source.dsn.unwrap().expose(), "postgres://u:hunter2@h/d");
+}

@@ -1,0 +1,169 @@
+//! Settings as structs. Defaults come from the table, so a field without one is an `Option`; what a verb needs it asks
+//! for by `require`, which names what is missing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::error::{Error, Result};
+use super::table::variable_of;
+use super::value::{ByteSize, Span};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settings {
+    pub cluster: Option<String>,
+    pub repository: RepositorySettings,
+    #[serde(default)]
+    pub source: SourceSettings,
+    pub backup: BackupSettings,
+    #[serde(default)]
+    pub assertions: Vec<AssertionSettings>,
+    pub target: TargetSettings,
+    pub drill: DrillSettings,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct RepositorySettings {
+    pub bucket: Option<String>,
+    pub prefix: String,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub path_style: bool,
+    pub profile: Option<String>,
+    pub connect_timeout: Span,
+    pub read_timeout: Span,
+    pub attempt_timeout: Span,
+    pub max_attempts: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct SourceSettings {
+    pub dsn: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    #[serde(default)]
+    pub databases: Vec<String>,
+    #[serde(default)]
+    pub exclude_tables: Vec<String>,
+    #[serde(default)]
+    pub include_unlogged: bool,
+    pub bin_directory: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct BackupSettings {
+    pub jobs: usize,
+    pub compression_level: i32,
+    pub chunk_min_bytes: ByteSize,
+    pub chunk_mean_bytes: ByteSize,
+    pub chunk_max_bytes: ByteSize,
+    pub split_table_bytes: ByteSize,
+    pub part_bytes: ByteSize,
+    pub lock_timeout: Span,
+    pub max_duration: Span,
+    pub max_blocking: Span,
+    pub attempts: u32,
+}
+
+/// A user's read-only query, evaluated in the snapshot and again after a restore.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AssertionSettings {
+    pub name: String,
+    pub database: String,
+    pub query: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct TargetSettings {
+    pub dsn: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    pub maintenance_database: String,
+    /// Source database to target database.
+    #[serde(default)]
+    pub databases: BTreeMap<String, String>,
+    pub bin_directory: Option<PathBuf>,
+}
+
+impl TargetSettings {
+    /// The target database that rebuilds `source`: the one named for it, else its own name.
+    #[must_use]
+    pub fn database_for<'a>(&'a self, source: &'a str) -> &'a str {
+        self.databases.get(source).map_or(source, String::as_str)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct DrillSettings {
+    pub jobs: usize,
+    pub keep: bool,
+    pub login_role: Option<String>,
+    pub amcheck: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct LogSettings {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A text that may hold a password; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(...)")
+    }
+}
+
+impl Settings {
+    /// The name of the cluster.
+    ///
+    /// # Errors
+    /// `Error::Missing` when it is not set.
+    pub fn require_cluster(&self) -> Result<&str> {
+        require(self.cluster.as_deref(), "cluster")
+    }
+
+    /// The repository's bucket.
+    ///
+    /// # Errors
+    /// `Error::Missing` when it is not set.
+    pub fn require_bucket(&self) -> Result<&str> {
+        require(self.repository.bucket.as_deref(), "repository.bucket")
+    }
+
+    /// The connection string of the throw-away server: never guessed from the environment, since it is destroyed.
+    ///
+    /// # Errors
+    /// `Error::Missing` when it is not set.
+    pub fn require_target_dsn(&self) -> Result<&Secret> {
+        require(self.target.dsn.as_ref(), "target.dsn")
+    }
+}
+
+fn require<'a, T: ?Sized>(value: Option<&'a T>, key: &'static str) -> Result<&'a T> {
+    value.ok_or_else(|| Error::Missing {
+        key,
+        variable: variable_of(key),
+    })
+}

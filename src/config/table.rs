@@ -1,0 +1,358 @@
+//! Every setting in one table: name, type, default, text. The loader, the variables and `docs/configuration.md` all come
+//! from it, so a default or a name stands in one place.
+
+use std::fmt::Write as _;
+
+/// What a setting may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// A connection string, which may hold a password.
+    Secret,
+    Path,
+    Flag,
+    /// A whole number from the first to the second.
+    Number(i64, i64),
+    Duration,
+    Size,
+    Choice(&'static [&'static str]),
+    /// In a variable: separated by commas.
+    TextList,
+    /// In a variable: `a=b`, separated by commas.
+    TextMap,
+    /// A list of `{name, database, query}`; in the file alone.
+    Assertions,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its place in the file, sections separated by dots.
+    pub key: &'static str,
+    pub kind: Kind,
+    /// As it would be written in the file; none: not set.
+    pub default: Option<&'static str>,
+    pub text: &'static str,
+}
+
+impl Setting {
+    const fn new(key: &'static str, kind: Kind, default: Option<&'static str>, text: &'static str) -> Self {
+        Self {
+            key,
+            kind,
+            default,
+            text,
+        }
+    }
+
+    /// The environment variable that overrides it, where one can.
+    #[must_use]
+    pub fn variable(&self) -> Option<String> {
+        (self.kind != Kind::Assertions).then(|| variable_of(self.key))
+    }
+}
+
+/// `backup.max_duration` → `KUBEBACKUP_BACKUP_MAX_DURATION`.
+pub(super) fn variable_of(key: &str) -> String {
+    format!("KUBEBACKUP_{}", key.replace('.', "_").to_uppercase())
+}
+
+use Kind::{Assertions, Choice, Duration, Flag, Number, Path, Secret, Size, Text, TextList, TextMap};
+
+/// All settings, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "cluster",
+        Text,
+        None,
+        "Name of the cluster that is backed up, in manifests and metrics. One repository may hold several clusters.",
+    ),
+    Setting::new("repository.bucket", Text, None, "Bucket of the repository."),
+    Setting::new(
+        "repository.prefix",
+        Text,
+        Some(""),
+        "Where in the bucket the repository lies, without slashes at its ends. Empty: the whole bucket.",
+    ),
+    Setting::new(
+        "repository.endpoint",
+        Text,
+        None,
+        "URL of an S3-compatible server. Not set: AWS.",
+    ),
+    Setting::new(
+        "repository.region",
+        Text,
+        None,
+        "Region. Not set: as the AWS variables and profile say.",
+    ),
+    Setting::new(
+        "repository.path_style",
+        Flag,
+        Some("false"),
+        "Address the bucket in the path (`endpoint/bucket/key`), which most S3-compatible servers need.",
+    ),
+    Setting::new(
+        "repository.profile",
+        Text,
+        None,
+        "Profile of the AWS files. Not set: AWS's usual credential chain.",
+    ),
+    Setting::new(
+        "repository.connect_timeout",
+        Duration,
+        Some("5s"),
+        "Longest wait for a connection to the store.",
+    ),
+    Setting::new(
+        "repository.read_timeout",
+        Duration,
+        Some("30s"),
+        "Longest wait for the store's first byte.",
+    ),
+    Setting::new(
+        "repository.attempt_timeout",
+        Duration,
+        Some("60s"),
+        "Longest single attempt of a request.",
+    ),
+    Setting::new(
+        "repository.max_attempts",
+        Number(1, 20),
+        Some("5"),
+        "Attempts of a request, the first included, with growing pauses between them.",
+    ),
+    Setting::new(
+        "source.dsn",
+        Secret,
+        None,
+        "Connection string of the server that is backed up; its database is the one connected to first. What it leaves \
+         open comes from the `PG*` variables.",
+    ),
+    Setting::new(
+        "source.password_file",
+        Path,
+        None,
+        "File that holds the password and nothing else.",
+    ),
+    Setting::new(
+        "source.databases",
+        TextList,
+        None,
+        "Databases to back up. Not set: all that take connections and are not templates.",
+    ),
+    Setting::new(
+        "source.exclude_tables",
+        TextList,
+        None,
+        "Tables whose rows are left out, as `schema.table`; `*` stands for any characters. They stand in the ledger \
+         and in the certificate.",
+    ),
+    Setting::new(
+        "source.include_unlogged",
+        Flag,
+        Some("false"),
+        "Back up the rows of unlogged tables too.",
+    ),
+    Setting::new(
+        "source.bin_directory",
+        Path,
+        None,
+        "Directory of `pg_dump` and `pg_restore` of the server's major version. Not set: looked for.",
+    ),
+    Setting::new(
+        "backup.jobs",
+        Number(1, 64),
+        Some("2"),
+        "Tables that are copied at the same time, each by its own connection.",
+    ),
+    Setting::new(
+        "backup.compression_level",
+        Number(1, 19),
+        Some("1"),
+        "zstd level of new chunks.",
+    ),
+    Setting::new(
+        "backup.chunk_min_bytes",
+        Size,
+        Some("2MiB"),
+        "A chunk's least raw size; only a table's last one is smaller.",
+    ),
+    Setting::new(
+        "backup.chunk_mean_bytes",
+        Size,
+        Some("8MiB"),
+        "A chunk's usual raw size.",
+    ),
+    Setting::new(
+        "backup.chunk_max_bytes",
+        Size,
+        Some("16MiB"),
+        "A chunk's largest raw size; only a larger single row exceeds it. Memory grows with it.",
+    ),
+    Setting::new(
+        "backup.split_table_bytes",
+        Size,
+        Some("1GiB"),
+        "A table larger than this is copied in parts when the jobs could not be balanced otherwise.",
+    ),
+    Setting::new(
+        "backup.part_bytes",
+        Size,
+        Some("256MiB"),
+        "Size of such a part on the server's disk.",
+    ),
+    Setting::new(
+        "backup.lock_timeout",
+        Duration,
+        Some("10s"),
+        "Longest wait for the locks that keep definitions still during the backup.",
+    ),
+    Setting::new(
+        "backup.max_duration",
+        Duration,
+        Some("6h"),
+        "A backup that takes longer is given up: it holds back vacuum on the server.",
+    ),
+    Setting::new(
+        "backup.max_blocking",
+        Duration,
+        Some("30s"),
+        "A backup is given up when other sessions have waited this long for its locks.",
+    ),
+    Setting::new(
+        "backup.attempts",
+        Number(1, 20),
+        Some("3"),
+        "How often to start over when definitions change while the snapshot is taken.",
+    ),
+    Setting::new(
+        "assertions",
+        Assertions,
+        None,
+        "Read-only queries whose results must be equal in the snapshot and after a restore: a list of `name`, \
+         `database` and `query`.",
+    ),
+    Setting::new(
+        "target.dsn",
+        Secret,
+        None,
+        "Connection string of the throw-away server that drills use. A person's `restore` names its own with `--into`.",
+    ),
+    Setting::new(
+        "target.password_file",
+        Path,
+        None,
+        "File that holds the password and nothing else.",
+    ),
+    Setting::new(
+        "target.maintenance_database",
+        Text,
+        Some("postgres"),
+        "Database to be connected to while another is created or dropped; never restored into.",
+    ),
+    Setting::new(
+        "target.databases",
+        TextMap,
+        None,
+        "Which source database is rebuilt in which target database (`shop: shop_restored`). One that is not named is \
+         rebuilt under its own name.",
+    ),
+    Setting::new(
+        "target.bin_directory",
+        Path,
+        None,
+        "Directory of `pg_restore` and `pg_dump` for the target. Not set: looked for.",
+    ),
+    Setting::new(
+        "drill.jobs",
+        Number(1, 64),
+        Some("2"),
+        "Connections that load and compare at the same time, in drills and in restores by hand.",
+    ),
+    Setting::new(
+        "drill.keep",
+        Flag,
+        Some("false"),
+        "Leave the rebuilt database in place after a drill instead of wiping it.",
+    ),
+    Setting::new(
+        "drill.login_role",
+        Text,
+        None,
+        "Application role that must be able to log in to the rebuilt database, with a temporary password.",
+    ),
+    Setting::new(
+        "drill.amcheck",
+        Flag,
+        Some("false"),
+        "Check the rebuilt indexes with the `amcheck` extension.",
+    ),
+    Setting::new(
+        "log.level",
+        Choice(&["error", "warn", "info", "debug", "trace"]),
+        Some("info"),
+        "Least severe messages to log.",
+    ),
+    Setting::new(
+        "log.format",
+        Choice(&["text", "json"]),
+        Some("text"),
+        "Shape of a log line.",
+    ),
+];
+
+/// The tables of `docs/configuration.md`, one a section.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::new();
+    let mut section = None;
+    for setting in SETTINGS {
+        let this = setting.key.split_once('.').map(|(section, _)| section);
+        if section != Some(this) {
+            section = Some(this);
+            let title = match this {
+                Some(section) => format!("`{section}`"),
+                None if setting.key == "cluster" => "General".to_owned(),
+                None => format!("`{}`", setting.key),
+            };
+            let _ = write!(
+                text,
+                "\n### {title}\n\n| setting | type | default | meaning |\n|---|---|---|---|\n"
+            );
+        }
+        let default = match setting.default {
+            None => "not set".to_owned(),
+            Some("") => "empty".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {default} | {} |",
+            setting.key,
+            type_text(setting.kind),
+            setting.text
+        );
+    }
+    text
+}
+
+fn type_text(kind: Kind) -> String {
+    match kind {
+        Text => "text".to_owned(),
+        Secret => "connection string".to_owned(),
+        Path => "path".to_owned(),
+        Flag => "`true` or `false`".to_owned(),
+        Number(least, most) => format!("number, {least} to {most}"),
+        Duration => "duration".to_owned(),
+        Size => "size".to_owned(),
+        Choice(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        TextList => "list".to_owned(),
+        TextMap => "mapping".to_owned(),
+        Assertions => "list, in the file alone".to_owned(),
+    }
+}

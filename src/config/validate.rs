@@ -1,0 +1,215 @@
+//! What a value may be by itself, and which values fit together.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+
+use super::error::{Error, Result};
+use super::settings::Settings;
+use super::table::Kind;
+use super::value::{ByteSize, Span};
+
+/// Checks one value; `key` is how its writer called it.
+pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
+    if matches!(value.kind, ValueKind::Nil) {
+        return Err(Error::invalid(key, "has no value; give one or leave the line out"));
+    }
+    match kind {
+        Kind::Text | Kind::Secret | Kind::Path => scalar(key, value).map(|_| ()),
+        Kind::Flag => match scalar(key, value)?.as_str() {
+            "true" | "false" => Ok(()),
+            _ => Err(Error::invalid(key, "must be true or false")),
+        },
+        Kind::Number(least, most) => match scalar(key, value)?.parse::<i64>() {
+            Ok(number) if (least..=most).contains(&number) => Ok(()),
+            _ => Err(Error::invalid(
+                key,
+                format!("must be a whole number from {least} to {most}"),
+            )),
+        },
+        Kind::Duration => match scalar(key, value)?.parse::<Span>() {
+            Ok(Span(Duration::ZERO)) => Err(Error::invalid(key, "must be longer than nothing")),
+            Ok(_) => Ok(()),
+            Err(expected) => Err(Error::invalid(key, expected)),
+        },
+        Kind::Size => match scalar(key, value)?.parse::<ByteSize>() {
+            Ok(_) => Ok(()),
+            Err(expected) => Err(Error::invalid(key, expected)),
+        },
+        Kind::Choice(words) => {
+            let text = scalar(key, value)?;
+            if words.contains(&text.as_str()) {
+                return Ok(());
+            }
+            Err(Error::invalid(key, format!("must be one of {}", words.join(", "))))
+        }
+        Kind::TextList => match &value.kind {
+            ValueKind::Array(items) => items.iter().try_for_each(|item| scalar(key, item).map(|_| ())),
+            _ => Err(Error::invalid(key, "must be a list")),
+        },
+        Kind::TextMap => match &value.kind {
+            ValueKind::Table(entries) => entries.values().try_for_each(|entry| scalar(key, entry).map(|_| ())),
+            _ => Err(Error::invalid(key, "must be a mapping of names to names")),
+        },
+        Kind::Assertions => check_assertions(key, value),
+    }
+}
+
+/// The value's text; never part of an error, since it may be a secret.
+fn scalar(key: &str, value: &Value) -> Result<String> {
+    match value.kind {
+        ValueKind::Array(_) | ValueKind::Table(_) | ValueKind::Nil => {
+            Err(Error::invalid(key, "must be a single value"))
+        }
+        _ => Ok(value.to_string()),
+    }
+}
+
+fn check_assertions(key: &str, value: &Value) -> Result<()> {
+    const FIELDS: [&str; 3] = ["name", "database", "query"];
+    let problem = || {
+        Error::invalid(
+            key,
+            "must be a list of entries with name, database and query, all texts",
+        )
+    };
+    let ValueKind::Array(entries) = &value.kind else {
+        return Err(problem());
+    };
+    for entry in entries {
+        let ValueKind::Table(fields) = &entry.kind else {
+            return Err(problem());
+        };
+        if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+            return Err(Error::invalid(
+                key,
+                format!("has an entry with the unknown field '{unknown}'"),
+            ));
+        }
+        let is_text = |name: &str| fields.get(name).is_some_and(|field| scalar(key, field).is_ok());
+        if !FIELDS.iter().all(|name| is_text(name)) {
+            return Err(problem());
+        }
+    }
+    Ok(())
+}
+
+/// Checks what one value alone cannot tell.
+pub(super) fn validate(settings: &Settings) -> Result<()> {
+    validate_names(settings)?;
+    validate_sizes(settings)?;
+    validate_tables_and_assertions(settings)?;
+    validate_target(settings)
+}
+
+fn validate_names(settings: &Settings) -> Result<()> {
+    if settings
+        .cluster
+        .as_deref()
+        .is_some_and(|cluster| cluster.trim().is_empty())
+    {
+        return Err(Error::invalid("cluster", "is empty; name the cluster"));
+    }
+    let prefix = &settings.repository.prefix;
+    if prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("//") {
+        return Err(Error::invalid(
+            "repository.prefix",
+            "must not begin or end with a slash nor hold two in a row",
+        ));
+    }
+    let endpoint = settings.repository.endpoint.as_deref();
+    if endpoint.is_some_and(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {
+        return Err(Error::invalid(
+            "repository.endpoint",
+            "must begin with https:// or http://",
+        ));
+    }
+    Ok(())
+}
+
+fn validate_sizes(settings: &Settings) -> Result<()> {
+    let backup = &settings.backup;
+    if backup.chunk_min_bytes < ByteSize(1 << 10) {
+        return Err(Error::invalid("backup.chunk_min_bytes", "must be at least 1KiB"));
+    }
+    if backup.chunk_mean_bytes < backup.chunk_min_bytes {
+        return Err(Error::invalid(
+            "backup.chunk_mean_bytes",
+            "must not be less than backup.chunk_min_bytes",
+        ));
+    }
+    if backup.chunk_max_bytes < backup.chunk_mean_bytes {
+        return Err(Error::invalid(
+            "backup.chunk_max_bytes",
+            "must not be less than backup.chunk_mean_bytes",
+        ));
+    }
+    if backup.chunk_max_bytes > ByteSize(256 << 20) {
+        return Err(Error::invalid(
+            "backup.chunk_max_bytes",
+            "must be at most 256MiB: every job holds chunks of that size in memory",
+        ));
+    }
+    if backup.part_bytes < ByteSize(1 << 20) || backup.part_bytes > backup.split_table_bytes {
+        return Err(Error::invalid(
+            "backup.part_bytes",
+            "must be at least 1MiB and at most backup.split_table_bytes",
+        ));
+    }
+    Ok(())
+}
+
+fn validate_tables_and_assertions(settings: &Settings) -> Result<()> {
+    let is_pattern = |pattern: &String| {
+        let parts = pattern.split_once('.');
+        parts.is_some_and(|(schema, table)| !schema.is_empty() && !table.is_empty())
+    };
+    if let Some(wrong) = settings
+        .source
+        .exclude_tables
+        .iter()
+        .find(|pattern| !is_pattern(pattern))
+    {
+        return Err(Error::invalid(
+            "source.exclude_tables",
+            format!("has '{wrong}', which must be schema.table"),
+        ));
+    }
+    let mut names = BTreeSet::new();
+    for assertion in &settings.assertions {
+        if assertion.name.is_empty() || assertion.database.is_empty() || assertion.query.trim().is_empty() {
+            return Err(Error::invalid(
+                "assertions",
+                "has an entry whose name, database or query is empty",
+            ));
+        }
+        if !names.insert((&assertion.database, &assertion.name)) {
+            return Err(Error::invalid(
+                "assertions",
+                format!("names '{}' twice; give each its own name", assertion.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn validate_target(settings: &Settings) -> Result<()> {
+    let target = &settings.target;
+    let mut seen = BTreeSet::new();
+    for name in target.databases.values() {
+        if !seen.insert(name) {
+            return Err(Error::invalid(
+                "target.databases",
+                format!("rebuilds two databases in '{name}'; give each its own"),
+            ));
+        }
+        if *name == target.maintenance_database {
+            return Err(Error::invalid(
+                "target.databases",
+                format!("rebuilds in '{name}', which is the maintenance database; name another"),
+            ));
+        }
+    }
+    Ok(())
+}
