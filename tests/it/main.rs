@@ -9,10 +9,9 @@
 
 mod compare;
 mod connect;
-mod layering;
-mod storage;
 mod generator;
 mod layering;
 mod round_trip;
 mod shop;
+mod storage;
 mod support;
