@@ -10,8 +10,8 @@
 mod backup;
 mod compare;
 mod connect;
-mod generator;
 mod documents;
+mod generator;
 mod layering;
 mod round_trip;
 mod shop;
