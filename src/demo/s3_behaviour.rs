@@ -10,6 +10,7 @@ use futures_util::TryStreamExt as _;
 use hyper::StatusCode;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
+#[allow(clippy::wildcard_imports, reason = "the protocol's fifty shapes")]
 use s3s::dto::*;
 use s3s::{HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -91,8 +92,17 @@ impl S3Controls {
 }
 
 fn refusal(code: &str) -> S3Error {
+    let status = match code {
+        "TooManyRequests" => Some(StatusCode::TOO_MANY_REQUESTS),
+        "ConditionalRequestConflict" => Some(StatusCode::CONFLICT),
+        _ => None,
+    };
     let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
-    S3Error::with_message(code, "as the controls ordered")
+    let mut error = S3Error::with_message(code, "as the controls ordered");
+    if let Some(status) = status {
+        error.set_status_code(status);
+    }
+    error
 }
 
 fn may(identity: &Identity, operation: &str, key: &str, is_create_only: bool) -> bool {

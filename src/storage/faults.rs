@@ -209,7 +209,8 @@ impl ObjectStore for FaultStore {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        Ok(self.run(Operation::Delete, key, self.inner.delete(key)).await?.0)
+        self.run(Operation::Delete, key, self.inner.delete(key)).await?;
+        Ok(())
     }
 
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {

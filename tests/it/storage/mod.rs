@@ -76,13 +76,13 @@ fn options(endpoint: &str, access_key: &str, secret_key: &str) -> S3Options {
 
 /// An error and all that stands behind it, as an operator reads it.
 fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut texts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        texts.push(error.to_string());
         cause = error.source();
     }
-    text
+    texts.join(": ")
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use kubebackup::demo::{S3Effect, S3Fault};
 use kubebackup::storage::{ErrorKind, ObjectStore as _, Put, S3Options, S3Store};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{ACCESS_KEY, Bucket, PATIENCE, SECRET_KEY, chain, options};
 
@@ -167,6 +167,29 @@ async fn a_throttling_store_is_asked_again_and_counted() {
 }
 
 #[tokio::test]
+async fn a_bare_429_and_an_upload_under_way_elsewhere_are_worth_another_attempt() {
+    for code in ["TooManyRequests", "ConditionalRequestConflict"] {
+        let bucket = Bucket::new().await;
+        bucket.controls().inject(fault("PutObject", 1, S3Effect::Refuse(code)));
+        let store = bucket.store().await;
+        assert_eq!(store.put_new("key", BODY).await.unwrap(), Put::Created, "{code}");
+        assert_eq!(store.stats().retries, 1, "{code}");
+
+        bucket
+            .controls()
+            .inject(fault("PutObject", usize::MAX, S3Effect::Refuse(code)));
+        let store = open(&bucket.server.endpoint(), 1).await;
+        let error = store.put_new("other", BODY).await.unwrap_err();
+        assert_eq!(
+            error.kind,
+            ErrorKind::Unavailable,
+            "never taken for an object that is there: {}",
+            chain(&error)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_throttles_for_ever_is_given_up_after_the_last_attempt() {
     let bucket = Bucket::new().await;
     bucket
@@ -204,17 +227,34 @@ async fn a_store_that_never_answers_ends_with_the_attempts() {
     }
 }
 
+/// A listener whose queue of connections is full: the next attempt to connect is not answered at all.
+async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+    }
+    (listener, waiting)
+}
+
 #[tokio::test]
-async fn an_address_that_nobody_has_ends_with_the_connect_timeout() {
-    // TEST-NET-1: routers drop it or say that there is no such network; either is an unavailable store.
+async fn a_host_that_does_not_take_the_connection_ends_with_the_connect_timeout() {
+    let (listener, _waiting) = full_listener().await;
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let options = S3Options {
         connect_timeout: Duration::from_millis(200),
+        read_timeout: PATIENCE,
+        attempt_timeout: PATIENCE,
         max_attempts: 1,
-        ..options("http://192.0.2.1:9000", ACCESS_KEY, SECRET_KEY)
+        ..options(&endpoint, ACCESS_KEY, SECRET_KEY)
     };
     let begin = Instant::now();
     let error = S3Store::open(options).await.unwrap().head("key").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{}", chain(&error));
+    assert!(chain(&error).contains("connect timeout"), "{}", chain(&error));
     assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
 }
 
