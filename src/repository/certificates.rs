@@ -78,7 +78,9 @@ impl Repository {
                 of_backup.push(CertificateRef { drill_id, state });
             }
         }
-        certificates.values_mut().for_each(|of_backup| of_backup.sort());
+        for of_backup in certificates.values_mut() {
+            of_backup.sort();
+        }
         Ok(certificates)
     }
 

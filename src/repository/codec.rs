@@ -28,10 +28,10 @@ pub(super) struct Sealed {
 
 impl Sealer {
     pub(super) fn new(level: i32) -> Result<Self> {
-        let mut compressor = Compressor::new(level).map_err(Error::Compress)?;
+        let mut compressor = Compressor::new(level).map_err(Error::Zstd)?;
         compressor
             .set_parameter(CParameter::ChecksumFlag(true))
-            .map_err(Error::Compress)?;
+            .map_err(Error::Zstd)?;
         Ok(Self { compressor })
     }
 
@@ -50,7 +50,7 @@ impl Sealer {
             let written = self
                 .compressor
                 .compress_to_buffer(run, &mut tail)
-                .map_err(Error::Compress)?;
+                .map_err(Error::Zstd)?;
             frames.push(Frame {
                 stored_bytes: written as u64,
                 raw_bytes: run.len() as u64,
@@ -111,7 +111,7 @@ impl ChunkBytes {
             .ok_or_else(|| Error::damaged(&self.key, format!("frame {number} reaches beyond its end")))?;
         check_frame(&bytes, frame.raw_bytes)
             .map_err(|reason| Error::damaged(&self.key, format!("frame {number} {reason}")))?;
-        let decoder = Decoder::with_buffer(Cursor::new(bytes)).map_err(|error| Error::damaged(&self.key, error))?;
+        let decoder = Decoder::with_buffer(Cursor::new(bytes)).map_err(Error::Zstd)?;
         Ok(FrameReader {
             decoder: decoder.single_frame(),
             remaining: frame.raw_bytes,
@@ -133,9 +133,7 @@ impl ChunkBytes {
             .ok_or_else(|| Error::damaged(&self.key, format!("frame {number} does not fit into memory")))?;
         match reader.read_to_end(&mut raw) {
             Ok(_) => Ok(raw),
-            Err(error) => Err(error
-                .downcast::<Error>()
-                .unwrap_or_else(|error| Error::damaged(&self.key, error))),
+            Err(error) => Err(Error::of_frame(error)),
         }
     }
 
@@ -248,7 +246,7 @@ mod tests {
         fn frames_read_back_as_they_were(lengths in lengths(), seed in any::<u64>()) {
             let ends = ends(&lengths);
             let raw: Vec<u8> = (0..ends[ends.len() - 1] as u64)
-                .map(|at| (at.wrapping_mul(seed | 1) >> 13) as u8)
+                .map(|at| at.wrapping_mul(seed | 1).to_le_bytes()[2])
                 .collect();
             let (chunk, stored) = sealed(&raw, &ends);
             let bytes = ChunkBytes::new(&chunk, stored.clone());

@@ -56,7 +56,7 @@ pub fn decode<T: DeserializeOwned>(key: &str, object: &[u8]) -> Result<T> {
         _ => {}
     }
     checked.map_err(|reason| Error::damaged(key, reason.as_text()))?;
-    serde_json::from_slice(object).map_err(|error| Error::damaged(key, error))
+    serde_json::from_slice(object).map_err(|error| Error::damaged(key, error.to_string()))
 }
 
 #[derive(Clone, Copy)]

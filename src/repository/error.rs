@@ -34,8 +34,8 @@ pub enum Error {
     /// What was handed over does not fit together; a fault of this program, not of the repository.
     #[error("a backup that does not fit together is not written: {reason}")]
     Invalid { reason: String },
-    #[error("could not compress")]
-    Compress(#[source] std::io::Error),
+    #[error("zstd could not be used")]
+    Zstd(#[source] std::io::Error),
     #[error("could not write JSON")]
     Json(#[source] serde_json::Error),
     #[error("a worker thread ended early")]
@@ -45,29 +45,32 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn damaged(key: impl ToString, reason: impl ToString) -> Self {
+    pub(super) fn damaged(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Damaged {
-            key: key.to_string(),
-            reason: reason.to_string(),
+            key: key.into(),
+            reason: reason.into(),
         }
     }
 
-    pub(super) fn invalid(reason: impl ToString) -> Self {
-        Self::Invalid {
-            reason: reason.to_string(),
-        }
+    pub(super) fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid { reason: reason.into() }
     }
 
     /// What a failed GET of an object that a backup refers to means: an object that is gone, or whose bytes contradict
     /// the checksum its store kept, is damage; anything else is the store's trouble.
     pub(super) fn of_get(error: storage::Error) -> Self {
         match error.kind {
-            storage::ErrorKind::NotFound => Self::damaged(&error.key, "missing"),
+            storage::ErrorKind::NotFound => Self::damaged(error.key, "missing"),
             storage::ErrorKind::Checksum => {
-                Self::damaged(&error.key, "its bytes contradict the checksum kept by the store")
+                Self::damaged(error.key, "its bytes contradict the checksum kept by the store")
             }
             _ => Self::Storage(error),
         }
+    }
+
+    /// What an error of a `FrameReader` means.
+    pub(super) fn of_frame(error: std::io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Zstd)
     }
 
     /// The key of the object at fault, where the fault is the object's.
@@ -82,6 +85,6 @@ impl Error {
 
 impl From<ParseIdError> for Error {
     fn from(error: ParseIdError) -> Self {
-        Self::invalid(error)
+        Self::invalid(error.to_string())
     }
 }

@@ -29,5 +29,6 @@ pub use error::{Error, Result};
 pub use layout::CertificateState;
 pub use reader::{Repository, StoredManifest};
 pub use reuse::ReuseIndex;
+pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};
 
 pub use writer::{BackupWriter, WriterOptions, WriterStats};

@@ -65,7 +65,7 @@ impl Placement {
                 Put::Exists => {}
             }
         }
-        let key = Key::Chunk { sha256, copy: 0 };
+        let key = Key::Chunk { sha256, copy: 0 }.to_string();
         Err(Error::damaged(key, format!("and so are its {MAX_COPIES} copies")))
     }
 

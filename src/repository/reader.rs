@@ -104,6 +104,11 @@ impl Repository {
     /// # Errors
     /// `NoSuchBackup`, `UnknownFormat`, `Damaged`, or the store's own.
     pub async fn read_manifest(&self, backup_id: &BackupId) -> Result<StoredManifest> {
+        self.read_root(backup_id).await.map(|(stored, _)| stored)
+    }
+
+    /// The same with the object's size.
+    pub(super) async fn read_root(&self, backup_id: &BackupId) -> Result<(StoredManifest, usize)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let object = self.store.get(&key).await.map_err(|error| match error {
             error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
@@ -112,10 +117,8 @@ impl Repository {
         let manifest: Manifest = document::decode(&key, &object)?;
         self.check_manifest(&manifest, backup_id, object.len())
             .map_err(|reason| Error::damaged(&key, reason))?;
-        Ok(StoredManifest {
-            manifest,
-            sha256: Sha256Digest::of(&object),
-        })
+        let sha256 = Sha256Digest::of(&object);
+        Ok((StoredManifest { manifest, sha256 }, object.len()))
     }
 
     fn check_manifest(&self, manifest: &Manifest, id: &BackupId, bytes: usize) -> std::result::Result<(), String> {
