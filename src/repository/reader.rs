@@ -228,3 +228,6 @@ fn chunk_of<'a>(backup: &'a Backup, segment: &Segment) -> Result<&'a Chunk> {
     let chunk = backup.chunks.get(segment.chunk as usize);
     chunk.ok_or_else(|| Error::invalid(format!("there is no chunk {}", segment.chunk)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Opening, listing and refusing; what the repository knows of its past.
+
+use super::*;
+use crate::repository::CertificateState;
+use crate::repository::id::DrillId;
+use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
+use crate::storage::MemoryStore;
+
+#[tokio::test]
+async fn an_empty_place_is_no_repository_and_the_first_name_stays() {
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());
+    assert!(matches!(
+        Repository::open(Arc::clone(&store)).await,
+        Err(Error::Missing)
+    ));
+    let first = Repository::open_or_create(Arc::clone(&store), RepositoryId::new(1))
+        .await
+        .unwrap();
+    let second = Repository::open_or_create(Arc::clone(&store), RepositoryId::new(2))
+        .await
+        .unwrap();
+    assert_eq!(first.id(), second.id());
+    assert_eq!(Repository::open(store).await.unwrap().id(), &RepositoryId::new(1));
+}
+
+#[tokio::test]
+async fn a_repository_of_an_unknown_format_is_refused() {
+    let store = Arc::new(MemoryStore::new());
+    let object = document::encode(&serde_json::json!({"format_version": 2, "anything": true})).unwrap();
+    store.put_new("repository.json", object).await.unwrap();
+    let opened = Repository::open_or_create(store, RepositoryId::new(1)).await;
+    assert!(
+        matches!(opened, Err(Error::UnknownFormat { found: 2, .. })),
+        "{opened:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_root_of_another_repository_or_of_too_many_bytes_is_refused() {
+    let ground = Ground::new().await;
+    let stored = ground.try_backup(0, &two_tables()).await.unwrap();
+    let key = Key::Manifest(backup_id(0)).to_string();
+    let mut foreign = stored.manifest.clone();
+    foreign.repository_id = RepositoryId::new(2);
+    let mut large = stored.manifest.clone();
+    large.databases_not_included = vec!["d".repeat(MAX_ROOT_BYTES)];
+    for (manifest, reason) in [(foreign, "belongs to repository"), (large, "at most 65536")] {
+        ground.store.replace(&key, document::encode(&manifest).unwrap());
+        let refused = ground
+            .repository
+            .read_manifest(&backup_id(0))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains(reason), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn backups_are_listed_by_time_and_foreign_objects_are_not() {
+    let ground = Ground::new().await;
+    for minute in [5, 1, 3] {
+        ground.try_backup(minute, &two_tables()).await.unwrap();
+    }
+    for foreign in ["manifests/latest.json", "manifests/20261121T055117Z-8f3a2c1d.json.part"] {
+        ground.store.put_new(foreign, Bytes::new()).await.unwrap();
+    }
+    let listed = ground.repository.backup_ids().await.unwrap();
+    assert_eq!(listed, [backup_id(1), backup_id(3), backup_id(5)]);
+}
+
+#[tokio::test]
+async fn the_previous_backup_is_the_newest_of_its_cluster_that_no_drill_refuted() {
+    let ground = Ground::new().await;
+    for minute in 0..3 {
+        ground.try_backup(minute, &two_tables()).await.unwrap();
+    }
+    let mut other = draft(9, &two_tables());
+    other.source.cluster = "other".to_owned();
+    other.source.system_identifier = "7000000000000000002".to_owned();
+    let writer = ground.writer().await;
+    let records = put_all(&writer, &two_tables()).await.unwrap();
+    writer.commit(other, records).await.unwrap();
+    let identifiers = ground.repository.system_identifiers().await.unwrap();
+    assert_eq!(identifiers.len(), 2);
+
+    let previous = async || {
+        let previous = ground.repository.previous_backup("shop").await.unwrap();
+        previous.map(|stored| stored.manifest.backup_id)
+    };
+    assert_eq!(previous().await, Some(backup_id(2)));
+    ground.verdict(2, 20, CertificateState::Failed, &[]).await;
+    assert_eq!(previous().await, Some(backup_id(1)));
+    // Whoever could not judge takes nothing back; a later certificate does.
+    ground.verdict(2, 21, CertificateState::Unverified, &[]).await;
+    assert_eq!(previous().await, Some(backup_id(1)));
+    ground.verdict(2, 22, CertificateState::Certified, &[]).await;
+    assert_eq!(previous().await, Some(backup_id(2)));
+    // A root that cannot be read does not stop the next backup.
+    let key = Key::Manifest(backup_id(2)).to_string();
+    ground.store.replace(&key, Bytes::from_static(b"{}"));
+    assert_eq!(previous().await, Some(backup_id(1)));
+    // But nobody may conclude from it which clusters were never backed up.
+    assert!(ground.repository.system_identifiers().await.is_err());
+}
+
+#[tokio::test]
+async fn certificates_are_known_from_one_listing_and_read_back() {
+    let ground = Ground::new().await;
+    ground.verdict(0, 20, CertificateState::Started, &[]).await;
+    ground.verdict(0, 20, CertificateState::Failed, &["chunks/x"]).await;
+    ground
+        .verdict(1, 30, CertificateState::Certified, &["chunks/not damaged"])
+        .await;
+    ground
+        .store
+        .put_new("certificates/probes/1", Bytes::new())
+        .await
+        .unwrap();
+    let before = ground.store.stats();
+    let certificates = ground.repository.certificates().await.unwrap();
+    let after = ground.store.stats();
+    assert_eq!((after.lists - before.lists, after.gets - before.gets), (1, 0));
+    let states = |minute| -> Vec<CertificateState> {
+        let of_backup = certificates[&backup_id(minute)].iter();
+        of_backup.map(|certificate| certificate.state).collect()
+    };
+    assert_eq!(states(0), [CertificateState::Started, CertificateState::Failed]);
+    assert_eq!(states(1), [CertificateState::Certified]);
+    let failed = &certificates[&backup_id(0)][1];
+    let body = ground.repository.read_certificate(&backup_id(0), failed).await.unwrap();
+    assert_eq!(body, r#"{"damaged_objects":["chunks/x"]}"#);
+    let damaged = ground.repository.damaged_keys().await.unwrap();
+    assert_eq!(damaged.into_iter().collect::<Vec<_>>(), ["chunks/x"]);
+}
+
+#[tokio::test]
+async fn a_certificate_is_never_replaced() {
+    let ground = Ground::new().await;
+    let drill_id = DrillId::new(time(20), 1);
+    let put = async |body: &'static [u8]| {
+        let (backup_id, state) = (backup_id(0), CertificateState::Certified);
+        let body = Bytes::from_static(body);
+        ground
+            .repository
+            .put_certificate(&backup_id, &drill_id, state, body)
+            .await
+    };
+    put(b"first").await.unwrap();
+    put(b"first").await.unwrap();
+    assert!(matches!(put(b"second").await, Err(Error::Conflict { .. })));
+}
+
+#[tokio::test]
+async fn a_lost_chunk_among_many_is_found_by_one_listing() {
+    let ground = Ground::new().await;
+    let names: Vec<&'static str> = (0..40).map(|number| &*format!("table {number}").leak()).collect();
+    let tables: Vec<_> = (0u64..)
+        .zip(names)
+        .map(|(seed, name)| (name, rows(20, seed * 2)))
+        .collect();
+    let first = ground.backup(0, &tables).await;
+    ground.store.delete(&first.chunks[17].key).await.unwrap();
+    let before = ground.store.stats();
+    let second = ground.backup(1, &tables).await;
+    let after = ground.store.stats();
+    assert_eq!(second.chunks[17].key, first.chunks[17].key);
+    assert_eq!(
+        second.manifest.stats.reused_chunks, 41,
+        "all but the lost one, and the index"
+    );
+    // The index was found in the store, so that it alone was asked for by name.
+    assert_eq!(after.heads - before.heads, 1);
+}
