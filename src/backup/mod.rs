@@ -17,6 +17,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::postgres::program::ClientPrograms;
@@ -48,10 +49,11 @@ pub async fn backup(
     progress: Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<StoredManifest> {
+    let run: BoxFuture<'_, Result<StoredManifest>> = Box::pin(run(source, repository, options, progress));
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        stored = run(source, repository, options, progress) => stored,
+        stored = run => stored,
         error = watch::watch(source, options) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ mod connect;
 mod documents;
 mod generator;
 mod layering;
+mod politeness;
 mod round_trip;
 mod shop;
 mod storage;

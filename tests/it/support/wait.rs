@@ -42,3 +42,12 @@ pub(crate) fn for_some_within<T>(limit: Duration, what: &str, mut ask: impl FnMu
 pub(crate) fn until(what: &str, mut ask: impl FnMut() -> bool) {
     for_some(what, || ask().then_some(()));
 }
+
+/// Waits until `fact`, which asks something asynchronously, is true.
+pub(crate) async fn until_async(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !fact().await {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::task::yield_now().await;
+    }
+}
