@@ -4,9 +4,12 @@
 
 mod cluster;
 mod place;
+mod s3_behaviour;
+mod s3_controls;
 mod s3_server;
 pub mod shop;
 
 pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
 pub use place::{Ground, fast_place};
+pub use s3_controls::{Identity, ObjectLock, S3Controls, S3Effect, S3Fault, S3Request, Treatment};
 pub use s3_server::{S3Server, S3ServerOptions};

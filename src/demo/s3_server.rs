@@ -4,12 +4,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::s3_behaviour::Behaving;
+use super::s3_controls::{Identity, S3Controls};
 
 /// Where the server keeps its objects and who may ask.
 #[derive(Clone, Debug)]
@@ -26,6 +31,7 @@ pub struct S3ServerOptions {
 pub struct S3Server {
     address: SocketAddr,
     root: PathBuf,
+    controls: S3Controls,
     _stop: DropGuard,
 }
 
@@ -37,11 +43,15 @@ impl S3Server {
     pub async fn start(options: &S3ServerOptions) -> Result<Self> {
         std::fs::create_dir_all(options.root.join(&options.bucket))?;
         let files = s3s_fs::FileSystem::new(&options.root).map_err(|error| anyhow!("open the S3 folder: {error:?}"))?;
-        let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(
-            options.access_key.clone(),
-            options.secret_key.clone(),
-        ));
+        let controls = S3Controls::default();
+        controls.admit(Identity::full(&options.access_key, &options.secret_key));
+        let mut builder = S3ServiceBuilder::new(Behaving {
+            files,
+            controls: controls.clone(),
+            root: options.root.clone(),
+        });
+        builder.set_auth(controls.clone());
+        builder.set_access(controls.clone());
         let service = builder.build();
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
@@ -49,11 +59,19 @@ impl S3Server {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let answers = controls.clone();
         tokio::spawn(async move {
             let connections = tokio_util::task::TaskTracker::new();
             let serve = async {
                 while let Ok((socket, _)) = listener.accept().await {
                     let service = service.clone();
+                    let controls = answers.clone();
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let path = request.uri().path().to_owned();
+                        let answer = Service::call(&service, request);
+                        let controls = controls.clone();
+                        async move { controls.keep_or_lose(&path, answer.await?) }
+                    });
                     connections.spawn(async move {
                         let server = Builder::new(TokioExecutor::new());
                         // A client that hangs up is its own affair.
@@ -66,6 +84,7 @@ impl S3Server {
         Ok(Self {
             address,
             root: options.root.clone(),
+            controls,
             _stop: stop.drop_guard(),
         })
     }
@@ -74,6 +93,12 @@ impl S3Server {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Who may do what, what goes wrong, and what was asked.
+    #[must_use]
+    pub fn controls(&self) -> &S3Controls {
+        &self.controls
     }
 
     /// The folder whose sub-folders are buckets.

@@ -109,10 +109,10 @@ impl BackupWriter {
     /// Uploads were acknowledged; what was there before may have been pruned or lost since.
     async fn check_reused(&self, chunks: &[Chunk], reused: &[u32]) -> Result<()> {
         let reused = || reused.iter().filter_map(|number| chunks.get(*number as usize));
-        let keys = reused().map(|chunk| chunk.key.as_str());
+        let keys = reused().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(self.placement.repository().store().as_ref(), keys).await?;
         for chunk in reused() {
-            let reason = match sizes.get(chunk.key.as_str()) {
+            let reason = match sizes.get(&chunk.key) {
                 Some(size) if *size == chunk.stored_bytes => continue,
                 Some(size) => format!("has {size} bytes instead of {}", chunk.stored_bytes),
                 None => "is gone".to_owned(),

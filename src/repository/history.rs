@@ -27,7 +27,7 @@ impl Repository {
     /// Any root that cannot be read: a guard must not take an unknown cluster for none.
     pub async fn system_identifiers(&self) -> Result<BTreeSet<String>> {
         let ids = self.backup_ids().await?;
-        stream::iter(ids)
+        let identifiers: Vec<Option<String>> = stream::iter(ids)
             .map(|backup_id| async move {
                 match self.read_manifest(&backup_id).await {
                     Ok(stored) => Ok(Some(stored.manifest.source.system_identifier)),
@@ -37,9 +37,9 @@ impl Repository {
                 }
             })
             .buffer_unordered(CONCURRENCY)
-            .try_filter_map(async |identifier| Ok(identifier))
             .try_collect()
-            .await
+            .await?;
+        Ok(identifiers.into_iter().flatten().collect())
     }
 
     /// The newest backup of `cluster` that no drill has refuted: the one whose chunks a new backup may reuse. Roots that
@@ -48,8 +48,9 @@ impl Repository {
     /// # Errors
     /// The store's own.
     pub async fn previous_backup(&self, cluster: &str) -> Result<Option<StoredManifest>> {
-        for backup_id in self.backup_ids().await?.iter().rev() {
-            let stored = match self.read_manifest(backup_id).await {
+        let mut ids = self.backup_ids().await?;
+        while let Some(backup_id) = ids.pop() {
+            let stored = match self.read_manifest(&backup_id).await {
                 Ok(stored) => stored,
                 Err(Error::Storage(error)) => return Err(error.into()),
                 Err(error) => {
@@ -58,7 +59,7 @@ impl Repository {
                     continue;
                 }
             };
-            if stored.manifest.source.cluster == cluster && !self.is_refuted(backup_id).await? {
+            if stored.manifest.source.cluster == cluster && !self.is_refuted(&backup_id).await? {
                 return Ok(Some(stored));
             }
         }

@@ -8,6 +8,8 @@ mod codec;
 mod commit;
 pub mod document;
 mod error;
+#[cfg(test)]
+mod format_page;
 mod history;
 pub mod id;
 mod index;

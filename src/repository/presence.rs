@@ -1,6 +1,6 @@
 //! Whether many objects are there and of the right size, by the cheaper way: a HEAD each, or one listing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -17,37 +17,62 @@ const HEADS_AT_MOST: usize = 32;
 const PAGE: usize = 1000;
 
 /// The sizes of those chunks among `wanted` that exist.
-pub(super) async fn stored_sizes<'a>(
-    store: &dyn ObjectStore,
-    wanted: impl Iterator<Item = &'a str>,
-) -> Result<HashMap<&'a str, u64>> {
-    let mut sizes: HashMap<&str, Option<u64>> = wanted.map(|key| (key, None)).collect();
-    if sizes.len() <= HEADS_AT_MOST {
-        let heads = stream::iter(sizes.keys().copied().collect::<Vec<_>>())
+pub(super) async fn stored_sizes(store: &dyn ObjectStore, wanted: Vec<String>) -> Result<HashMap<String, u64>> {
+    if wanted.len() <= HEADS_AT_MOST {
+        let heads = stream::iter(wanted)
             .map(|key| head(store, key))
             .buffer_unordered(CONCURRENCY);
-        return heads.try_filter_map(async |found| Ok(found)).try_collect().await;
+        let found: Vec<Option<(String, u64)>> = heads.try_collect().await?;
+        return Ok(found.into_iter().flatten().collect());
     }
+    let wanted: HashSet<String> = wanted.into_iter().collect();
+    let mut sizes = HashMap::with_capacity(wanted.len());
     let mut after: Option<String> = None;
     loop {
         let page = store.list(layout::CHUNKS, after.as_deref(), PAGE).await?;
-        for object in &page.objects {
-            if let Some(size) = sizes.get_mut(object.key.as_str()) {
-                *size = Some(object.bytes);
-            }
-        }
         after = page.objects.last().map(|object| object.key.clone()).or(after);
+        let found = page.objects.into_iter().filter(|object| wanted.contains(&object.key));
+        sizes.extend(found.map(|object| (object.key, object.bytes)));
         if !page.truncated {
-            break;
+            return Ok(sizes);
         }
     }
-    Ok(sizes.into_iter().filter_map(|(key, size)| Some((key, size?))).collect())
 }
 
-async fn head<'a>(store: &dyn ObjectStore, key: &'a str) -> Result<Option<(&'a str, u64)>> {
-    match store.head(key).await {
+async fn head(store: &dyn ObjectStore, key: String) -> Result<Option<(String, u64)>> {
+    match store.head(&key).await {
         Ok(object) => Ok(Some((key, object.bytes))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::repository::id::Sha256Digest;
+    use crate::repository::layout::Key;
+    use crate::storage::MemoryStore;
+
+    #[tokio::test]
+    async fn chunks_on_any_page_of_a_listing_are_found() {
+        let store = MemoryStore::new();
+        let key = |number: u32| {
+            let sha256 = Sha256Digest::of(&number.to_le_bytes());
+            Key::Chunk { sha256, copy: 0 }.to_string()
+        };
+        let stored: Vec<String> = (0..2500).map(key).collect();
+        for key in &stored {
+            store.put_new(key, Bytes::from_static(b"chunk")).await.unwrap();
+        }
+        let missing = key(2500);
+        let wanted = stored.iter().step_by(50).chain([&missing]).cloned();
+        let sizes = stored_sizes(&store, wanted.collect()).await.unwrap();
+        assert_eq!(sizes.len(), 50);
+        assert!(sizes.values().all(|bytes| *bytes == 5));
+        assert!(!sizes.contains_key(&missing));
+        assert_eq!(store.stats().heads, 0);
     }
 }

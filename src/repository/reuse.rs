@@ -69,12 +69,12 @@ impl ReuseIndex {
             }
             Err(error) => return Err(error),
         };
-        let keys = backup.chunks.iter().map(|chunk| chunk.key.as_str());
+        let keys = backup.chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(repository.store().as_ref(), keys).await?;
         let sound: Vec<bool> = backup
             .chunks
             .iter()
-            .map(|chunk| sizes.get(chunk.key.as_str()) == Some(&chunk.stored_bytes) && !damaged.contains(&chunk.key))
+            .map(|chunk| sizes.get(&chunk.key) == Some(&chunk.stored_bytes) && !damaged.contains(&chunk.key))
             .collect();
         let chunks = backup.chunks.into_iter().zip(sound).filter(|(_, sound)| *sound);
         Ok(Self {

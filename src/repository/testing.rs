@@ -192,3 +192,29 @@ pub(super) fn draft(minute: i64, tables: &[Rows]) -> ManifestDraft {
         stats: BackupStats::default(),
     }
 }
+
+/// Callers spawn these: a future that holds borrows across an await in the wrong way is `Send` for no spawn.
+#[allow(dead_code, reason = "compiling it is the test")]
+fn futures_can_be_spawned<'a>(
+    repository: &'a Repository,
+    stored: &'a StoredManifest,
+    options: &'a super::VerifyOptions,
+    writer: BackupWriter,
+) -> Vec<Box<dyn Send + 'a>> {
+    let cancel = Box::leak(Box::default());
+    vec![
+        Box::new(repository.previous_backup("c")),
+        Box::new(repository.system_identifiers()),
+        Box::new(repository.damaged_keys()),
+        Box::new(repository.certificates()),
+        Box::new(repository.read_index(stored.clone())),
+        Box::new(ReuseIndex::load(repository, stored)),
+        Box::new(super::verify(
+            repository,
+            options,
+            &crate::telemetry::progress::Silent,
+            cancel,
+        )),
+        Box::new(writer.commit(draft(0, &[]), Vec::new())),
+    ]
+}

@@ -4,25 +4,22 @@
 //! Damage is a finding, not an error. What is found damaged is recorded, so that the next backup stores it anew. Holds
 //! in memory at most `concurrency` stored chunks.
 
+mod check;
+mod record;
 mod report;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Read as _;
-use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::codec::ChunkBytes;
-use super::document;
 use super::error::{Error, Result};
 use super::id::{BackupId, Blake3Digest, Sha256Digest, VerifyId};
 use super::index;
 use super::layout::Key;
-use super::manifest::{Backup, Chunk, FORMAT_VERSION, Manifest};
+use super::manifest::{Backup, Chunk, Manifest};
 use super::reader::{Repository, StoredManifest};
 use crate::telemetry::progress::Progress;
 
@@ -207,7 +204,7 @@ impl<'a> Run<'a> {
         let (repository, cancel) = (self.repository, self.cancel);
         let mut checks = stream::iter(unchecked)
             .take_while(|_| std::future::ready(!cancel.is_cancelled()))
-            .map(|chunk| check_chunk(repository, chunk))
+            .map(|chunk| check::check_chunk(repository, chunk))
             .buffer_unordered(self.options.concurrency.max(1));
         while let Some(checked) = checks.next().await {
             let (chunk, problem) = checked?;
@@ -228,7 +225,7 @@ impl<'a> Run<'a> {
     }
 
     async fn into_report(self) -> Result<VerifyReport> {
-        let damage_record = self.record_damage().await?;
+        let damage_record = record::record_damage(self.repository, &self.options.verify_id, &self.defects).await?;
         let outcome = match (self.defects.is_empty(), self.cancel.is_cancelled()) {
             (false, _) => VerifyOutcome::Damaged,
             (true, true) => VerifyOutcome::Interrupted,
@@ -244,100 +241,8 @@ impl<'a> Run<'a> {
             damage_record,
         })
     }
-
-    async fn record_damage(&self) -> Result<DamageRecord> {
-        if self.defects.is_empty() {
-            return Ok(DamageRecord::NotNeeded);
-        }
-        // Whoever may not read the other records writes one more.
-        let known = self.repository.damaged_keys().await.unwrap_or_default();
-        if self.defects.keys().all(|key| known.contains(key)) {
-            return Ok(DamageRecord::AlreadyKnown);
-        }
-        let key = Key::Damage(self.options.verify_id.clone()).to_string();
-        let object = document::encode(&DamageDocument {
-            format_version: FORMAT_VERSION,
-            verify_id: &self.options.verify_id,
-            damaged_objects: self.defects.keys().collect(),
-            defects: self.defects.values().map(DefectEntry::of).collect(),
-        })?;
-        Ok(match self.repository.store().put_new(&key, object).await {
-            Ok(_) => DamageRecord::Written { key },
-            Err(error) => DamageRecord::NotWritten {
-                reason: error.to_string(),
-                key,
-            },
-        })
-    }
-}
-
-/// `damage/<verify_id>.json`.
-#[derive(Serialize)]
-struct DamageDocument<'a> {
-    format_version: u32,
-    verify_id: &'a VerifyId,
-    damaged_objects: Vec<&'a String>,
-    defects: Vec<DefectEntry<'a>>,
-}
-
-#[derive(Serialize)]
-struct DefectEntry<'a> {
-    key: &'a str,
-    problem: &'a str,
-    backups: &'a [BackupId],
-}
-
-impl<'a> DefectEntry<'a> {
-    fn of(defect: &'a Defect) -> Self {
-        Self {
-            key: &defect.key,
-            problem: &defect.problem,
-            backups: &defect.backups,
-        }
-    }
 }
 
 fn root_key(manifest: &Manifest) -> String {
     Key::Manifest(manifest.backup_id.clone()).to_string()
-}
-
-/// What is wrong with one chunk, if anything.
-async fn check_chunk(repository: &Repository, chunk: Chunk) -> Result<(Chunk, Option<String>)> {
-    let bytes = match repository.read_chunk(&chunk).await {
-        Ok(bytes) => bytes,
-        Err(Error::Damaged { reason, .. }) => return Ok((chunk, Some(reason))),
-        Err(error) => return Err(error),
-    };
-    let chunk = Arc::new(chunk);
-    let of_chunk = Arc::clone(&chunk);
-    let problem = match tokio::task::spawn_blocking(move || check_raw(&of_chunk, &bytes)).await? {
-        Ok(()) => None,
-        Err(Error::Damaged { reason, .. }) => Some(reason),
-        Err(error) => return Err(error),
-    };
-    Ok((Arc::unwrap_or_clone(chunk), problem))
-}
-
-fn check_raw(chunk: &Chunk, bytes: &ChunkBytes) -> Result<()> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 64 * 1024];
-    for number in 0..bytes.frames().len() {
-        let mut frame = bytes.frame(number)?;
-        loop {
-            let read = frame.read(&mut buffer).map_err(Error::of_frame)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-        }
-    }
-    let raw_blake3 = Blake3Digest(*hasher.finalize().as_bytes());
-    if raw_blake3 == chunk.raw_blake3 {
-        Ok(())
-    } else {
-        Err(Error::damaged(
-            &chunk.key,
-            format!("the BLAKE3 of its raw bytes is {raw_blake3}"),
-        ))
-    }
 }

@@ -8,6 +8,8 @@
 #[cfg(any(test, feature = "demo"))]
 pub mod conformance;
 mod error;
+#[cfg(any(test, feature = "demo"))]
+pub mod faults;
 mod memory;
 mod s3;
 

@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 
+use super::check::check_raw;
 use super::*;
+use crate::repository::document;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
 use crate::storage::ObjectStore as _;
 use crate::telemetry::progress::Silent;

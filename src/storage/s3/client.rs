@@ -38,7 +38,7 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
             "no region: set it in the settings, in AWS_REGION or in the profile, or set the endpoint of a store that has none",
         ));
     }
-    let place = match shared.endpoint_url() {
+    let place = match endpoint(options) {
         Some(endpoint) => format!("bucket '{}' at {endpoint}", options.bucket),
         None => format!(
             "bucket '{}' in {}",
@@ -46,7 +46,12 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
             shared.region().map_or("", |region| region.as_ref())
         ),
     };
-    let config = Builder::from(&shared)
+    let mut builder = Builder::from(&shared);
+    // Here and not for all services, for a web identity is exchanged at AWS whatever the store.
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    let config = builder
         .force_path_style(options.path_style)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -72,9 +77,6 @@ async fn load(options: &S3Options) -> SdkConfig {
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(endpoint) = &options.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
     if let Some(fixed) = &options.credentials {
         let mut credentials = Credentials::builder()
             .access_key_id(&fixed.access_key_id)
@@ -95,15 +97,16 @@ fn region(options: &S3Options) -> RegionProviderChain {
     let chain = RegionProviderChain::first_try(options.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(profile.build());
-    if has_own_endpoint(options) {
+    if endpoint(options).is_some() {
         chain.or_else(Region::from_static(REGION_OF_NO_MATTER))
     } else {
         chain.or_else(aws_config::imds::region::ImdsRegionProvider::builder().build())
     }
 }
 
-/// An endpoint from the settings or from the SDK's own variables.
-fn has_own_endpoint(options: &S3Options) -> bool {
-    let from_environment = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    options.endpoint.is_some() || from_environment("AWS_ENDPOINT_URL_S3") || from_environment("AWS_ENDPOINT_URL")
+/// From the settings or from the SDK's own variables.
+fn endpoint(options: &S3Options) -> Option<String> {
+    let from_environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut choices = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter();
+    options.endpoint.clone().or_else(|| choices.find_map(from_environment))
 }

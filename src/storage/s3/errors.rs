@@ -185,12 +185,15 @@ where
     }
 }
 
-/// The chain's texts, innermost reasons last, without those that repeat what another says.
+/// The SDK's names for the step that failed, which tell an operator nothing.
+const STEPS: [&str; 4] = ["dispatch failure", "other", "io error", "client error (Connect)"];
+
+/// The chain's texts on one line, innermost reasons last, without those that repeat what another says.
 pub(super) fn reasons(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for cause in chain(error) {
-        let text = cause.to_string();
-        if !text.is_empty() && !texts.iter().any(|said| said.contains(&text)) {
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if !text.is_empty() && !STEPS.contains(&text.as_str()) && !texts.iter().any(|said| said.contains(&text)) {
             texts.push(text);
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use kubebackup::demo::{Ground, S3Server, S3ServerOptions};
+use kubebackup::demo::{Ground, S3Controls, S3Server, S3ServerOptions};
 use tokio::sync::oneshot;
 
 /// What the program's environment gets; signatures are really checked.
@@ -15,6 +15,8 @@ pub(crate) const BUCKET: &str = "backups";
 /// A running server with one empty bucket; dropped, it stops and its objects are gone.
 pub(crate) struct S3 {
     pub(crate) endpoint: String,
+    /// Other identities, faults, and what was asked.
+    pub(crate) controls: S3Controls,
     ground: Ground,
     _stop: oneshot::Sender<()>,
 }
@@ -28,7 +30,7 @@ impl S3 {
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
         };
-        let (tell_endpoint, endpoint) = mpsc::sync_channel(1);
+        let (tell, told) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -37,12 +39,14 @@ impl S3 {
                 .unwrap();
             runtime.block_on(async {
                 let server = S3Server::start(&options).await.unwrap();
-                tell_endpoint.send(server.endpoint()).unwrap();
+                tell.send((server.endpoint(), server.controls().clone())).unwrap();
                 let _ = stopped.await;
             });
         });
+        let (endpoint, controls) = told.recv().unwrap();
         Self {
-            endpoint: endpoint.recv().unwrap(),
+            endpoint,
+            controls,
             ground,
             _stop: stop,
         }

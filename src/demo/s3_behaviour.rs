@@ -1,0 +1,238 @@
+//! How the embedded S3 server obeys its controls: authentication, permissions and faults before a request, and
+//! s3s-fs with other manners behind it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use hyper::StatusCode;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+#[allow(clippy::wildcard_imports, reason = "the protocol's fifty shapes")]
+use s3s::dto::*;
+use s3s::{HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+
+use super::s3_controls::{Identity, ObjectLock, S3Controls, S3Effect, S3Request as Seen, Treatment};
+
+#[async_trait]
+impl S3Auth for S3Controls {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.lock().identities.get(access_key) {
+            Some(identity) => Ok(identity.secret_key.clone().into()),
+            None => Err(s3_error!(
+                InvalidAccessKeyId,
+                "the access key id does not exist in our records"
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl S3Access for S3Controls {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = context.s3_op().name().to_owned();
+        let key = context.s3_path().get_object_key().unwrap_or_default().to_owned();
+        let Some(credentials) = context.credentials() else {
+            return Err(s3_error!(AccessDenied, "who are you"));
+        };
+        let access_key = credentials.access_key.clone();
+        let has = |name: &str| context.headers().contains_key(name);
+        let headers = context.headers().iter();
+        let headers = headers
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .filter(|(name, _)| name != "authorization")
+            .collect();
+        let effect = {
+            let mut state = self.lock();
+            let identity = state.identities.get(&access_key).cloned();
+            state.note(Seen {
+                operation: operation.clone(),
+                key: key.clone(),
+                access_key,
+                headers,
+            });
+            let is_refused = |name, treatment| has(name) && treatment == Treatment::Refused;
+            if is_refused("if-none-match", state.if_none_match) || is_refused("x-amz-checksum-sha256", state.checksum) {
+                return Err(s3_error!(
+                    NotImplemented,
+                    "a header implies functionality that is not implemented"
+                ));
+            }
+            if !identity.is_some_and(|identity| may(&identity, &operation, &key, has("if-none-match"))) {
+                return Err(s3_error!(AccessDenied, "Access Denied"));
+            }
+            let effect = state.next_effect(&operation, &key);
+            if effect == Some(S3Effect::LoseAnswer) {
+                state.lost_answers.insert(context.uri().path().to_owned());
+            }
+            effect
+        };
+        match effect {
+            Some(S3Effect::Refuse(code)) => Err(refusal(code)),
+            Some(S3Effect::Hang) => std::future::pending().await,
+            Some(S3Effect::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Some(S3Effect::LoseAnswer) | None => Ok(()),
+        }
+    }
+}
+
+impl S3Controls {
+    /// An error here makes the server close the connection without an answer.
+    pub(super) fn keep_or_lose<A>(&self, path: &str, answer: A) -> Result<A, HttpError> {
+        if self.lock().lost_answers.remove(path) {
+            return Err(HttpError::new("the answer is lost, as the controls ordered".into()));
+        }
+        Ok(answer)
+    }
+}
+
+fn refusal(code: &str) -> S3Error {
+    let status = match code {
+        "TooManyRequests" => Some(StatusCode::TOO_MANY_REQUESTS),
+        "ConditionalRequestConflict" => Some(StatusCode::CONFLICT),
+        _ => None,
+    };
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut error = S3Error::with_message(code, "as the controls ordered");
+    if let Some(status) = status {
+        error.set_status_code(status);
+    }
+    error
+}
+
+fn may(identity: &Identity, operation: &str, key: &str, is_create_only: bool) -> bool {
+    let is_reading = ["Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb));
+    let is_in_reach = identity.may_write.iter().any(|beginning| key.starts_with(beginning));
+    match operation {
+        _ if is_reading => true,
+        "DeleteObject" => identity.may_delete && is_in_reach,
+        "DeleteObjects" => identity.may_delete && identity.may_write.iter().any(String::is_empty),
+        "PutObject" => is_in_reach && (is_create_only || !identity.create_only),
+        _ => is_in_reach,
+    }
+}
+
+/// s3s-fs with the manners that the controls ask for.
+#[derive(Debug)]
+pub(super) struct Behaving {
+    pub(super) files: s3s_fs::FileSystem,
+    pub(super) controls: S3Controls,
+    /// Its folder.
+    pub(super) root: PathBuf,
+}
+
+impl Behaving {
+    fn prepare(&self, input: &mut PutObjectInput) {
+        let mut state = self.controls.lock();
+        if state.if_none_match == Treatment::Ignored {
+            input.if_none_match = None;
+        }
+        if state.checksum == Treatment::Ignored {
+            input.checksum_sha256 = None;
+        }
+        if let Some(until) = input.object_lock_retain_until_date.take()
+            && state.object_lock == ObjectLock::Kept
+        {
+            state.retentions.insert(input.key.clone(), until);
+        }
+    }
+}
+
+/// s3s checks the signed payload hash as the body passes; s3s-fs then says 500 where AWS says that the body is damaged.
+fn watch_body(input: &mut PutObjectInput) -> Arc<AtomicBool> {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let noted = is_broken.clone();
+    input.body = input.body.take().map(|body| {
+        StreamingBlob::wrap(body.map_err(move |error| {
+            noted.store(true, Ordering::Relaxed);
+            std::io::Error::other(error)
+        }))
+    });
+    is_broken
+}
+
+fn content_mismatch() -> S3Error {
+    let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
+    let mut error = S3Error::with_message(code, "the body is not what x-amz-content-sha256 says");
+    error.set_status_code(StatusCode::BAD_REQUEST);
+    error
+}
+
+macro_rules! behave {
+    ($($passed_on:ident: $input:ident => $output:ident,)*) => {
+        #[async_trait]
+        impl S3 for Behaving {
+            $(async fn $passed_on(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                self.files.$passed_on(request).await
+            })*
+
+            async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+                if !self.root.join(&request.input.bucket).is_dir() {
+                    // s3s-fs would make the bucket.
+                    return Err(s3_error!(NoSuchBucket, "the bucket does not exist"));
+                }
+                self.prepare(&mut request.input);
+                let is_broken = watch_body(&mut request.input);
+                let answer = self.files.put_object(request).await;
+                if is_broken.load(Ordering::Relaxed) { Err(content_mismatch()) } else { answer }
+            }
+
+            async fn get_object_lock_configuration(
+                &self,
+                _request: S3Request<GetObjectLockConfigurationInput>,
+            ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+                if self.controls.lock().object_lock == ObjectLock::Unknown {
+                    return Err(s3_error!(NotImplemented, "GetObjectLockConfiguration is not implemented yet"));
+                }
+                let enabled = ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED);
+                Ok(S3Response::new(GetObjectLockConfigurationOutput {
+                    object_lock_configuration: Some(ObjectLockConfiguration {
+                        object_lock_enabled: Some(enabled),
+                        ..Default::default()
+                    }),
+                }))
+            }
+
+            async fn get_object_retention(
+                &self,
+                request: S3Request<GetObjectRetentionInput>,
+            ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
+                let Some(until) = self.controls.lock().retentions.get(&request.input.key).cloned() else {
+                    return Err(s3_error!(NoSuchObjectLockConfiguration, "no retention"));
+                };
+                Ok(S3Response::new(GetObjectRetentionOutput {
+                    retention: Some(ObjectLockRetention {
+                        mode: Some(ObjectLockRetentionMode::from_static(ObjectLockRetentionMode::GOVERNANCE)),
+                        retain_until_date: Some(until),
+                    }),
+                }))
+            }
+        }
+    };
+}
+
+behave! {
+    create_bucket: CreateBucketInput => CreateBucketOutput,
+    copy_object: CopyObjectInput => CopyObjectOutput,
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput,
+    delete_object: DeleteObjectInput => DeleteObjectOutput,
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
+    get_object: GetObjectInput => GetObjectOutput,
+    head_bucket: HeadBucketInput => HeadBucketOutput,
+    head_object: HeadObjectInput => HeadObjectOutput,
+    list_buckets: ListBucketsInput => ListBucketsOutput,
+    list_objects: ListObjectsInput => ListObjectsOutput,
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
+    upload_part: UploadPartInput => UploadPartOutput,
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput,
+    list_parts: ListPartsInput => ListPartsOutput,
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
+}

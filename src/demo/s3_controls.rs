@@ -1,0 +1,186 @@
+//! What the embedded S3 server does beside serving: who may do what, how it treats optional headers, what goes wrong next,
+//! and what it was asked. Changed while it runs, through a handle.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Requests that the log remembers.
+const LOG_LENGTH: usize = 20_000;
+
+/// A key pair and what its bearer may do in the bucket. Everyone known may read and list.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub access_key: String,
+    pub secret_key: String,
+    /// Beginnings of keys (in the bucket) that it may write.
+    pub may_write: Vec<String>,
+    /// Whether it may delete what it may write.
+    pub may_delete: bool,
+    /// Uploads without `If-None-Match: *` are denied, as the recommended bucket policy does.
+    pub create_only: bool,
+}
+
+impl Identity {
+    /// Someone who may do everything.
+    #[must_use]
+    pub fn full(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self {
+            access_key: access_key.into(),
+            secret_key: secret_key.into(),
+            may_write: vec![String::new()],
+            may_delete: true,
+            create_only: false,
+        }
+    }
+}
+
+/// What the server makes of an optional header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Treatment {
+    #[default]
+    Honoured,
+    /// As if it had not been sent.
+    Ignored,
+    /// 501 `NotImplemented`.
+    Refused,
+}
+
+/// What the server makes of Object Lock. It never enforces any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ObjectLock {
+    /// 501, as s3s-fs answers.
+    #[default]
+    Unknown,
+    /// Retentions are kept and can be read back.
+    Kept,
+    /// The bucket says that it has it, takes retentions and forgets them.
+    Forgotten,
+}
+
+/// Something that goes wrong `times` times, for requests that match.
+#[derive(Clone, Debug)]
+pub struct S3Fault {
+    /// `PutObject`, `GetObject`, `HeadObject`, `ListObjectsV2`, `DeleteObject`; any when none.
+    pub operation: Option<&'static str>,
+    /// Beginning of the key in the bucket.
+    pub key_prefix: String,
+    pub times: usize,
+    pub effect: S3Effect,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum S3Effect {
+    /// An error of this code with its usual status (`SlowDown`, `InternalError`, `AccessDenied`, `NotImplemented`, ...).
+    Refuse(&'static str),
+    /// Never an answer.
+    Hang,
+    /// The answer comes later.
+    Delay(Duration),
+    /// The request is carried out and the connection closed instead of an answer.
+    LoseAnswer,
+}
+
+/// A request that passed the signature check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Request {
+    pub operation: String,
+    /// Key in the bucket; empty for requests about the bucket.
+    pub key: String,
+    pub access_key: String,
+    /// Names in lower case; values that are no text are left out.
+    pub(super) headers: Vec<(String, String)>,
+}
+
+impl S3Request {
+    /// The header `name` (in lower case), as it was sent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// The handle. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub struct S3Controls {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) identities: HashMap<String, Identity>,
+    pub(super) if_none_match: Treatment,
+    pub(super) checksum: Treatment,
+    pub(super) object_lock: ObjectLock,
+    pub(super) retentions: HashMap<String, s3s::dto::Timestamp>,
+    pub(super) lost_answers: HashSet<String>,
+    faults: Vec<S3Fault>,
+    log: VecDeque<S3Request>,
+}
+
+impl S3Controls {
+    /// Lets someone else in, or changes what they may do.
+    pub fn admit(&self, identity: Identity) {
+        self.lock().identities.insert(identity.access_key.clone(), identity);
+    }
+
+    pub fn treat_if_none_match(&self, treatment: Treatment) {
+        self.lock().if_none_match = treatment;
+    }
+
+    /// `x-amz-checksum-sha256`
+    pub fn treat_checksum(&self, treatment: Treatment) {
+        self.lock().checksum = treatment;
+    }
+
+    pub fn set_object_lock(&self, object_lock: ObjectLock) {
+        self.lock().object_lock = object_lock;
+    }
+
+    /// Faults apply in the order in which they were injected.
+    pub fn inject(&self, fault: S3Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// The requests so far, oldest first; those whose signature was refused are not among them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<S3Request> {
+        self.lock().log.iter().cloned().collect()
+    }
+
+    /// How often `operation` was asked for.
+    #[must_use]
+    pub fn count(&self, operation: &str) -> usize {
+        self.lock()
+            .log
+            .iter()
+            .filter(|request| request.operation == operation)
+            .count()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    pub(super) fn note(&mut self, request: S3Request) {
+        if self.log.len() == LOG_LENGTH {
+            self.log.pop_front();
+        }
+        self.log.push_back(request);
+    }
+
+    /// The effect of the first fault that matches, used up once.
+    pub(super) fn next_effect(&mut self, operation: &str, key: &str) -> Option<S3Effect> {
+        let fault = self.faults.iter_mut().find(|fault| {
+            fault.times > 0
+                && fault.operation.is_none_or(|name| name == operation)
+                && key.starts_with(&fault.key_prefix)
+        })?;
+        fault.times -= 1;
+        Some(fault.effect.clone())
+    }
+}

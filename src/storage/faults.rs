@@ -1,0 +1,304 @@
+//! A store that fails on purpose, at chosen requests, over any other store. For tests only.
+//!
+//! A fault names an operation, the beginning of a key, and which of the matching requests it strikes. What a network or
+//! a disk can do is all there: refuse, fail after the work was done, hang, be slow, return other bytes than were stored.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+
+use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Put,
+    /// Whole objects and ranges.
+    Get,
+    Head,
+    List,
+    Delete,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing is done.
+    Refuse(ErrorKind),
+    /// All is done, but the caller hears of a failure: the answer was lost.
+    FailAfter(ErrorKind),
+    /// Never an answer; nothing is done. Ends only by cancellation.
+    Hang,
+    /// Done later, by tokio's clock.
+    Slow(Duration),
+    /// One bit of the body that is read is flipped.
+    Corrupt,
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub operation: Operation,
+    /// Beginning of the key, or of the prefix of a listing.
+    pub key_prefix: String,
+    /// Matching requests that pass before it strikes.
+    pub after: usize,
+    /// Matching requests that it strikes.
+    pub times: usize,
+    pub effect: Effect,
+}
+
+impl Fault {
+    /// Strikes the first matching request.
+    #[must_use]
+    pub fn first(operation: Operation, key_prefix: impl Into<String>, effect: Effect) -> Self {
+        Self {
+            operation,
+            key_prefix: key_prefix.into(),
+            after: 0,
+            times: 1,
+            effect,
+        }
+    }
+
+    /// Strikes the request that comes after `after` matching ones.
+    #[must_use]
+    pub fn after(self, after: usize) -> Self {
+        Self { after, ..self }
+    }
+
+    /// Strikes every matching request from there on.
+    #[must_use]
+    pub fn always(self) -> Self {
+        Self {
+            times: usize::MAX,
+            ..self
+        }
+    }
+}
+
+/// The store that fails.
+pub struct FaultStore {
+    inner: Arc<dyn ObjectStore>,
+    plan: Vec<(Fault, AtomicUsize)>,
+    struck: watch::Sender<usize>,
+}
+
+impl fmt::Debug for FaultStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FaultStore")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FaultStore {
+    /// Of several faults that would strike the same request, the first does.
+    #[must_use]
+    pub fn new(inner: Arc<dyn ObjectStore>, plan: Vec<Fault>) -> Self {
+        Self {
+            inner,
+            plan: plan.into_iter().map(|fault| (fault, AtomicUsize::new(0))).collect(),
+            struck: watch::Sender::new(0),
+        }
+    }
+
+    /// How many requests were struck so far, to be awaited: a test that cancels a hanging request waits for it here.
+    #[must_use]
+    pub fn struck(&self) -> watch::Receiver<usize> {
+        self.struck.subscribe()
+    }
+
+    fn strike(&self, operation: Operation, key: &str) -> Option<Effect> {
+        let mut effect = None;
+        for (fault, seen) in &self.plan {
+            if fault.operation != operation || !key.starts_with(&fault.key_prefix) {
+                continue;
+            }
+            let number = seen.fetch_add(1, Ordering::Relaxed);
+            if effect.is_none() && number >= fault.after && number - fault.after < fault.times {
+                effect = Some(fault.effect);
+            }
+        }
+        if effect.is_some() {
+            self.struck.send_modify(|struck| *struck += 1);
+        }
+        effect
+    }
+
+    async fn run<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        request: impl Future<Output = Result<T>> + Send,
+    ) -> Result<(T, Option<Effect>)> {
+        let name = operation.name();
+        let effect = self.strike(operation, key);
+        match effect {
+            Some(Effect::Refuse(kind)) => Err(Error::new(kind, name, key)),
+            Some(Effect::FailAfter(kind)) => {
+                request.await?;
+                Err(Error::new(kind, name, key))
+            }
+            Some(Effect::Hang) => std::future::pending().await,
+            Some(Effect::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                Ok((request.await?, effect))
+            }
+            Some(Effect::Corrupt) | None => Ok((request.await?, effect)),
+        }
+    }
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+fn corrupt_if_asked((body, effect): (Bytes, Option<Effect>)) -> Bytes {
+    if effect != Some(Effect::Corrupt) || body.is_empty() {
+        return body;
+    }
+    let mut body = BytesMut::from(&body[..]);
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    body.freeze()
+}
+
+#[async_trait]
+impl ObjectStore for FaultStore {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        Ok(self.run(Operation::Put, key, self.inner.put_new(key, body)).await?.0)
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        Ok(corrupt_if_asked(
+            self.run(Operation::Get, key, self.inner.get(key)).await?,
+        ))
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        Ok(corrupt_if_asked(
+            self.run(Operation::Get, key, self.inner.get_range(key, range)).await?,
+        ))
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        Ok(self.run(Operation::Head, key, self.inner.head(key)).await?.0)
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
+        Ok(self
+            .run(Operation::List, prefix, self.inner.list(prefix, start_after, limit))
+            .await?
+            .0)
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.run(Operation::Delete, key, self.inner.delete(key)).await?;
+        Ok(())
+    }
+
+    async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
+        self.inner.capabilities(probe_prefix).await
+    }
+
+    fn stats(&self) -> RequestStats {
+        self.inner.stats()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStore;
+    use crate::storage::conformance::conformance;
+
+    const BODY: Bytes = Bytes::from_static(b"body");
+
+    fn store(plan: Vec<Fault>) -> FaultStore {
+        FaultStore::new(Arc::new(MemoryStore::new()), plan)
+    }
+
+    #[tokio::test]
+    async fn a_store_without_faults_is_as_good_as_the_one_below() {
+        conformance(&store(Vec::new())).await;
+    }
+
+    #[tokio::test]
+    async fn a_fault_strikes_the_chosen_request_alone() {
+        let plan = vec![Fault::first(Operation::Put, "a/", Effect::Refuse(ErrorKind::Denied)).after(1)];
+        let store = store(plan);
+        for (key, kind) in [
+            ("b/1", None),
+            ("a/1", None),
+            ("a/2", Some(ErrorKind::Denied)),
+            ("a/3", None),
+        ] {
+            let outcome = store.put_new(key, BODY).await;
+            assert_eq!(
+                outcome.as_ref().err().map(|error| error.kind),
+                kind,
+                "{key}: {outcome:?}"
+            );
+        }
+        assert!(store.get("a/2").await.unwrap_err().is_not_found());
+        assert_eq!(*store.struck().borrow(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_put_that_fails_afterwards_is_stored() {
+        let store = store(vec![Fault::first(
+            Operation::Put,
+            "",
+            Effect::FailAfter(ErrorKind::Unavailable),
+        )]);
+        assert_eq!(
+            store.put_new("key", BODY).await.unwrap_err().kind,
+            ErrorKind::Unavailable
+        );
+        assert_eq!(store.put_new("key", BODY).await.unwrap(), Put::Exists);
+    }
+
+    #[tokio::test]
+    async fn corruption_changes_what_is_read_and_not_what_is_stored() {
+        let store = store(vec![Fault::first(Operation::Get, "", Effect::Corrupt)]);
+        store.put_new("key", BODY).await.unwrap();
+        assert_ne!(store.get("key").await.unwrap(), BODY);
+        assert_eq!(store.get("key").await.unwrap(), BODY);
+    }
+
+    #[tokio::test]
+    async fn a_hanging_request_is_seen_and_ends_when_it_is_dropped() {
+        let store = store(vec![Fault::first(Operation::List, "", Effect::Hang).always()]);
+        let mut struck = store.struck();
+        tokio::select! {
+            outcome = store.list("", None, 1) => panic!("{outcome:?}"),
+            waited = struck.wait_for(|struck| *struck == 1) => { waited.unwrap(); }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_request_takes_its_time_and_succeeds() {
+        let delay = Duration::from_millis(20);
+        let store = store(vec![Fault::first(Operation::Head, "", Effect::Slow(delay))]);
+        store.put_new("key", BODY).await.unwrap();
+        let begin = tokio::time::Instant::now();
+        assert_eq!(store.head("key").await.unwrap().bytes, 4);
+        assert!(begin.elapsed() >= delay);
+    }
+}
