@@ -24,7 +24,8 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         ""
     };
     let settings = format!(
-        "{replica} SET synchronous_commit = off; SET client_connection_check_interval = '5s'; SET lock_timeout = 0;"
+        "{replica} SET synchronous_commit = off; SET client_connection_check_interval = '5s'; SET lock_timeout = 0;
+         SET default_transaction_read_only = off;"
     );
     session
         .client

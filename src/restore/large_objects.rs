@@ -1,7 +1,5 @@
 //! Large objects: created, filled page by page at byte offsets, then given length, owner, privileges and comment.
 
-
-
 use super::error::{Error, Result};
 use super::load::send_frame;
 use super::report::RestoreReport;
@@ -24,11 +22,9 @@ pub(super) async fn restore_large_objects(
     for segment in &restore.database.head.large_object_segments {
         let number = segment.chunk as usize;
         if chunk.as_ref().is_none_or(|(held, _)| *held != number) {
-            let entry = restore
-                .backup
-                .chunks
-                .get(number)
-                .ok_or_else(|| Error::Contradiction(format!("large objects refer to chunk {number}, which does not exist")))?;
+            let entry = restore.backup.chunks.get(number).ok_or_else(|| {
+                Error::Contradiction(format!("large objects refer to chunk {number}, which does not exist"))
+            })?;
             report.stored_bytes += entry.stored_bytes;
             chunk = Some((number, restore.repository.read_chunk(entry).await?));
         }

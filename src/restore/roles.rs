@@ -43,7 +43,11 @@ pub(super) async fn make_roles(
 ) -> Result<BTreeSet<String>> {
     let mut existing = role_names(&session.client).await?;
     let needed = needed_roles(database);
-    let missing: Vec<&str> = needed.iter().copied().filter(|name| !existing.contains(*name)).collect();
+    let missing: Vec<&str> = needed
+        .iter()
+        .copied()
+        .filter(|name| !existing.contains(*name))
+        .collect();
     match options.roles {
         RolesMode::None if !missing.is_empty() => {
             let missing = missing.into_iter().map(str::to_owned).collect();
@@ -72,7 +76,9 @@ async fn make_all(
 ) -> Result<()> {
     for role in &backup.roles {
         if existing.contains(&role.name) {
-            report.skipped.push(format!("role {}: exists already, left as it is", role.name));
+            report
+                .skipped
+                .push(format!("role {}: exists already, left as it is", role.name));
             continue;
         }
         create_role(&session.client, role, &options.role_comment).await?;
@@ -92,7 +98,10 @@ async fn make_all(
         if is_ours && existing.contains(&membership.role) {
             grant_membership(&session.client, membership).await?;
         } else {
-            let text = format!("membership of {} in {}: left as it is", membership.member, membership.role);
+            let text = format!(
+                "membership of {} in {}: left as it is",
+                membership.member, membership.role
+            );
             report.skipped.push(text);
         }
     }

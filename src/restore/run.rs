@@ -91,10 +91,7 @@ impl Restore<'_> {
         self.refresh(&session, &chosen, &mut report).await?;
         self.end(clock, &mut report);
 
-        let clock = self.begin("finish", None);
-        if chosen.is_everything {
-            self.properties(&session, &roles, &mut report).await?;
-        }
+        let clock = self.begin("event triggers", None);
         self.definitions(&archive, Section::PostData, &chosen.event_triggers, &mut report)
             .await?;
         self.end(clock, &mut report);
@@ -103,6 +100,13 @@ impl Restore<'_> {
             let clock = self.begin("analyze", None);
             let tables: Vec<_> = chosen.tables(self.database).map(|table| table.name()).collect();
             analyze(&session.client, if chosen.is_everything { &[] } else { &tables }).await?;
+            self.end(clock, &mut report);
+        }
+
+        // Last: a setting such as `default_transaction_read_only` holds for every session from here on.
+        if chosen.is_everything {
+            let clock = self.begin("properties", None);
+            self.properties(&session, &roles, &mut report).await?;
             self.end(clock, &mut report);
         }
         Ok(report)
@@ -132,17 +136,27 @@ impl Restore<'_> {
         let pre_data = archive.list(Section::PreData).await?;
         let post_data = archive.list(Section::PostData).await?;
         for name in &self.database.head.subscriptions_left_out {
-            let text = format!("subscription {name}: a restore contacts nothing outside; create it again where it is wanted");
+            let text =
+                format!("subscription {name}: a restore contacts nothing outside; create it again where it is wanted");
             report.skipped.push(text);
         }
         for name in &self.database.head.mappings_redacted {
-            report.skipped.push(format!("options of user mapping {name}: not in the backup"));
+            report
+                .skipped
+                .push(format!("options of user mapping {name}: not in the backup"));
         }
         if self.options.selection.is_everything() {
             return Ok(Chosen::everything(pre_data, post_data));
         }
         let session = connect(self.target, "preflight").await?;
-        choose(&session.client, pre_data, post_data, &self.options.selection, &mut report.skipped).await
+        choose(
+            &session.client,
+            pre_data,
+            post_data,
+            &self.options.selection,
+            &mut report.skipped,
+        )
+        .await
     }
 
     /// Creates the database when asked to (the first thing that is touched), then the roles.
@@ -170,7 +184,11 @@ impl Restore<'_> {
     ) -> Result<()> {
         let options = ArchiveOptions {
             // Definitions before the data are many and quick; indexes and constraints afterwards are what takes long.
-            jobs: if section == Section::PostData { self.options.jobs } else { 1 },
+            jobs: if section == Section::PostData {
+                self.options.jobs
+            } else {
+                1
+            },
             tablespaces: self.options.tablespaces,
         };
         let entries: Vec<&TocEntry> = entries.iter().collect();
@@ -246,7 +264,9 @@ impl Restore<'_> {
         let not_set = apply_database_properties(&session.client, name, properties, |role| roles.contains(role)).await?;
         for setting in not_set {
             let role = setting.role.unwrap_or_default();
-            report.skipped.push(format!("a setting of role {role} in the database: no such role"));
+            report
+                .skipped
+                .push(format!("a setting of role {role} in the database: no such role"));
         }
         Ok(())
     }

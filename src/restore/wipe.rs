@@ -15,7 +15,7 @@ use crate::postgres::fresh::differences;
 use crate::postgres::target::{
     DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, rename_database,
 };
-use crate::postgres::wipe::{STEPS, batches, public_schema_statements};
+use crate::postgres::wipe::{STEPS, batches, prepare, public_schema_statements};
 use crate::postgres::{self, connect};
 
 /// What a wipe did.
@@ -99,6 +99,7 @@ impl Wipe<'_> {
     async fn drop_everything(&self, report: &mut WipeReport) -> Result<()> {
         let session = connect(self.guarded.target(), "wipe").await?;
         self.guarded.check_same_server(&session.client).await?;
+        prepare(&session.client).await?;
         let scratch = connect(&self.guarded.target().with_database(&self.scratch), "wipe").await?;
         // Half of a quarter: batches must fit beside whatever else the server does.
         let budget = (self.guarded.server().lock_slots / 8).max(20);

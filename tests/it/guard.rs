@@ -22,10 +22,10 @@ fn repository_id() -> RepositoryId {
 /// A target with one table in it, marked for the repository.
 fn marked_target() -> Cluster {
     let cluster = target_cluster();
+    cluster.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).unwrap();
     cluster
-        .sql("postgres", &format!("CREATE DATABASE {DATABASE}"))
+        .sql(DATABASE, "CREATE TABLE precious AS SELECT 1 AS one")
         .unwrap();
-    cluster.sql(DATABASE, "CREATE TABLE precious AS SELECT 1 AS one").unwrap();
     mark(&cluster, repository_id().as_str());
     cluster
 }
