@@ -25,6 +25,9 @@ const PHYSICAL_COLUMNS: &[&str] = &[
 /// Names of what differs that one message lists at most.
 const MAX_NAMED: usize = 20;
 
+/// Begins the name of what has no identity of its own, such as a column.
+const PART: &str = "rows of ";
+
 /// What the connected database holds or lacks compared with `fresh`, a new database of the same server; empty when equal.
 ///
 /// # Errors
@@ -32,6 +35,7 @@ const MAX_NAMED: usize = 20;
 pub async fn differences(target: &Client, fresh: &Client) -> Result<Vec<String>> {
     let mut found = shared_residue(target).await?;
     let (have, want) = (digests(target).await?, digests(fresh).await?);
+    let mut named = BTreeSet::new();
     for (catalogue, digest) in &want {
         if have.get(catalogue) == Some(digest) {
             continue;
@@ -39,8 +43,11 @@ pub async fn differences(target: &Client, fresh: &Client) -> Result<Vec<String>>
         let (have, want) = (rows(target, catalogue).await?, rows(fresh, catalogue).await?);
         let more = have.difference(&want).map(|(_, name)| format!("not fresh: {name}"));
         let less = want.difference(&have).map(|(_, name)| format!("missing: {name}"));
-        found.extend(more.chain(less).take(MAX_NAMED.saturating_sub(found.len()).max(1)));
+        named.extend(more.chain(less));
     }
+    // Objects say more than rows that merely belong to one, which sort by their catalogue's name.
+    let (objects, parts): (Vec<_>, Vec<_>) = named.into_iter().partition(|name| !name.contains(PART));
+    found.extend(objects.into_iter().chain(parts).take(MAX_NAMED));
     Ok(found)
 }
 
@@ -118,7 +125,7 @@ async fn rows(client: &Client, catalogue: &str) -> Result<BTreeSet<(String, Stri
     let name = if has_oid {
         format!("coalesce(pg_catalog.pg_describe_object('pg_catalog.{catalogue}'::pg_catalog.regclass, o.oid, 0), '?')")
     } else {
-        format!("'a row of {catalogue}'")
+        format!("'{PART}{catalogue}'")
     };
     let query = format!(
         "SELECT {expression}, {name} FROM pg_catalog.{catalogue} o{}",

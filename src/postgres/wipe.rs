@@ -25,7 +25,8 @@ pub struct WipeStep {
     pub one_by_one: bool,
 }
 
-/// Not a member of an extension: `{class}` and `{oid}` are the object's.
+/// A user's object that stands for itself: no member of an extension, no inner part of another object (a
+/// partitioned table depends on its own key columns).
 macro_rules! no_member {
     ($class:literal, $oid:literal) => {
         concat!(
@@ -34,7 +35,8 @@ macro_rules! no_member {
             $class,
             "'::pg_catalog.regclass AND e.objid = ",
             $oid,
-            " AND e.deptype = 'e')"
+            " AND e.deptype IN ('e', 'i')
+               AND NOT (e.refclassid = e.classid AND e.refobjid = e.objid))"
         )
     };
 }
@@ -115,15 +117,12 @@ pub const STEPS: &[WipeStep] = &[
         list: concat!(
             "SELECT format('DROP %s IF EXISTS %I.%I CASCADE',
                            CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-                                WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
+                                WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
                            n.nspname, c.relname),
                     8 + 2 * (SELECT count(*) FROM pg_catalog.pg_depend d
                              WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid)
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname !~ '^pg_(temp|toast)'
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i
-                               WHERE i.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.objid = c.oid
-                                 AND i.deptype = 'i' AND c.relkind = 'S')
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(temp|toast)'
                AND ",
             no_member!("pg_class", "c.oid"),
             " ORDER BY c.relkind = 'p', NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid), c.oid"
@@ -165,10 +164,7 @@ pub const STEPS: &[WipeStep] = &[
         list: concat!(
             "SELECT format('DROP TYPE IF EXISTS %I.%I CASCADE', n.nspname, o.typname), 8::bigint
              FROM pg_catalog.pg_type o JOIN pg_catalog.pg_namespace n ON n.oid = o.typnamespace
-             WHERE o.typrelid = 0 AND n.nspname !~ '^pg_(temp|toast)'
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend i
-                               WHERE i.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND i.objid = o.oid
-                                 AND i.deptype = 'i')
+             WHERE n.nspname !~ '^pg_(temp|toast)'
                AND ",
             no_member!("pg_type", "o.oid"),
             " ORDER BY o.oid"
@@ -228,14 +224,16 @@ pub const STEPS: &[WipeStep] = &[
         one_by_one: false,
     },
     WipeStep {
-        what: "privileges and comment of the database",
+        what: "owner, privileges and comment of the database",
         list: "SELECT statement, 1::bigint FROM (
-                 SELECT 1 AS place, format('REVOKE ALL ON DATABASE %I FROM %s CASCADE', d.datname,
+                 SELECT 0 AS place, format('ALTER DATABASE %I OWNER TO CURRENT_USER', current_database()) AS statement
+                 UNION
+                 SELECT 1, format('REVOKE ALL ON DATABASE %I FROM %s CASCADE', d.datname,
                                            CASE a.grantee WHEN 0 THEN 'PUBLIC'
-                                                ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END) AS statement
+                                                ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
                  FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = current_database()
                  UNION
-                 SELECT 2, format('GRANT ALL ON DATABASE %I TO %I', d.datname, pg_catalog.pg_get_userbyid(d.datdba))
+                 SELECT 2, format('GRANT ALL ON DATABASE %I TO CURRENT_USER', d.datname)
                  FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL
                  UNION
                  SELECT 3, format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO PUBLIC', d.datname)
@@ -254,7 +252,7 @@ const DEFAULT_PRIVILEGES: &str = "
         SELECT d.defaclnamespace = 0 AS global, d.defaclobjtype AS kind, d.defaclacl AS acl,
                pg_catalog.pg_get_userbyid(d.defaclrole) AS owner,
                format('ALTER DEFAULT PRIVILEGES FOR ROLE %I', pg_catalog.pg_get_userbyid(d.defaclrole))
-                   || coalesce(format(' IN SCHEMA %I', n.nspname), '') AS head,
+                   || coalesce(' IN SCHEMA ' || quote_ident(n.nspname), '') AS head,
                CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
                     WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS objects
         FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
@@ -288,6 +286,20 @@ impl WipeStep {
             })
             .collect())
     }
+}
+
+/// Frees a session from settings of the database or role that would stand in the way of a wipe.
+///
+/// # Errors
+/// The server's.
+pub async fn prepare(client: &Client) -> Result<()> {
+    client
+        .batch_execute(
+            "SET default_transaction_read_only = off; SET ROLE NONE; SET lock_timeout = 0;
+             SET client_min_messages = warning",
+        )
+        .await
+        .map_err(Error::query("prepare a session for the wipe"))
 }
 
 /// Cuts statements into batches of at most `budget` lock entries (a larger one stands alone).

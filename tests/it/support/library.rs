@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubebackup::backup::{BackupOptions, backup};
+use kubebackup::demo::Cluster;
 use kubebackup::postgres::{ConnectOptions, TlsMode};
 use kubebackup::repository::id::RepositoryId;
 use kubebackup::repository::manifest::Backup;
@@ -29,6 +30,19 @@ pub(crate) fn source_options(world: &World) -> ConnectOptions {
         user: BACKUP_ROLE.to_owned(),
         database: world.database().to_owned(),
         password: Some(BACKUP_PASSWORD.to_owned()),
+        tls: TlsMode::Disable,
+        connect_timeout: Duration::from_secs(10),
+    }
+}
+
+/// A cluster's database as its superuser.
+pub(crate) fn target_options(cluster: &Cluster, database: &str) -> ConnectOptions {
+    ConnectOptions {
+        host: "127.0.0.1".to_owned(),
+        port: cluster.port(),
+        user: cluster.superuser().to_owned(),
+        database: database.to_owned(),
+        password: Some(cluster.password().to_owned()),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }

@@ -1,0 +1,240 @@
+//! A database rebuilt from the repository alone, with PostgreSQL as the oracle.
+
+use kubebackup::content::QualifiedName;
+use kubebackup::demo::shop;
+use kubebackup::repository::Repository;
+use kubebackup::repository::manifest::Backup;
+use kubebackup::restore::preflight::Problem;
+use kubebackup::restore::{Error, LoadFault, RestoreOptions, RestoreReport, restore_database};
+use kubebackup::telemetry::progress::Silent;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use tokio_util::sync::CancellationToken;
+
+use crate::generator::{self, Encoding};
+use crate::support::library::{backup_once, error_chain, memory_repository, target_options};
+use crate::support::{World, oracle};
+
+fn creating() -> RestoreOptions {
+    RestoreOptions {
+        create_database: true,
+        ..RestoreOptions::default()
+    }
+}
+
+async fn try_restore(
+    world: &World,
+    repository: &Repository,
+    backup: &Backup,
+    into: &str,
+    options: &RestoreOptions,
+) -> Result<RestoreReport, Error> {
+    let target = target_options(&world.target, into);
+    let cancel = CancellationToken::new();
+    restore_database(
+        repository,
+        backup,
+        &backup.databases[0],
+        &target,
+        options,
+        &Silent,
+        &cancel,
+    )
+    .await
+}
+
+async fn restored(world: &World, repository: &Repository, backup: &Backup, into: &str) -> RestoreReport {
+    try_restore(world, repository, backup, into, &creating())
+        .await
+        .unwrap_or_else(|error| panic!("{}", error_chain(error)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shop_comes_back_with_every_row() {
+    let world = World::start();
+    world.source.sql("postgres", "DROP DATABASE shop").unwrap();
+    shop::create(&world.source, "shop").unwrap();
+    let repository = memory_repository().await;
+    let backup = backup_once(&world, &repository).await;
+    let report = restored(&world, &repository, &backup, "back").await;
+    assert_eq!(report.rows, backup.manifest.stats.rows);
+    oracle::assert_same(
+        &oracle::contents(&world.source, "shop"),
+        &oracle::contents(&world.target, "back"),
+    );
+    println!("{report:#?}");
+}
+
+async fn generated_database_comes_back(encoding: Encoding) {
+    let world = World::start();
+    world.source.sql("postgres", "DROP DATABASE shop").unwrap();
+    world.source.sql("postgres", &encoding.create_database("shop")).unwrap();
+    let case = generator::case(encoding)
+        .new_tree(&mut TestRunner::new(proptest::test_runner::Config::default()))
+        .unwrap()
+        .current();
+    world.source_sql(&case.sql());
+    let repository = memory_repository().await;
+    let backup = backup_once(&world, &repository).await;
+    restored(&world, &repository, &backup, "back").await;
+    oracle::assert_same(
+        &oracle::contents(&world.source, "shop"),
+        &oracle::contents(&world.target, "back"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_utf8_database_comes_back() {
+    generated_database_comes_back(Encoding::Utf8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_latin1_database_comes_back() {
+    generated_database_comes_back(Encoding::Latin1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generated_sql_ascii_database_comes_back() {
+    generated_database_comes_back(Encoding::SqlAscii).await;
+}
+
+/// Roles, properties, large objects, event triggers, an empty table, and everything else that COPY does not carry.
+const PROPERTIES: &str = r#"
+CREATE ROLE alice; CREATE ROLE bob; CREATE ROLE root_like SUPERUSER;
+ALTER DATABASE shop OWNER TO alice; GRANT CREATE ON DATABASE shop TO bob WITH GRANT OPTION;
+REVOKE TEMPORARY ON DATABASE shop FROM PUBLIC; COMMENT ON DATABASE shop IS 'it''s';
+ALTER DATABASE shop SET search_path = "$user", public, "Odd, one"; ALTER DATABASE shop CONNECTION LIMIT 9;
+ALTER ROLE bob IN DATABASE shop SET work_mem = '1MB'; ALTER DATABASE shop SET default_transaction_read_only = on;
+SET default_transaction_read_only = off;
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, twice int GENERATED ALWAYS AS (2) STORED, v text);
+INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 10); ALTER TABLE t OWNER TO alice;
+CREATE TABLE empty (id int); CREATE TABLE none (); INSERT INTO none DEFAULT VALUES;
+CREATE MATERIALIZED VIEW first_view AS SELECT count(*) AS n FROM t;
+CREATE MATERIALIZED VIEW a_second AS SELECT n + 1 AS m FROM first_view;
+CREATE MATERIALIZED VIEW unpopulated AS SELECT 1 AS one WITH NO DATA;
+SELECT lo_from_bytea(77, decode(repeat('00ff', 3000), 'hex')); SELECT lo_create(78); SELECT lo_create(79);
+SELECT lo_put(79, 100000, 'end'); ALTER LARGE OBJECT 77 OWNER TO alice; GRANT SELECT ON LARGE OBJECT 77 TO bob;
+COMMENT ON LARGE OBJECT 78 IS 'empty';
+CREATE FUNCTION no_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no DDL here'; END $$;
+CREATE EVENT TRIGGER no_ddl ON ddl_command_start EXECUTE FUNCTION no_ddl();
+ALTER EVENT TRIGGER no_ddl OWNER TO root_like;
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_copy_does_not_carry_comes_back_too() {
+    let world = World::start();
+    world.source_sql(PROPERTIES);
+    let repository = memory_repository().await;
+    let backup = backup_once(&world, &repository).await;
+    let report = restored(&world, &repository, &backup, "shop").await;
+    assert_eq!(report.roles_created, ["alice", "bob", "root_like"]);
+    assert_eq!(report.large_objects, 3);
+    oracle::assert_same(
+        &oracle::contents(&world.source, "shop"),
+        &oracle::contents(&world.target, "shop"),
+    );
+    for question in [
+        "SELECT pg_get_userbyid(datdba), datconnlimit, shobj_description(oid, 'pg_database'),
+                ARRAY(SELECT a::text FROM unnest(datacl) a ORDER BY 1) FROM pg_database WHERE datname = 'shop'",
+        "SELECT setrole::regrole, c FROM pg_db_role_setting, unnest(setconfig) c WHERE setdatabase <> 0 ORDER BY 1, 2",
+        "SELECT oid, pg_get_userbyid(lomowner), ARRAY(SELECT a::text FROM unnest(lomacl) a ORDER BY 1),
+                obj_description(oid, 'pg_largeobject'), length(lo_get(oid))
+         FROM pg_largeobject_metadata ORDER BY 1",
+        "SELECT evtname, pg_get_userbyid(evtowner) FROM pg_event_trigger",
+        "SELECT last_value, is_called FROM t_id_seq",
+    ] {
+        let (source, target) = (
+            world.source.sql("shop", question).unwrap(),
+            world.target.sql("shop", question).unwrap(),
+        );
+        assert_eq!(source, target, "{question}");
+    }
+    let roles =
+        "SELECT rolname, rolcanlogin, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'alice'";
+    assert_eq!(
+        world.target.sql("postgres", roles).unwrap(),
+        "alice|f|created by kubebackup for a restore"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_empty_is_refused_and_so_are_missing_extensions() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    let repository = memory_repository().await;
+    let mut backup = backup_once(&world, &repository).await;
+    world.restored_sql("CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    let extension = |name: &str| kubebackup::content::Extension {
+        name: name.to_owned(),
+        version: "1.0".to_owned(),
+        schema: "public".to_owned(),
+    };
+    backup.databases[0]
+        .head
+        .extensions
+        .extend([extension("no_such"), extension("nor_this")]);
+    let into = world.restored();
+    let result = try_restore(&world, &repository, &backup, &into, &RestoreOptions::default()).await;
+    let Err(Error::Preflight(problems)) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(
+        problems,
+        [
+            Problem::MissingExtensions(vec!["no_such 1.0".to_owned(), "nor_this 1.0".to_owned()]),
+            Problem::NotEmpty {
+                database: "\"shop_restored\"".to_owned(),
+                objects: vec!["function public.mine()".to_owned()],
+            },
+        ]
+    );
+    backup.databases[0].head.extensions.clear();
+    let result = try_restore(&world, &repository, &backup, &into, &creating()).await;
+    assert!(
+        matches!(&result, Err(Error::Preflight(problems)) if matches!(problems[..], [Problem::DatabaseExists { .. }]))
+    );
+    let result = try_restore(&world, &repository, &backup, "nowhere", &RestoreOptions::default()).await;
+    assert!(
+        matches!(&result, Err(Error::Preflight(problems)) if matches!(problems[..], [Problem::DatabaseAbsent { .. }]))
+    );
+    backup.manifest.source.server_version_num = 180_000;
+    let result = try_restore(&world, &repository, &backup, "nowhere", &creating()).await;
+    assert!(
+        matches!(&result, Err(Error::Preflight(problems)) if matches!(problems[0], Problem::TargetOlder { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_says_another_number_of_rows_names_its_table() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
+    let repository = memory_repository().await;
+    let mut backup = backup_once(&world, &repository).await;
+    let table = &mut backup.databases[0].tables[0];
+    table.segments[0].rows += 1;
+    table.tally.rows += 1;
+    let error = try_restore(&world, &repository, &backup, "back", &creating())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Rows { table, stored: 1001, loaded: 1000 } if table.name == "t"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fault_for_tests_drops_one_row_and_nobody_here_notices() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n");
+    let repository = memory_repository().await;
+    let backup = backup_once(&world, &repository).await;
+    let options = RestoreOptions {
+        fault: Some(LoadFault::DropRow(QualifiedName::new("public", "t"))),
+        ..creating()
+    };
+    try_restore(&world, &repository, &backup, "back", &options)
+        .await
+        .unwrap();
+    assert_eq!(world.target.sql("back", "SELECT count(*) FROM t").unwrap(), "999");
+}
