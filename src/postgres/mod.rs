@@ -14,6 +14,7 @@ pub mod fresh;
 pub mod inventory;
 pub mod large_objects;
 pub mod login;
+pub mod machine;
 pub mod materialized_view;
 mod passfile;
 pub mod program;
