@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of repositories: what it reads is plain data (`content`), what it copies are rows.
 
+pub mod archive;
 mod connect;
 pub mod copy;
 pub mod databases;
@@ -13,18 +14,22 @@ pub mod extension;
 pub mod fresh;
 pub mod inventory;
 pub mod large_objects;
+pub mod load;
 pub mod login;
 pub mod machine;
 pub mod materialized_view;
 mod passfile;
+pub mod privileges;
 pub mod program;
 pub mod relation;
 pub mod role;
+pub mod role_apply;
 mod row;
 pub mod schema_dump;
 pub mod scratch;
 pub mod sequence;
 pub mod server;
+pub mod setting;
 pub mod snapshot;
 pub mod stability;
 pub mod target;

@@ -228,14 +228,16 @@ pub const STEPS: &[WipeStep] = &[
         one_by_one: false,
     },
     WipeStep {
-        what: "privileges and comment of the database",
+        what: "owner, privileges and comment of the database",
         list: "SELECT statement, 1::bigint FROM (
-                 SELECT 1 AS place, format('REVOKE ALL ON DATABASE %I FROM %s CASCADE', d.datname,
+                 SELECT 0 AS place, format('ALTER DATABASE %I OWNER TO CURRENT_USER', current_database()) AS statement
+                 UNION
+                 SELECT 1, format('REVOKE ALL ON DATABASE %I FROM %s CASCADE', d.datname,
                                            CASE a.grantee WHEN 0 THEN 'PUBLIC'
-                                                ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END) AS statement
+                                                ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END)
                  FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE d.datname = current_database()
                  UNION
-                 SELECT 2, format('GRANT ALL ON DATABASE %I TO %I', d.datname, pg_catalog.pg_get_userbyid(d.datdba))
+                 SELECT 2, format('GRANT ALL ON DATABASE %I TO CURRENT_USER', d.datname)
                  FROM pg_catalog.pg_database d WHERE d.datname = current_database() AND d.datacl IS NOT NULL
                  UNION
                  SELECT 3, format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO PUBLIC', d.datname)

@@ -5,9 +5,15 @@
 
 mod error;
 pub mod guard;
+mod large_objects;
+mod load;
 mod options;
+pub mod plan;
 pub mod preflight;
 mod report;
+mod roles;
+mod run;
+mod selection;
 pub mod wipe;
 
 pub use error::{Error, Result};
@@ -17,4 +23,5 @@ pub use guard::{Guarded, Refusal, guard};
 pub use options::LoadFault;
 pub use options::{RestoreOptions, RolesMode, Selection};
 pub use report::{Phase, RestoreReport};
+pub use run::restore_database;
 pub use wipe::{WipeReport, wipe};

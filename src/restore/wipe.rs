@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
 use super::guard::Guarded;
-use crate::content::{DatabaseProperties, quote_identifier};
+use crate::content::DatabaseProperties;
 use crate::postgres::fresh::differences;
 use crate::postgres::target::{
     DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, rename_database,
@@ -75,7 +75,7 @@ impl Wipe<'_> {
         match reason {
             None => drop_database(self.guarded.maintenance(), &self.scratch).await?,
             Some(reason) => {
-                self.replace(&facts).await?;
+                self.replace().await?;
                 report.recreated = Some(reason);
             }
         }
@@ -141,20 +141,11 @@ impl Wipe<'_> {
     }
 
     /// The marked scratch database takes the target's name; then another scratch database proves it.
-    async fn replace(&self, facts: &DatabaseFacts) -> Result<()> {
+    async fn replace(&self) -> Result<()> {
         let client = self.guarded.maintenance();
         let name = &self.guarded.target().database;
         self.guarded.check()?;
         mark_database(client, &self.scratch, self.guarded.repository_id().as_str()).await?;
-        let owner = format!(
-            "ALTER DATABASE {} OWNER TO {}; ALTER DATABASE {} CONNECTION LIMIT {}",
-            quote_identifier(&self.scratch),
-            quote_identifier(&facts.owner),
-            quote_identifier(&self.scratch),
-            facts.connection_limit
-        );
-        self.execute(client, &owner, "hand the new database to its owner")
-            .await?;
         drop_database(client, name).await?;
         rename_database(client, &self.scratch, name).await?;
         self.create_scratch().await?;

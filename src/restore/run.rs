@@ -1,0 +1,253 @@
+//! The phases of a restore, in their order.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Error, Result};
+use super::large_objects::restore_large_objects;
+use super::load::Load;
+use super::options::RestoreOptions;
+use super::plan::plan_load;
+use super::preflight::{Ready, preflight};
+use super::report::{Phase, RestoreReport};
+use super::roles::make_roles;
+use super::selection::{Chosen, choose};
+use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
+use crate::postgres::load::{analyze, connect_for_loading, refresh, set_sequences};
+use crate::postgres::setting::apply_database_properties;
+use crate::postgres::target::{create_database, is_missing_locale};
+use crate::postgres::{ConnectOptions, Session, connect};
+use crate::repository::Repository;
+use crate::repository::manifest::{Backup, Database};
+use crate::telemetry::progress::Progress;
+
+/// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
+/// so, absent. On an error the target is left incomplete, for people to look at.
+///
+/// # Errors
+/// `Error::Preflight` before anything was touched; afterwards the first thing that went wrong.
+pub async fn restore_database(
+    repository: &Repository,
+    backup: &Backup,
+    database: &Database,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<RestoreReport> {
+    let restore = Restore {
+        repository,
+        backup,
+        database,
+        target,
+        options,
+        progress,
+    };
+    cancel
+        .run_until_cancelled(restore.run())
+        .await
+        .unwrap_or(Err(Error::Interrupted))
+}
+
+pub(super) struct Restore<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) backup: &'a Backup,
+    pub(super) database: &'a Database,
+    pub(super) target: &'a ConnectOptions,
+    pub(super) options: &'a RestoreOptions,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Restore<'_> {
+    async fn run(&self) -> Result<RestoreReport> {
+        let mut report = RestoreReport::default();
+        let clock = self.begin("preflight", None);
+        let ready = preflight(self.backup, self.database, self.target, self.options).await?;
+        report.warnings.extend(ready.warnings.iter().cloned());
+        let archive = self.archive(&ready).await?;
+        let chosen = self.chosen(&archive, &mut report).await?;
+        self.end(clock, &mut report);
+
+        let clock = self.begin("roles", None);
+        let roles = self.database_and_roles(&ready, &mut report).await?;
+        self.end(clock, &mut report);
+
+        let clock = self.begin("pre-data", None);
+        self.definitions(&archive, Section::PreData, &chosen.pre_data, &mut report)
+            .await?;
+        self.end(clock, &mut report);
+
+        self.data(&ready, &chosen, &mut report).await?;
+
+        let clock = self.begin("post-data", None);
+        self.definitions(&archive, Section::PostData, &chosen.post_data, &mut report)
+            .await?;
+        self.end(clock, &mut report);
+
+        let clock = self.begin("refresh", None);
+        let session = connect_for_loading(self.target, ready.server.is_superuser).await?;
+        self.refresh(&session, &chosen, &mut report).await?;
+        self.end(clock, &mut report);
+
+        let clock = self.begin("finish", None);
+        if chosen.is_everything {
+            self.properties(&session, &roles, &mut report).await?;
+        }
+        self.definitions(&archive, Section::PostData, &chosen.event_triggers, &mut report)
+            .await?;
+        self.end(clock, &mut report);
+
+        if self.options.analyze {
+            let clock = self.begin("analyze", None);
+            let tables: Vec<_> = chosen.tables(self.database).map(|table| table.name()).collect();
+            analyze(&session.client, if chosen.is_everything { &[] } else { &tables }).await?;
+            self.end(clock, &mut report);
+        }
+        Ok(report)
+    }
+
+    fn begin(&self, name: &'static str, total_bytes: Option<u64>) -> (&'static str, Instant) {
+        tracing::info!(database = %self.target.database, phase = name, "restoring");
+        self.progress.begin(name, total_bytes);
+        (name, Instant::now())
+    }
+
+    fn end(&self, (name, since): (&'static str, Instant), report: &mut RestoreReport) {
+        self.progress.end();
+        report.phases.push(Phase {
+            name: name.to_owned(),
+            seconds: since.elapsed().as_secs_f64(),
+        });
+    }
+
+    async fn archive(&self, ready: &Ready) -> Result<Archive> {
+        let segments = &self.database.head.schema_archive;
+        let contents = self.repository.read_segments(self.backup, segments).await?;
+        Ok(Archive::new(&contents, ready.programs.clone())?)
+    }
+
+    async fn chosen(&self, archive: &Archive, report: &mut RestoreReport) -> Result<Chosen> {
+        let pre_data = archive.list(Section::PreData).await?;
+        let post_data = archive.list(Section::PostData).await?;
+        for name in &self.database.head.subscriptions_left_out {
+            let text = format!("subscription {name}: a restore contacts nothing outside; create it again where it is wanted");
+            report.skipped.push(text);
+        }
+        for name in &self.database.head.mappings_redacted {
+            report.skipped.push(format!("options of user mapping {name}: not in the backup"));
+        }
+        if self.options.selection.is_everything() {
+            return Ok(Chosen::everything(pre_data, post_data));
+        }
+        let session = connect(self.target, "preflight").await?;
+        choose(&session.client, pre_data, post_data, &self.options.selection, &mut report.skipped).await
+    }
+
+    /// Creates the database when asked to (the first thing that is touched), then the roles.
+    async fn database_and_roles(&self, ready: &Ready, report: &mut RestoreReport) -> Result<BTreeSet<String>> {
+        let maintenance = self.target.with_database(&self.options.maintenance_database);
+        let session = connect(&maintenance, "restore").await?;
+        if self.options.create_database {
+            let properties = &self.database.head.properties;
+            create_database(&session.client, &self.target.database, properties, ready.server.major())
+                .await
+                .map_err(|source| match is_missing_locale(&source) {
+                    true => Error::missing_locale(properties, source),
+                    false => source.into(),
+                })?;
+        }
+        make_roles(&session, self.backup, self.database, self.options, report).await
+    }
+
+    async fn definitions(
+        &self,
+        archive: &Archive,
+        section: Section,
+        entries: &[TocEntry],
+        report: &mut RestoreReport,
+    ) -> Result<()> {
+        let options = ArchiveOptions {
+            // Definitions before the data are many and quick; indexes and constraints afterwards are what takes long.
+            jobs: if section == Section::PostData { self.options.jobs } else { 1 },
+            tablespaces: self.options.tablespaces,
+        };
+        let entries: Vec<&TocEntry> = entries.iter().collect();
+        let remarks = archive.restore(section, &entries, self.target, options).await?;
+        report.warnings.extend(remarks);
+        Ok(())
+    }
+
+    async fn data(&self, ready: &Ready, chosen: &Chosen, report: &mut RestoreReport) -> Result<()> {
+        let plan = plan_load(self.backup, self.database, |table| chosen.has(table.name()))?;
+        let clock = self.begin("data", Some(plan.raw_bytes));
+        report.tables = chosen.tables(self.database).count() as u64;
+        report.raw_bytes = plan.raw_bytes;
+        let superuser = ready.server.is_superuser;
+        let load = Load {
+            repository: self.repository,
+            backup: self.backup,
+            database: self.database,
+            target: self.target,
+            options: self.options,
+            superuser,
+            progress: self.progress,
+        };
+        let stats = load.run(plan).await?;
+        report.rows = stats.rows;
+        report.stored_bytes = stats.stored_bytes;
+        let session = connect_for_loading(self.target, superuser).await?;
+        let sequences: Vec<_> = self
+            .database
+            .sequences
+            .iter()
+            .filter(|sequence| chosen.has(&sequence.name))
+            .collect();
+        set_sequences(&session.client, &sequences).await?;
+        self.end(clock, report);
+        let objects = &self.database.large_objects;
+        if objects.is_empty() {
+            return Ok(());
+        }
+        if !chosen.is_everything {
+            let text = format!("{} large objects: they belong to no table or schema", objects.len());
+            report.skipped.push(text);
+            return Ok(());
+        }
+        let clock = self.begin("large objects", None);
+        restore_large_objects(self, &session, report).await?;
+        self.end(clock, report);
+        Ok(())
+    }
+
+    async fn refresh(&self, session: &Session, chosen: &Chosen, report: &mut RestoreReport) -> Result<()> {
+        let mut views: Vec<_> = self
+            .database
+            .materialized_views
+            .iter()
+            .filter(|view| view.populated && chosen.has(&view.name))
+            .collect();
+        views.sort_by_key(|view| view.refresh_order);
+        for view in views {
+            if view.reads_foreign {
+                let text = format!("materialized view {}: reads a foreign table, not refreshed", view.name);
+                report.skipped.push(text);
+            } else {
+                refresh(&session.client, &view.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn properties(&self, session: &Session, roles: &BTreeSet<String>, report: &mut RestoreReport) -> Result<()> {
+        let properties = &self.database.head.properties;
+        let name = &self.target.database;
+        let not_set = apply_database_properties(&session.client, name, properties, |role| roles.contains(role)).await?;
+        for setting in not_set {
+            let role = setting.role.unwrap_or_default();
+            report.skipped.push(format!("a setting of role {role} in the database: no such role"));
+        }
+        Ok(())
+    }
+}
