@@ -94,7 +94,7 @@ pub struct Certificate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// Keys of damaged objects. The next backup stores them again under other keys.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub damaged_objects: Vec<String>,
     pub started: jiff::Timestamp,
     pub finished: jiff::Timestamp,

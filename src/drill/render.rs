@@ -41,13 +41,25 @@ fn heads(text: &mut String, certificate: &Certificate) {
     };
     head("verdict", verdict);
     head("backup", certificate.backup_id.to_string());
-    head("drill", format!("{}, ended {}", certificate.drill_id, certificate.finished));
+    head(
+        "drill",
+        format!("{}, ended {}", certificate.drill_id, certificate.finished),
+    );
     if let Some(digest) = &certificate.manifest_sha256 {
         head("manifest", format!("sha256 {digest}"));
     }
     if let Some(source) = &certificate.source {
-        head("source", format!("cluster {}, PostgreSQL {}", source.cluster, certificate.versions.source_server));
-        head("snapshot", format!("{}; usable since {}", source.oldest_snapshot, source.usable_since));
+        head(
+            "source",
+            format!(
+                "cluster {}, PostgreSQL {}",
+                source.cluster, certificate.versions.source_server
+            ),
+        );
+        head(
+            "snapshot",
+            format!("{}; usable since {}", source.oldest_snapshot, source.usable_since),
+        );
     }
     if let Some(target) = &certificate.target {
         let machine = &target.machine;
@@ -58,16 +70,28 @@ fn heads(text: &mut String, certificate: &Certificate) {
         let fsync = if machine.fsync { "on" } else { "OFF" };
         head(
             "target",
-            format!("{}, PostgreSQL {}, fsync {fsync}{cpus}{memory}", target.server, certificate.versions.target_server),
+            format!(
+                "{}, PostgreSQL {}, fsync {fsync}{cpus}{memory}",
+                target.server, certificate.versions.target_server
+            ),
         );
     }
     if let Some(seconds) = certificate.recovery_seconds {
-        head("recovery", format!("{seconds:.1} s from finding the backup to ready for login"));
+        head(
+            "recovery",
+            format!("{seconds:.1} s from finding the backup to ready for login"),
+        );
     }
 }
 
 fn render_database(text: &mut String, database: &DatabaseCertificate, max_tables: usize) {
-    line(text, format_args!("\nDatabase {} rebuilt as {}", database.database, database.target_database));
+    line(
+        text,
+        format_args!(
+            "\nDatabase {} rebuilt as {}",
+            database.database, database.target_database
+        ),
+    );
     let phases: Vec<String> = database
         .phases
         .iter()
@@ -110,8 +134,16 @@ fn render_check(text: &mut String, check: &Check) {
 fn render_tables(text: &mut String, tables: &[TableComparison], max_tables: usize) {
     let shown = choose(tables, max_tables);
     let names: Vec<String> = shown.iter().map(|table| table_name(table)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(5, 60);
-    line(text, format_args!("\n  {:<width$} {:>14} {:>12}  fingerprint", "table", "rows", "bytes"));
+    let width = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .clamp(5, 60);
+    line(
+        text,
+        format_args!("\n  {:<width$} {:>14} {:>12}  fingerprint", "table", "rows", "bytes"),
+    );
     for (table, name) in shown.iter().zip(&names) {
         let tally = table.found.unwrap_or_default();
         let verdict = match (&table.found, table.equal) {
@@ -182,6 +214,3 @@ fn bytes_text(bytes: u64) -> String {
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{}", line.to_string().trim_end());
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,6 @@ use super::render::grouped;
 use crate::repository::manifest::Backup;
 use crate::restore::preflight::Problem;
 use crate::restore::{self, Refusal};
-use crate::storage::ErrorKind;
 use crate::{postgres, repository};
 
 /// Names listed in the first line before the rest is only counted.
@@ -63,9 +62,9 @@ fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
     }
 }
 
-fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
+pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
     match error {
-        repository::Error::Storage(error) if error.kind == ErrorKind::AccessDenied => Some(Cause::Credentials),
+        repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
         _ => None,
     }
 }
@@ -78,6 +77,16 @@ pub(super) enum DatabaseOutcome {
     Stopped(DatabaseCertificate, Error),
     /// Nobody gave a target for it.
     NoTarget(String),
+}
+
+impl DatabaseOutcome {
+    /// What is to be said about the database, where it was begun.
+    pub(super) fn certificate(&self) -> Option<DatabaseCertificate> {
+        match self {
+            Self::Compared(database) | Self::Stopped(database, _) => Some(database.clone()),
+            Self::NoTarget(_) => None,
+        }
+    }
 }
 
 /// The verdict over all databases: one that failed outweighs one that could not be judged.
@@ -108,11 +117,23 @@ pub(super) fn reasons(outcomes: &[DatabaseOutcome]) -> Vec<String> {
             DatabaseOutcome::Compared(database) => {
                 let blocking: Vec<&Check> = database.checks.iter().filter(|check| check.blocks()).collect();
                 reasons.extend(blocking.iter().take(NAMED).map(|check| {
-                    let object = check.object.as_ref().map_or_else(String::new, |object| format!(" {object}"));
-                    let verb = if check.outcome == super::Outcome::NotRun { "was not run" } else { "failed" };
-                    format!("database {}: {} {verb}:{object} {}", database.database, check.name.as_str(), check.detail)
-                        .trim_end()
-                        .to_owned()
+                    let object = check
+                        .object
+                        .as_ref()
+                        .map_or_else(String::new, |object| format!(" {object}"));
+                    let verb = if check.outcome == super::Outcome::NotRun {
+                        "was not run"
+                    } else {
+                        "failed"
+                    };
+                    format!(
+                        "database {}: {} {verb}:{object} {}",
+                        database.database,
+                        check.name.as_str(),
+                        check.detail
+                    )
+                    .trim_end()
+                    .to_owned()
                 }));
                 if blocking.len() > NAMED {
                     let more = blocking.len() - NAMED;
@@ -139,7 +160,9 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
     for outcome in outcomes {
         match outcome {
             DatabaseOutcome::NoTarget(name) => not_tested.push(format!("database {name} (no target)")),
-            DatabaseOutcome::Stopped(database, _) => not_tested.push(format!("database {} (stopped)", database.database)),
+            DatabaseOutcome::Stopped(database, _) => {
+                not_tested.push(format!("database {} (stopped)", database.database))
+            }
             DatabaseOutcome::Compared(_) => {}
         }
     }
@@ -147,17 +170,34 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
     for database in &backup.databases {
         let name = &database.head.properties.name;
         let place = if several { format!("{name}: ") } else { String::new() };
-        not_tested.extend(super::not_covered(database).into_iter().map(|what| format!("{place}{what}")));
+        not_tested.extend(
+            super::not_covered(database)
+                .into_iter()
+                .map(|what| format!("{place}{what}")),
+        );
         let subscriptions = &database.head.subscriptions_left_out;
-        not_tested.extend(subscriptions.iter().map(|name| format!("{place}subscription {name} (never restored)")));
+        not_tested.extend(
+            subscriptions
+                .iter()
+                .map(|name| format!("{place}subscription {name} (never restored)")),
+        );
         let mappings = &database.head.mappings_redacted;
-        not_tested.extend(mappings.iter().map(|name| format!("{place}options of user mapping {name} (not stored)")));
+        not_tested.extend(
+            mappings
+                .iter()
+                .map(|name| format!("{place}options of user mapping {name} (not stored)")),
+        );
     }
     not_tested
 }
 
 /// The verdict's first line.
-pub(super) fn summary(verdict: Verdict, outcomes: &[DatabaseOutcome], reasons: &[String], not_tested: &[String]) -> String {
+pub(super) fn summary(
+    verdict: Verdict,
+    outcomes: &[DatabaseOutcome],
+    reasons: &[String],
+    not_tested: &[String],
+) -> String {
     let mut line = match verdict {
         Verdict::Certified => {
             let compared: Vec<&DatabaseCertificate> = outcomes
@@ -176,7 +216,10 @@ pub(super) fn summary(verdict: Verdict, outcomes: &[DatabaseOutcome], reasons: &
                 grouped(rows)
             )
         }
-        Verdict::Failed => format!("FAILED: {}", reasons.first().map_or("no database in the backup", String::as_str)),
+        Verdict::Failed => format!(
+            "FAILED: {}",
+            reasons.first().map_or("no database in the backup", String::as_str)
+        ),
         Verdict::Unverified(cause) => format!(
             "UNVERIFIED ({}): {}",
             cause.as_str(),
@@ -206,6 +249,3 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

@@ -48,11 +48,15 @@ pub async fn read_machine(client: &Client) -> Result<Machine> {
         shared_buffers: column(&row, "shared_buffers")?,
         cpus: smaller(
             cpu_info.and_then(|text| count_cpus(&text)),
-            read_file(client, "/sys/fs/cgroup/cpu.max").await.and_then(|text| cpu_quota(&text)),
+            read_file(client, "/sys/fs/cgroup/cpu.max")
+                .await
+                .and_then(|text| cpu_quota(&text)),
         ),
         memory_bytes: smaller(
             memory_info.and_then(|text| total_memory(&text)),
-            read_file(client, "/sys/fs/cgroup/memory.max").await.and_then(|text| text.trim().parse().ok()),
+            read_file(client, "/sys/fs/cgroup/memory.max")
+                .await
+                .and_then(|text| text.trim().parse().ok()),
         ),
     })
 }
@@ -60,7 +64,10 @@ pub async fn read_machine(client: &Client) -> Result<Machine> {
 /// A small file of the server's machine, where there is one and the role may read it.
 async fn read_file(client: &Client, path: &str) -> Option<String> {
     let row = client
-        .query_one("SELECT pg_catalog.pg_read_file($1, 0, 1000000, true) AS contents", &[&path])
+        .query_one(
+            "SELECT pg_catalog.pg_read_file($1, 0, 1000000, true) AS contents",
+            &[&path],
+        )
         .await
         .ok()?;
     column(&row, "contents").ok()?
@@ -97,9 +104,21 @@ mod tests {
 
     #[test]
     fn a_control_groups_limit_counts_when_it_is_smaller() {
-        assert_eq!(smaller(count_cpus("processor : 0\nprocessor : 1\n"), cpu_quota("50000 100000\n")), Some(0.5));
-        assert_eq!(smaller(count_cpus("processor : 0\n"), cpu_quota("max 100000\n")), Some(1.0));
-        assert_eq!(total_memory("MemTotal:       24689764 kB\nMemFree: 1 kB\n"), Some(24_689_764 * 1024));
+        assert_eq!(
+            smaller(
+                count_cpus("processor : 0\nprocessor : 1\n"),
+                cpu_quota("50000 100000\n")
+            ),
+            Some(0.5)
+        );
+        assert_eq!(
+            smaller(count_cpus("processor : 0\n"), cpu_quota("max 100000\n")),
+            Some(1.0)
+        );
+        assert_eq!(
+            total_memory("MemTotal:       24689764 kB\nMemFree: 1 kB\n"),
+            Some(24_689_764 * 1024)
+        );
         assert_eq!(count_cpus(""), None);
     }
 }

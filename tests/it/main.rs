@@ -12,6 +12,7 @@ mod compare;
 mod connect;
 mod documents;
 mod generator;
+mod drill;
 mod layering;
 mod politeness;
 mod round_trip;
