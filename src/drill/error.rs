@@ -29,3 +29,14 @@ pub enum Error {
     #[error(transparent)]
     Restore(#[from] restore::Error),
 }
+
+impl Error {
+    /// The key of the object of the repository that is damaged, where that is what went wrong.
+    #[must_use]
+    pub fn damaged_key(&self) -> Option<&str> {
+        match self {
+            Self::Repository(error) | Self::Restore(restore::Error::Repository(error)) => error.damaged_key(),
+            _ => None,
+        }
+    }
+}

@@ -3,20 +3,33 @@
 //! `compare_database` knows no chunk: what it says about rows it has read from the rebuilt server.
 
 mod assertions;
+mod certificate;
 mod check;
+mod clean;
 mod compare;
+mod damage;
 mod database;
 mod definitions;
 mod error;
 mod inventory;
 mod large_objects;
 mod on_request;
+mod render;
 mod rows;
+mod run;
 mod state;
+mod verdict;
 
+pub use certificate::{
+    CERTIFICATE_VERSION, Cause, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, StartMarker, TargetFacts,
+    Verdict, Versions,
+};
 pub use check::{Check, CheckName, Outcome};
 pub use compare::{CompareOptions, Comparison, compare_database};
 pub use database::not_covered;
 pub use error::{Error, Result};
 pub use inventory::compare_inventory;
+pub use render::render;
 pub use rows::TableComparison;
+pub use run::{DrillOptions, ROLE_COMMENT, drill};
+pub use verdict::cause_of;

@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod large_objects;
 pub mod load;
 pub mod login;
+pub mod machine;
 pub mod materialized_view;
 mod passfile;
 pub mod privileges;

@@ -79,6 +79,12 @@ impl Error {
         self.kind == ErrorKind::NotFound
     }
 
+    /// The store answers, and says no to who asks.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.kind, ErrorKind::Credentials | ErrorKind::Denied)
+    }
+
     /// A later run may meet a better store; the operator need not act first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -1,20 +1,28 @@
 //! The comparison: silent about a faithful dump and restore, and naming every object that is not as it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kubebackup::content::CatalogueObject;
+use kubebackup::backup::{AssertionQuery, BackupOptions, backup};
+use kubebackup::content::{CatalogueObject, LedgerState};
 use kubebackup::demo::Cluster;
-use kubebackup::drill::{Check, Outcome, compare_inventory};
+use kubebackup::drill::{Check, CheckName, CompareOptions, Comparison, Outcome, compare_database, compare_inventory};
 use kubebackup::postgres::definitions::{DefinitionDifference, compare_definitions, dump_definitions};
 use kubebackup::postgres::inventory::read_inventory;
 use kubebackup::postgres::program::ClientPrograms;
 use kubebackup::postgres::scratch::read_scratch;
 use kubebackup::postgres::{ConnectOptions, TlsMode, connect};
+use kubebackup::repository::Repository;
+use kubebackup::repository::id::RepositoryId;
+use kubebackup::repository::manifest::Backup;
+use kubebackup::storage::MemoryStore;
+use kubebackup::telemetry::progress::Silent;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, create_backup_role, source_cluster};
 
+mod differences;
 mod every_class;
 
 /// One object of every class and the fixed points of a dump and restore.
@@ -59,6 +67,27 @@ impl Pair {
 
     fn options(&self, database: &str) -> ConnectOptions {
         connect_options(&self.cluster, database)
+    }
+
+    fn as_backup_role(&self, database: &str) -> ConnectOptions {
+        ConnectOptions {
+            user: BACKUP_ROLE.to_owned(),
+            password: Some(BACKUP_PASSWORD.to_owned()),
+            ..self.options(database)
+        }
+    }
+
+    /// Makes the database `altered`: the target with `statements` done to it.
+    fn alter(&self, statements: &str) {
+        let clone = "DROP DATABASE IF EXISTS altered WITH (FORCE); \
+                     CREATE DATABASE altered TEMPLATE target STRATEGY file_copy";
+        self.cluster.sql("postgres", clone).unwrap();
+        self.cluster.sql("altered", statements).unwrap();
+    }
+
+    fn scratch_databases(&self) -> String {
+        let scratch = "SELECT datname FROM pg_database WHERE datname ~ 'scratch'";
+        self.cluster.sql("postgres", scratch).unwrap()
     }
 
     async fn inventory(&self, database: &str) -> Vec<CatalogueObject> {

@@ -13,6 +13,7 @@ mod connect;
 mod documents;
 mod generator;
 mod guard;
+mod drill;
 mod layering;
 mod politeness;
 mod restore;

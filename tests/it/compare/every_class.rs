@@ -11,11 +11,7 @@ async fn a_faithful_dump_and_restore_of_every_class_shows_no_difference() {
     assert_eq!(failed(&checks), [""; 0], "{checks:#?}");
     let scratch = pair.scratch_definitions().await;
     assert_eq!(pair.differences("target", &scratch).await, []);
-    let left = pair
-        .cluster
-        .sql("postgres", "SELECT datname FROM pg_database WHERE datname ~ 'scratch'")
-        .unwrap();
-    assert_eq!(left, "");
+    assert_eq!(pair.scratch_databases(), "");
 }
 
 /// What is done to the target, and the object that the inventory (`i`) or the definitions (`d`) must name for it.
@@ -244,9 +240,7 @@ async fn each_alteration_of_an_object_of_any_class_is_named() {
     let scratch = pair.scratch_definitions().await;
     let mut missed = Vec::new();
     for (alteration, object) in ALTERATIONS {
-        let clone = "DROP DATABASE IF EXISTS altered; CREATE DATABASE altered TEMPLATE target STRATEGY file_copy";
-        pair.cluster.sql("postgres", clone).unwrap();
-        pair.cluster.sql("altered", alteration).unwrap();
+        pair.alter(alteration);
         let (by, object) = object.split_at(2);
         let named = if by == "i " {
             failed(&compare_inventory(&expected, &pair.inventory("altered").await))
@@ -288,9 +282,6 @@ async fn the_fixture_has_an_object_of_every_class_and_the_documented_role_sees_t
             .len()
             > 40
     );
-    let mut options = pair.options("source");
-    BACKUP_ROLE.clone_into(&mut options.user);
-    options.password = Some(BACKUP_PASSWORD.to_owned());
-    let session = connect(&options, "test").await.unwrap();
+    let session = connect(&pair.as_backup_role("source"), "test").await.unwrap();
     assert_eq!(read_inventory(&session.client).await.unwrap(), inventory);
 }

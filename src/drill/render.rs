@@ -1,0 +1,216 @@
+//! A certificate as text for people: the verdict first, then what was checked, then table by table.
+
+use std::fmt::Write as _;
+
+use super::certificate::{Certificate, DatabaseCertificate, Verdict};
+use super::check::{Check, Outcome};
+use super::rows::TableComparison;
+
+/// The whole certificate; of more than `max_tables` tables of a database only those that differ and the largest.
+#[must_use]
+pub fn render(certificate: &Certificate, max_tables: usize) -> String {
+    let mut text = format!("{}\n\n", certificate.summary);
+    for reason in &certificate.reasons {
+        line(&mut text, format_args!("  because: {reason}"));
+    }
+    for key in &certificate.damaged_objects {
+        line(&mut text, format_args!("  damaged: {key}"));
+    }
+    if !(certificate.reasons.is_empty() && certificate.damaged_objects.is_empty()) {
+        text.push('\n');
+    }
+    heads(&mut text, certificate);
+    for database in &certificate.databases {
+        render_database(&mut text, database, max_tables);
+    }
+    if !certificate.not_tested.is_empty() {
+        text.push_str("\nNot tested\n");
+        for what in &certificate.not_tested {
+            line(&mut text, format_args!("  {what}"));
+        }
+    }
+    text
+}
+
+fn heads(text: &mut String, certificate: &Certificate) {
+    let mut head = |name: &str, value: String| line(text, format_args!("{name:<12} {value}"));
+    let verdict = match certificate.verdict {
+        Verdict::Certified => "certified".to_owned(),
+        Verdict::Failed => "failed".to_owned(),
+        Verdict::Unverified(cause) => format!("unverified ({})", cause.as_str()),
+    };
+    head("verdict", verdict);
+    head("backup", certificate.backup_id.to_string());
+    head(
+        "drill",
+        format!("{}, ended {}", certificate.drill_id, certificate.finished),
+    );
+    if let Some(digest) = &certificate.manifest_sha256 {
+        head("manifest", format!("sha256 {digest}"));
+    }
+    if let Some(source) = &certificate.source {
+        head(
+            "source",
+            format!(
+                "cluster {}, PostgreSQL {}",
+                source.cluster, certificate.versions.source_server
+            ),
+        );
+        head(
+            "snapshot",
+            format!("{}; usable since {}", source.oldest_snapshot, source.usable_since),
+        );
+    }
+    if let Some(target) = &certificate.target {
+        let machine = &target.machine;
+        let cpus = machine.cpus.map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
+        let memory = machine
+            .memory_bytes
+            .map_or_else(String::new, |bytes| format!(", {} of memory", bytes_text(bytes)));
+        let fsync = if machine.fsync { "on" } else { "OFF" };
+        head(
+            "target",
+            format!(
+                "{}, PostgreSQL {}, fsync {fsync}{cpus}{memory}",
+                target.server, certificate.versions.target_server
+            ),
+        );
+    }
+    if let Some(seconds) = certificate.recovery_seconds {
+        head(
+            "recovery",
+            format!("{seconds:.1} s from finding the backup to ready for login"),
+        );
+    }
+}
+
+fn render_database(text: &mut String, database: &DatabaseCertificate, max_tables: usize) {
+    line(
+        text,
+        format_args!(
+            "\nDatabase {} rebuilt as {}",
+            database.database, database.target_database
+        ),
+    );
+    let phases: Vec<String> = database
+        .phases
+        .iter()
+        .map(|phase| format!("{} {:.1} s", phase.name, phase.seconds))
+        .collect();
+    if !phases.is_empty() {
+        line(text, format_args!("  {}", phases.join(", ")));
+    }
+    text.push('\n');
+    for check in &database.checks {
+        render_check(text, check);
+    }
+    if !database.tables.is_empty() {
+        render_tables(text, &database.tables, max_tables);
+    }
+    for remark in &database.remarks {
+        line(text, format_args!("  note: {remark}"));
+    }
+}
+
+fn render_check(text: &mut String, check: &Check) {
+    let mark = match check.outcome {
+        Outcome::Passed => "ok",
+        Outcome::Failed => "FAILED",
+        Outcome::NotRun if check.required => "NOT RUN",
+        Outcome::NotRun => "-",
+    };
+    let mut what = String::new();
+    if let Some(object) = &check.object {
+        let _ = write!(what, "{object}: ");
+    }
+    what.push_str(&check.detail);
+    if !(check.expected.is_empty() && check.found.is_empty()) {
+        let separator = if check.detail.is_empty() { "" } else { ": " };
+        let _ = write!(what, "{separator}expected {}, found {}", check.expected, check.found);
+    }
+    line(text, format_args!("  {mark:<8} {:<18} {what}", check.name.as_str()));
+}
+
+fn render_tables(text: &mut String, tables: &[TableComparison], max_tables: usize) {
+    let shown = choose(tables, max_tables);
+    let names: Vec<String> = shown.iter().map(|table| table_name(table)).collect();
+    let width = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .clamp(5, 60);
+    line(
+        text,
+        format_args!("\n  {:<width$} {:>14} {:>12}  fingerprint", "table", "rows", "bytes"),
+    );
+    for (table, name) in shown.iter().zip(&names) {
+        let tally = table.found.unwrap_or_default();
+        let verdict = match (&table.found, table.equal) {
+            (_, true) => format!("{} equal", tally.fingerprint),
+            (None, false) => "UNREADABLE".to_owned(),
+            (Some(_), false) => format!(
+                "{} DIFFERS: expected {} rows, {}",
+                tally.fingerprint, table.expected.rows, table.expected.fingerprint
+            ),
+        };
+        let (rows, bytes) = (grouped(tally.rows), bytes_text(tally.raw_bytes));
+        line(text, format_args!("  {name:<width$} {rows:>14} {bytes:>12}  {verdict}"));
+    }
+    if shown.len() < tables.len() {
+        let more = tables.len() - shown.len();
+        line(text, format_args!("  and {more} more tables, each equal"));
+    }
+}
+
+/// All that differ, then the largest; in the order of names.
+fn choose(tables: &[TableComparison], max_tables: usize) -> Vec<&TableComparison> {
+    let mut shown: Vec<&TableComparison> = tables.iter().collect();
+    if shown.len() > max_tables {
+        shown.sort_by_key(|table| (table.equal, std::cmp::Reverse(table.expected.raw_bytes)));
+        let differing = shown.iter().filter(|table| !table.equal).count();
+        shown.truncate(max_tables.max(differing));
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    shown
+}
+
+fn table_name(table: &TableComparison) -> String {
+    let leaves = match table.leaves {
+        0 => String::new(),
+        leaves => format!(" ({leaves} partitions)"),
+    };
+    format!("{}.{}{leaves}", table.name.schema, table.name.name)
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{}", line.to_string().trim_end());
+}

@@ -1,0 +1,438 @@
+//! A drill: guards, wipe, restore, compare, certificate.
+//!
+//! A start marker is written first, so that a drill that was killed is seen to have been interrupted. Databases of the
+//! backup come one after the other; what one target says of its database says nothing of the others. The certificate is
+//! stored before the targets are cleaned up: evidence comes before tidiness, and the next drill wipes anyway.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::certificate::{
+    CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, StartMarker, TargetFacts,
+    Verdict, Versions,
+};
+use super::clean::{clean_up, drop_leftover_roles};
+use super::compare::{CompareOptions, compare_database};
+use super::damage::name_damage;
+use super::error::{Error, Result};
+use super::verdict::{DatabaseOutcome, cause_of_repository, chain, judge, not_tested, reasons, summary};
+use crate::postgres::machine::read_machine;
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::server::read_server;
+use crate::postgres::{ConnectOptions, connect};
+use crate::repository::id::{BackupId, DrillId};
+use crate::repository::manifest::{Backup, Database};
+use crate::repository::{self, CertificateState, Repository};
+use crate::restore::{self, Guarded, RestoreOptions, RolesMode, guard, restore_database, wipe};
+use crate::telemetry::failpoint;
+use crate::telemetry::progress::Progress;
+
+/// Stands on every role that a drill creates; such roles are dropped after it, or by the next one.
+pub const ROLE_COMMENT: &str = "created by a kubebackup drill, which drops it again";
+
+/// How to drill.
+#[derive(Clone, Debug)]
+pub struct DrillOptions {
+    /// Where each of the backup's databases is rebuilt, by the source's name for it.
+    pub targets: BTreeMap<String, ConnectOptions>,
+    /// A database of the target's server that is not a target, where the lock is held.
+    pub maintenance_database: String,
+    pub jobs: usize,
+    /// Directory of `pg_dump` and `pg_restore`, else found by itself.
+    pub bin_directory: Option<PathBuf>,
+    /// Leave the rebuilt databases and roles in place.
+    pub keep: bool,
+    pub amcheck: bool,
+    /// Log in as this role, if it is one that the drill creates.
+    pub login_role: Option<String>,
+    /// A fault on purpose, for tests of what must notice it.
+    #[cfg(any(test, feature = "demo"))]
+    #[doc(hidden)]
+    pub fault: Option<restore::LoadFault>,
+}
+
+impl Default for DrillOptions {
+    fn default() -> Self {
+        Self {
+            targets: BTreeMap::new(),
+            maintenance_database: "postgres".to_owned(),
+            jobs: 2,
+            bin_directory: None,
+            keep: false,
+            amcheck: false,
+            login_role: None,
+            #[cfg(any(test, feature = "demo"))]
+            fault: None,
+        }
+    }
+}
+
+/// Drills `backup_id` and stores what is to be said about it. Whatever goes wrong with the backup, its restoration or a
+/// target stands in the certificate.
+///
+/// # Errors
+/// `Error::Interrupted` when cancelled (there is a start marker and no certificate then); `Error::Repository` when the
+/// bucket did not take the marker or the certificate.
+pub async fn drill(
+    repository: &Repository,
+    backup_id: &BackupId,
+    options: &DrillOptions,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<Certificate> {
+    let run = Run {
+        repository,
+        options,
+        progress,
+        cancel,
+        started: jiff::Timestamp::now(),
+    };
+    let drill_id = DrillId::new(run.started, rand::random());
+    run.put_start_marker(backup_id, &drill_id).await?;
+    failpoint::reach("after-drill-start").await;
+    let clock = Instant::now();
+    let backup = repository.read_backup(backup_id).await;
+    let mut guards = Vec::new();
+    let certificate = match &backup {
+        Ok(backup) => {
+            let find_seconds = clock.elapsed().as_secs_f64();
+            let outcomes = run.databases(backup, &mut guards).await?;
+            run.certify(backup, &drill_id, find_seconds, &outcomes).await
+        }
+        Err(error) => run.unreadable(backup_id, &drill_id, error),
+    };
+    if cancel.is_cancelled() {
+        return Err(Error::Interrupted);
+    }
+    run.put(&certificate).await?;
+    if !options.keep {
+        clean_up(&guards, cancel).await;
+    }
+    Ok(certificate)
+}
+
+struct Run<'a> {
+    repository: &'a Repository,
+    options: &'a DrillOptions,
+    progress: &'a dyn Progress,
+    cancel: &'a CancellationToken,
+    started: jiff::Timestamp,
+}
+
+/// A target for as long as the drill has it, and the database whose properties it was wiped to.
+pub(super) type Held<'a> = (Guarded, &'a Database);
+
+impl Run<'_> {
+    async fn put_start_marker(&self, backup_id: &BackupId, drill_id: &DrillId) -> Result<()> {
+        let marker = StartMarker {
+            certificate_version: CERTIFICATE_VERSION,
+            backup_id: backup_id.clone(),
+            drill_id: drill_id.clone(),
+            started: self.started,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let body = serde_json::to_vec_pretty(&marker)?.into();
+        let state = CertificateState::Started;
+        Ok(self
+            .repository
+            .put_certificate(backup_id, drill_id, state, body)
+            .await?)
+    }
+
+    async fn put(&self, certificate: &Certificate) -> Result<()> {
+        let body = serde_json::to_vec_pretty(certificate)?.into();
+        let (backup_id, drill_id) = (&certificate.backup_id, &certificate.drill_id);
+        let state = certificate.verdict.state();
+        self.repository
+            .put_certificate(backup_id, drill_id, state, body)
+            .await?;
+        tracing::info!(%backup_id, %drill_id, verdict = state.as_str(), "certificate stored");
+        Ok(())
+    }
+
+    async fn databases<'b>(&self, backup: &'b Backup, guards: &mut Vec<Held<'b>>) -> Result<Vec<DatabaseOutcome>> {
+        let mut outcomes = Vec::new();
+        for database in &backup.databases {
+            let name = &database.head.properties.name;
+            let Some(target) = self.options.targets.get(name) else {
+                outcomes.push(DatabaseOutcome::NoTarget(name.clone()));
+                continue;
+            };
+            let mut certificate = DatabaseCertificate {
+                database: name.clone(),
+                target_database: target.database.clone(),
+                snapshot_time: database.head.snapshot_time,
+                equal: false,
+                phases: Vec::new(),
+                stored_bytes: 0,
+                checks: Vec::new(),
+                tables: Vec::new(),
+                roles_created: Vec::new(),
+                remarks: Vec::new(),
+            };
+            let done = Box::pin(self.database(backup, database, target, &mut certificate, guards)).await;
+            if self.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            outcomes.push(match done {
+                Ok(()) => DatabaseOutcome::Compared(certificate),
+                Err(error) => {
+                    tracing::warn!(
+                        database = name,
+                        error = chain(&error),
+                        "the drill of this database stopped"
+                    );
+                    DatabaseOutcome::Stopped(certificate, error)
+                }
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// Guard, wipe, restore, compare, filling in what is known of each as it ends.
+    async fn database<'b>(
+        &self,
+        backup: &'b Backup,
+        database: &'b Database,
+        target: &ConnectOptions,
+        certificate: &mut DatabaseCertificate,
+        guards: &mut Vec<Held<'b>>,
+    ) -> Result<()> {
+        let maintenance = target.with_database(&self.options.maintenance_database);
+        let guarded = guard(self.repository, target, &maintenance).await?;
+        let lost = guarded.lost().clone();
+        guards.push((guarded, database));
+        let Some((guarded, _)) = guards.last() else {
+            return Ok(());
+        };
+        // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
+        let stop = self.cancel.child_token();
+        let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
+        tokio::pin!(work);
+        let done = tokio::select! {
+            done = &mut work => done,
+            () = lost.cancelled() => {
+                stop.cancel();
+                work.await
+            }
+        };
+        match done {
+            // The lock's loss is the cause; that work stopped is only its effect.
+            Err(_) if lost.is_cancelled() => Ok(guarded.check()?),
+            done => done,
+        }
+    }
+
+    async fn rebuild_and_compare(
+        &self,
+        backup: &Backup,
+        database: &Database,
+        guarded: &Guarded,
+        certificate: &mut DatabaseCertificate,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let clock = Instant::now();
+        self.progress.begin("wipe", None);
+        let wiped = wipe(guarded, &database.head.properties, stop).await;
+        self.progress.end();
+        wiped?;
+        drop_leftover_roles(guarded.target()).await?;
+        certificate.phases.push(phase("wipe", clock));
+        failpoint::reach("after-wipe").await;
+
+        let options = self.restore_options();
+        let target = guarded.target();
+        let report = restore_database(self.repository, backup, database, target, &options, self.progress, stop).await?;
+        certificate
+            .phases
+            .extend(report.phases.into_iter().map(|phase| PhaseSeconds {
+                name: phase.name,
+                seconds: phase.seconds,
+            }));
+        certificate.stored_bytes = report.stored_bytes;
+        certificate.roles_created = report.roles_created;
+        certificate.remarks = report.skipped;
+        certificate.remarks.extend(report.warnings);
+        failpoint::reach("after-restore").await;
+
+        let clock = Instant::now();
+        let archive = self
+            .repository
+            .read_segments(backup, &database.head.schema_archive)
+            .await?;
+        let options = self.compare_options();
+        let comparison = compare_database(backup, database, &archive, target, &options, self.progress, stop).await?;
+        certificate.phases.push(phase("compare", clock));
+        certificate.equal = comparison.is_equal();
+        certificate.checks = comparison.checks;
+        certificate.tables = comparison.tables;
+        Ok(())
+    }
+
+    fn restore_options(&self) -> RestoreOptions {
+        RestoreOptions {
+            jobs: self.options.jobs,
+            roles: RolesMode::MissingNoLogin,
+            role_comment: ROLE_COMMENT.to_owned(),
+            maintenance_database: self.options.maintenance_database.clone(),
+            bin_directory: self.options.bin_directory.clone(),
+            #[cfg(any(test, feature = "demo"))]
+            fault: self.options.fault.clone(),
+            ..RestoreOptions::default()
+        }
+    }
+
+    fn compare_options(&self) -> CompareOptions {
+        CompareOptions {
+            jobs: self.options.jobs,
+            bin_directory: self.options.bin_directory.clone(),
+            amcheck: self.options.amcheck,
+            login_role: self.options.login_role.clone(),
+            role_comment: ROLE_COMMENT.to_owned(),
+        }
+    }
+
+    async fn certify(
+        &self,
+        backup: &Backup,
+        drill_id: &DrillId,
+        find_seconds: f64,
+        outcomes: &[DatabaseOutcome],
+    ) -> Certificate {
+        let verdict = judge(outcomes);
+        let (mut reasons, not_tested) = (reasons(outcomes), not_tested(backup, outcomes));
+        let mut damaged_objects = Vec::new();
+        for outcome in outcomes {
+            if let DatabaseOutcome::Stopped(_, error) = outcome
+                && let Some(key) = error.damaged_key()
+            {
+                reasons.push(name_damage(backup, key));
+                damaged_objects.push(key.to_owned());
+            }
+        }
+        let databases: Vec<DatabaseCertificate> = outcomes.iter().filter_map(DatabaseOutcome::certificate).collect();
+        let (target, versions) = self.server_facts(backup).await;
+        Certificate {
+            manifest_sha256: Some(backup.manifest_sha256),
+            summary: summary(verdict, outcomes, &reasons, &not_tested),
+            reasons,
+            damaged_objects,
+            source: Some(source_facts(backup)),
+            target,
+            versions,
+            recovery_seconds: recovery_seconds(find_seconds, outcomes),
+            databases,
+            not_tested,
+            ..self.blank(&backup.manifest.backup_id, drill_id, verdict)
+        }
+    }
+
+    /// The certificate of a backup that cannot even be read.
+    fn unreadable(&self, backup_id: &BackupId, drill_id: &DrillId, error: &repository::Error) -> Certificate {
+        let verdict = cause_of_repository(error).map_or(Verdict::Failed, Verdict::Unverified);
+        let reasons = vec![format!("the backup's index cannot be read: {}", chain(error))];
+        Certificate {
+            summary: summary(verdict, &[], &reasons, &[]),
+            reasons,
+            damaged_objects: error.damaged_key().map(str::to_owned).into_iter().collect(),
+            ..self.blank(backup_id, drill_id, verdict)
+        }
+    }
+
+    fn blank(&self, backup_id: &BackupId, drill_id: &DrillId, verdict: Verdict) -> Certificate {
+        Certificate {
+            certificate_version: CERTIFICATE_VERSION,
+            repository_id: self.repository.id().clone(),
+            backup_id: backup_id.clone(),
+            drill_id: drill_id.clone(),
+            manifest_sha256: None,
+            verdict,
+            summary: String::new(),
+            reasons: Vec::new(),
+            damaged_objects: Vec::new(),
+            started: self.started,
+            finished: jiff::Timestamp::now(),
+            source: None,
+            target: None,
+            versions: Versions {
+                tool: env!("CARGO_PKG_VERSION").to_owned(),
+                ..Versions::default()
+            },
+            recovery_seconds: None,
+            databases: Vec::new(),
+            not_tested: Vec::new(),
+        }
+    }
+
+    /// What the target runs on. It may be gone by now; then its part of the certificate stays empty.
+    async fn server_facts(&self, backup: &Backup) -> (Option<TargetFacts>, Versions) {
+        let mut versions = Versions {
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            backup_tool: backup.manifest.tool_version.clone(),
+            source_server: backup.manifest.source.server_version.clone(),
+            pg_dump: backup.manifest.source.pg_dump_version.clone(),
+            ..Versions::default()
+        };
+        let Some(target) = self.options.targets.values().next() else {
+            return (None, versions);
+        };
+        let maintenance = target.with_database(&self.options.maintenance_database);
+        let Ok(session) = connect(&maintenance, "drill").await else {
+            return (None, versions);
+        };
+        let (Ok(server), Ok(machine)) = (read_server(&session.client).await, read_machine(&session.client).await)
+        else {
+            return (None, versions);
+        };
+        versions.target_server.clone_from(&server.version);
+        if let Ok(programs) = ClientPrograms::find(server.major(), self.options.bin_directory.as_deref()).await {
+            versions.pg_restore = programs.version.replace("pg_dump", "pg_restore");
+        }
+        let facts = TargetFacts {
+            server: format!("{}:{}", target.host, target.port),
+            system_identifier: server.system_identifier,
+            machine,
+        };
+        (Some(facts), versions)
+    }
+}
+
+fn phase(name: &str, clock: Instant) -> PhaseSeconds {
+    PhaseSeconds {
+        name: name.to_owned(),
+        seconds: clock.elapsed().as_secs_f64(),
+    }
+}
+
+fn source_facts(backup: &Backup) -> SourceFacts {
+    let manifest = &backup.manifest;
+    let times = || manifest.databases.iter().map(|database| database.snapshot_time);
+    SourceFacts {
+        cluster: manifest.source.cluster.clone(),
+        system_identifier: manifest.source.system_identifier.clone(),
+        oldest_snapshot: times().min().unwrap_or(manifest.started),
+        newest_snapshot: times().max().unwrap_or(manifest.started),
+        usable_since: manifest.finished,
+    }
+}
+
+/// From finding the backup to ready for login: known only when every database was restored.
+fn recovery_seconds(find_seconds: f64, outcomes: &[DatabaseOutcome]) -> Option<f64> {
+    let mut seconds = find_seconds;
+    for outcome in outcomes {
+        let DatabaseOutcome::Compared(database) = outcome else {
+            return None;
+        };
+        let restoring = |phase: &&PhaseSeconds| !["wipe", "compare"].contains(&phase.name.as_str());
+        seconds += database
+            .phases
+            .iter()
+            .filter(restoring)
+            .map(|phase| phase.seconds)
+            .sum::<f64>();
+    }
+    Some(seconds)
+}

@@ -1,0 +1,251 @@
+//! From what happened to a verdict. The list of causes for `unverified` is closed; everything else is failed.
+
+use super::certificate::{Cause, DatabaseCertificate, Verdict};
+use super::check::Check;
+use super::error::Error;
+use super::render::grouped;
+use crate::repository::manifest::Backup;
+use crate::restore::preflight::Problem;
+use crate::restore::{self, Refusal};
+use crate::{postgres, repository};
+
+/// Names listed in the first line before the rest is only counted.
+const NAMED: usize = 5;
+
+/// The known circumstance behind an error; none means that the drill failed.
+#[must_use]
+pub fn cause_of(error: &Error) -> Option<Cause> {
+    match error {
+        Error::Interrupted => Some(Cause::Interrupted),
+        Error::Postgres(error) => cause_of_postgres(error),
+        Error::Repository(error) => cause_of_repository(error),
+        Error::Restore(error) => cause_of_restore(error),
+        _ => None,
+    }
+}
+
+fn cause_of_restore(error: &restore::Error) -> Option<Cause> {
+    match error {
+        restore::Error::Preflight(problems) => {
+            let causes: Option<Vec<Cause>> = problems.iter().map(cause_of_problem).collect();
+            causes?.into_iter().next()
+        }
+        // Whoever held the target lost it to a broken connection: nothing is known about the backup.
+        restore::Error::Guard(Refusal::LockLost { .. }) | restore::Error::Interrupted => Some(Cause::Interrupted),
+        // A target that must not be touched is none.
+        restore::Error::Guard(_) => Some(Cause::TargetAbsent),
+        restore::Error::MissingLocale { .. } => Some(Cause::MissingLocale),
+        restore::Error::Postgres(error) => cause_of_postgres(error),
+        restore::Error::Repository(error) => cause_of_repository(error),
+        _ => None,
+    }
+}
+
+fn cause_of_problem(problem: &Problem) -> Option<Cause> {
+    match problem {
+        Problem::TargetOlder { .. } => Some(Cause::SourceMajorAboveTarget),
+        Problem::MissingExtensions(_) => Some(Cause::MissingExtension),
+        Problem::DatabaseAbsent { .. } => Some(Cause::TargetAbsent),
+        _ => None,
+    }
+}
+
+fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
+    let postgres::Error::Connect { source, .. } = error else {
+        return None;
+    };
+    match source.code().map(tokio_postgres::error::SqlState::code) {
+        // Nobody answers, or says that nobody may come in now, or that there is no such database.
+        None | Some("57P03" | "3D000") => Some(Cause::TargetAbsent),
+        Some(code) if code.starts_with("28") => Some(Cause::Credentials),
+        Some(_) => None,
+    }
+}
+
+pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
+    match error {
+        repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
+        _ => None,
+    }
+}
+
+/// What became of one database of the backup.
+#[derive(Debug)]
+pub(super) enum DatabaseOutcome {
+    Compared(DatabaseCertificate),
+    /// It came to no comparison.
+    Stopped(DatabaseCertificate, Error),
+    /// Nobody gave a target for it.
+    NoTarget(String),
+}
+
+impl DatabaseOutcome {
+    /// What is to be said about the database, where it was begun.
+    pub(super) fn certificate(&self) -> Option<DatabaseCertificate> {
+        match self {
+            Self::Compared(database) | Self::Stopped(database, _) => Some(database.clone()),
+            Self::NoTarget(_) => None,
+        }
+    }
+}
+
+/// The verdict over all databases: one that failed outweighs one that could not be judged.
+pub(super) fn judge(outcomes: &[DatabaseOutcome]) -> Verdict {
+    let mut verdict = Verdict::Certified;
+    for outcome in outcomes {
+        let one = match outcome {
+            DatabaseOutcome::Compared(database) if database.equal => continue,
+            DatabaseOutcome::Compared(_) => Verdict::Failed,
+            DatabaseOutcome::Stopped(_, error) => cause_of(error).map_or(Verdict::Failed, Verdict::Unverified),
+            DatabaseOutcome::NoTarget(_) => Verdict::Unverified(Cause::TargetAbsent),
+        };
+        match one {
+            Verdict::Failed => return Verdict::Failed,
+            _ if verdict == Verdict::Certified => verdict = one,
+            _ => {}
+        }
+    }
+    // A backup without databases proves nothing.
+    if outcomes.is_empty() { Verdict::Failed } else { verdict }
+}
+
+/// Why it is not certified, in words.
+pub(super) fn reasons(outcomes: &[DatabaseOutcome]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            DatabaseOutcome::Compared(database) => {
+                let blocking: Vec<&Check> = database.checks.iter().filter(|check| check.blocks()).collect();
+                reasons.extend(blocking.iter().take(NAMED).map(|check| {
+                    let object = check
+                        .object
+                        .as_ref()
+                        .map_or_else(String::new, |object| format!(" {object}"));
+                    let verb = if check.outcome == super::Outcome::NotRun {
+                        "was not run"
+                    } else {
+                        "failed"
+                    };
+                    format!(
+                        "database {}: {} {verb}:{object} {}",
+                        database.database,
+                        check.name.as_str(),
+                        check.detail
+                    )
+                    .trim_end()
+                    .to_owned()
+                }));
+                if blocking.len() > NAMED {
+                    let more = blocking.len() - NAMED;
+                    reasons.push(format!("database {}: {more} more checks", database.database));
+                }
+            }
+            DatabaseOutcome::Stopped(database, error) => {
+                reasons.push(format!("database {}: {}", database.database, chain(error)));
+            }
+            DatabaseOutcome::NoTarget(name) => reasons.push(format!("database {name}: no target was given for it")),
+        }
+    }
+    reasons
+}
+
+/// Everything that the verdict does not cover.
+pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<String> {
+    let mut not_tested: Vec<String> = backup
+        .manifest
+        .databases_not_included
+        .iter()
+        .map(|name| format!("database {name} (not in the backup)"))
+        .collect();
+    for outcome in outcomes {
+        match outcome {
+            DatabaseOutcome::NoTarget(name) => not_tested.push(format!("database {name} (no target)")),
+            DatabaseOutcome::Stopped(database, _) => {
+                not_tested.push(format!("database {} (stopped)", database.database))
+            }
+            DatabaseOutcome::Compared(_) => {}
+        }
+    }
+    let several = backup.databases.len() > 1;
+    for database in &backup.databases {
+        let name = &database.head.properties.name;
+        let place = if several { format!("{name}: ") } else { String::new() };
+        not_tested.extend(
+            super::not_covered(database)
+                .into_iter()
+                .map(|what| format!("{place}{what}")),
+        );
+        let subscriptions = &database.head.subscriptions_left_out;
+        not_tested.extend(
+            subscriptions
+                .iter()
+                .map(|name| format!("{place}subscription {name} (never restored)")),
+        );
+        let mappings = &database.head.mappings_redacted;
+        not_tested.extend(
+            mappings
+                .iter()
+                .map(|name| format!("{place}options of user mapping {name} (not stored)")),
+        );
+    }
+    not_tested
+}
+
+/// The verdict's first line.
+pub(super) fn summary(
+    verdict: Verdict,
+    outcomes: &[DatabaseOutcome],
+    reasons: &[String],
+    not_tested: &[String],
+) -> String {
+    let mut line = match verdict {
+        Verdict::Certified => {
+            let compared: Vec<&DatabaseCertificate> = outcomes
+                .iter()
+                .filter_map(|outcome| match outcome {
+                    DatabaseOutcome::Compared(database) => Some(database),
+                    _ => None,
+                })
+                .collect();
+            let rows: u64 = compared.iter().map(|database| database.total().rows).sum();
+            let tables: usize = compared.iter().map(|database| database.tables.len()).sum();
+            let names: Vec<&str> = compared.iter().map(|database| database.database.as_str()).collect();
+            format!(
+                "CERTIFIED: {} rebuilt from the bucket alone and equal to the source: {} rows in {tables} tables",
+                names.join(", "),
+                grouped(rows)
+            )
+        }
+        Verdict::Failed => format!(
+            "FAILED: {}",
+            reasons.first().map_or("no database in the backup", String::as_str)
+        ),
+        Verdict::Unverified(cause) => format!(
+            "UNVERIFIED ({}): {}",
+            cause.as_str(),
+            reasons.first().map_or("", String::as_str)
+        ),
+    };
+    if !not_tested.is_empty() {
+        let named: Vec<&str> = not_tested.iter().take(NAMED).map(String::as_str).collect();
+        line.push_str(&format!("; not tested: {}", named.join(", ")));
+        if not_tested.len() > NAMED {
+            line.push_str(&format!(" and {} more", not_tested.len() - NAMED));
+        }
+    }
+    line.lines().collect::<Vec<_>>().join(" ")
+}
+
+/// An error with its sources, each said once.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = error.source();
+    }
+    text
+}

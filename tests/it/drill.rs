@@ -1,0 +1,348 @@
+//! Drills of real backups on a second cluster: certified, failed, unverified, interrupted, and what each leaves behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubebackup::backup::{BackupOptions, backup};
+use kubebackup::content::QualifiedName;
+use kubebackup::demo::Cluster;
+use kubebackup::drill::{Cause, Certificate, DrillOptions, Error, Outcome, Verdict, drill, render};
+use kubebackup::postgres::{ConnectOptions, TlsMode};
+use kubebackup::repository::id::{BackupId, RepositoryId};
+use kubebackup::repository::{CertificateState, Repository};
+use kubebackup::restore::LoadFault;
+use kubebackup::storage::MemoryStore;
+use kubebackup::telemetry::progress::Silent;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::world::mark_disposable;
+use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, create_backup_role, source_cluster, target_cluster};
+
+const EVERY_CLASS: &str = include_str!("compare/every_class.sql");
+
+/// A source with a backup, and a marked target on another cluster.
+struct Ground {
+    source: Cluster,
+    target: Cluster,
+    repository: Repository,
+    backup_id: BackupId,
+}
+
+impl Ground {
+    async fn with(definitions: &str) -> Self {
+        let source = source_cluster();
+        create_backup_role(&source, true);
+        let roles = "CREATE ROLE app_owner; CREATE ROLE app_user; CREATE DATABASE shop OWNER app_owner";
+        source.sql("postgres", roles).unwrap();
+        source.sql("shop", definitions).unwrap();
+        let target = target_cluster();
+        target.sql("postgres", "CREATE DATABASE restored").unwrap();
+        let id = RepositoryId::new(11);
+        let repository = Repository::open_or_create(Arc::new(MemoryStore::new()), id)
+            .await
+            .unwrap();
+        mark_disposable(&target, "restored", repository.id().as_str());
+        let mut ground = Self {
+            source,
+            target,
+            repository,
+            backup_id: BackupId::new(jiff::Timestamp::UNIX_EPOCH, 0),
+        };
+        ground.back_up(&["shop"]).await;
+        ground
+    }
+
+    async fn back_up(&mut self, databases: &[&str]) {
+        let mut options = BackupOptions::new("test");
+        options.databases = Some(databases.iter().map(ToString::to_string).collect());
+        let source = connect_options(&self.source, BACKUP_ROLE, BACKUP_PASSWORD, "shop");
+        let (progress, cancel) = (Arc::new(Silent), CancellationToken::new());
+        let stored = backup(&source, &self.repository, &options, progress, &cancel)
+            .await
+            .unwrap();
+        self.backup_id = stored.manifest.backup_id;
+    }
+
+    fn target_options(&self) -> ConnectOptions {
+        connect_options(
+            &self.target,
+            self.target.superuser(),
+            self.target.password(),
+            "restored",
+        )
+    }
+
+    fn options(&self) -> DrillOptions {
+        DrillOptions {
+            targets: BTreeMap::from([("shop".to_owned(), self.target_options())]),
+            ..DrillOptions::default()
+        }
+    }
+
+    async fn drill(&self, options: &DrillOptions) -> Certificate {
+        let cancel = CancellationToken::new();
+        drill(&self.repository, &self.backup_id, options, &Silent, &cancel)
+            .await
+            .unwrap()
+    }
+
+    /// States of the objects beside the backup, in order.
+    async fn states(&self) -> Vec<CertificateState> {
+        let listed = self.repository.certificates_of(&self.backup_id).await.unwrap();
+        listed.into_iter().map(|certificate| certificate.state).collect()
+    }
+
+    /// The key of the chunk that holds this table's first rows.
+    async fn chunk_of(&self, table: &str) -> String {
+        let backup = self.repository.read_backup(&self.backup_id).await.unwrap();
+        let table = backup.databases[0]
+            .tables
+            .iter()
+            .find(|stored| stored.name().name == table)
+            .unwrap();
+        backup.chunks[table.segments[0].chunk as usize].key.clone()
+    }
+
+    async fn flip_a_byte(&self, key: &str) {
+        let store = self.repository.store();
+        let mut bytes = store.get(key).await.unwrap().to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        store.delete(key).await.unwrap();
+        store.put_new(key, bytes.into()).await.unwrap();
+    }
+
+    fn restored(&self, query: &str) -> String {
+        self.target.sql("restored", query).unwrap()
+    }
+}
+
+fn connect_options(cluster: &Cluster, user: &str, password: &str, database: &str) -> ConnectOptions {
+    ConnectOptions {
+        host: "127.0.0.1".to_owned(),
+        port: cluster.port(),
+        user: user.to_owned(),
+        database: database.to_owned(),
+        password: Some(password.to_owned()),
+        tls: TlsMode::Disable,
+        connect_timeout: Duration::from_secs(10),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_of_every_class_certifies_and_leaves_nothing_behind() {
+    let ground = Ground::with(EVERY_CLASS).await;
+    let options = DrillOptions {
+        amcheck: true,
+        login_role: Some("app_user".to_owned()),
+        ..ground.options()
+    };
+    let certificate = ground.drill(&options).await;
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", render(&certificate, 100));
+    assert_eq!(
+        ground.states().await,
+        [CertificateState::Started, CertificateState::Certified]
+    );
+    assert!(
+        certificate.summary.starts_with("CERTIFIED: shop"),
+        "{}",
+        certificate.summary
+    );
+    assert!(
+        certificate.summary.contains("table \"app\".\"cache\" (unlogged)"),
+        "{}",
+        certificate.summary
+    );
+    assert!(certificate.recovery_seconds.unwrap() > 0.0);
+    assert!(!certificate.target.as_ref().unwrap().machine.fsync);
+    assert!(
+        certificate.databases[0]
+            .checks
+            .iter()
+            .all(|check| check.outcome != Outcome::NotRun),
+        "all were asked for"
+    );
+    let listed = ground.repository.certificates_of(&ground.backup_id).await.unwrap();
+    let stored = ground
+        .repository
+        .read_certificate(&ground.backup_id, &listed[1])
+        .await
+        .unwrap();
+    assert_eq!(serde_json::from_slice::<Certificate>(&stored).unwrap(), certificate);
+    assert_eq!(
+        ground.restored("SELECT nspname FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'"),
+        ""
+    );
+    assert_eq!(
+        ground.restored("SELECT rolname FROM pg_roles WHERE rolname ~ '^app_'"),
+        ""
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_drill_leaves_the_database_and_the_next_one_cleans_up_after_it() {
+    let ground =
+        Ground::with("CREATE TABLE t (a int); INSERT INTO t VALUES (1); ALTER TABLE t OWNER TO app_owner").await;
+    let keep = DrillOptions {
+        keep: true,
+        ..ground.options()
+    };
+    assert_eq!(ground.drill(&keep).await.verdict, Verdict::Certified);
+    assert_eq!(ground.restored("SELECT a FROM t"), "1");
+    let created = ground.drill(&ground.options()).await.databases[0].roles_created.clone();
+    assert_eq!(
+        created,
+        ["app_owner"],
+        "the role that the first drill left was dropped and made anew"
+    );
+    assert_eq!(
+        ground.restored("SELECT rolname FROM pg_roles WHERE rolname ~ '^app_'"),
+        ""
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_chunk_fails_the_drill_and_is_named_with_its_table() {
+    let ground = Ground::with("CREATE TABLE t AS SELECT generate_series(1, 100) AS n").await;
+    let key = ground.chunk_of("t").await;
+    ground.flip_a_byte(&key).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(certificate.verdict, Verdict::Failed);
+    assert_eq!(certificate.damaged_objects, [key.clone()]);
+    let reasons = certificate.reasons.join("\n");
+    assert!(
+        reasons.contains(&key) && reasons.contains("table \"public\".\"t\""),
+        "{reasons}"
+    );
+    assert!(
+        ground.repository.damaged_keys().await.unwrap().contains(&key),
+        "the next backup does not reuse it"
+    );
+    assert_eq!(
+        ground.states().await,
+        [CertificateState::Started, CertificateState::Failed]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_lost_while_loading_fails_the_comparison_and_names_the_table() {
+    let ground = Ground::with("CREATE TABLE t AS SELECT generate_series(1, 100) AS n; CREATE TABLE u (a int)").await;
+    let options = DrillOptions {
+        fault: Some(LoadFault::DropRow(QualifiedName::new("public", "t"))),
+        ..ground.options()
+    };
+    let certificate = ground.drill(&options).await;
+    assert_eq!(certificate.verdict, Verdict::Failed);
+    let differing: Vec<_> = certificate.databases[0]
+        .tables
+        .iter()
+        .filter(|table| !table.equal)
+        .collect();
+    assert_eq!(differing.len(), 1);
+    let found = differing[0].found.unwrap();
+    assert_eq!(
+        (differing[0].name.name.as_str(), differing[0].expected.rows, found.rows),
+        ("t", 100, 99)
+    );
+    assert!(
+        certificate.summary.contains("rows failed: table \"public\".\"t\""),
+        "{}",
+        certificate.summary
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_target_is_not_certified_and_stands_in_the_first_line() {
+    let mut ground = Ground::with("CREATE TABLE t (a int)").await;
+    ground.source.sql("postgres", "CREATE DATABASE books").unwrap();
+    ground.back_up(&["shop", "books"]).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(certificate.verdict, Verdict::Unverified(Cause::TargetAbsent));
+    assert!(
+        certificate.summary.contains("database books (no target)"),
+        "{}",
+        certificate.summary
+    );
+    assert!(certificate.databases[0].equal, "the other one was drilled all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_the_backup_left_out_stands_in_the_first_line_of_a_certified_one() {
+    let mut ground = Ground::with("CREATE TABLE t (a int)").await;
+    ground.source.sql("postgres", "CREATE DATABASE books").unwrap();
+    ground.back_up(&["shop"]).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(certificate.verdict, Verdict::Certified);
+    assert!(
+        certificate.summary.contains("database books (not in the backup)"),
+        "{}",
+        certificate.summary
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let with = |change: &dyn Fn(&mut ConnectOptions)| {
+        let mut target = ground.target_options();
+        change(&mut target);
+        DrillOptions {
+            targets: BTreeMap::from([("shop".to_owned(), target)]),
+            ..DrillOptions::default()
+        }
+    };
+    ground.target.sql("postgres", "CREATE DATABASE unmarked").unwrap();
+    let cases: [(&dyn Fn(&mut ConnectOptions), Cause); 4] = [
+        (
+            &|target| "nowhere".clone_into(&mut target.database),
+            Cause::TargetAbsent,
+        ),
+        (
+            &|target| "unmarked".clone_into(&mut target.database),
+            Cause::TargetAbsent,
+        ),
+        (&|target| target.port = 1, Cause::TargetAbsent),
+        (&|target| target.password = Some("wrong".to_owned()), Cause::Credentials),
+    ];
+    for (change, cause) in cases {
+        let certificate = ground.drill(&with(change)).await;
+        assert_eq!(
+            certificate.verdict,
+            Verdict::Unverified(cause),
+            "{}",
+            certificate.summary
+        );
+        assert!(certificate.summary.starts_with("UNVERIFIED"), "{}", certificate.summary);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let ended = drill(
+        &ground.repository,
+        &ground.backup_id,
+        &ground.options(),
+        &Silent,
+        &cancel,
+    )
+    .await;
+    assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+    assert_eq!(ground.states().await, [CertificateState::Started]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_index_is_damaged_fails_and_names_the_object() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let stored = ground.repository.read_manifest(&ground.backup_id).await.unwrap();
+    let key = stored.manifest.index[0].key.clone();
+    ground.flip_a_byte(&key).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(
+        (certificate.verdict, certificate.damaged_objects),
+        (Verdict::Failed, vec![key])
+    );
+}
