@@ -1,7 +1,7 @@
 //! Everything that can stop a verb: what a room below said, or a choice that leads nowhere.
 
 use crate::repository::id::BackupId;
-use crate::{backup, config, postgres, repository, restore, storage};
+use crate::{backup, config, drill, postgres, repository, restore, storage};
 
 /// Result of a verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -22,6 +22,8 @@ pub enum Error {
     Backup(#[from] backup::Error),
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    #[error(transparent)]
+    Drill(#[from] drill::Error),
     #[error("the repository holds no backup{}", .cluster.as_ref().map(|cluster| format!(" of cluster '{cluster}'")).unwrap_or_default())]
     NoBackup { cluster: Option<String> },
     /// `--at` before the first backup.

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 use super::exit::Exit;
 use crate::agent;
 use crate::storage::ErrorKind;
-use crate::{backup, postgres, repository, restore, storage};
+use crate::{backup, drill, postgres, repository, restore, storage};
 
 /// Exit code and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) fn of_agent(error: &agent::Error) -> Meaning {
         agent::Error::Repository(error) => of_repository(error),
         agent::Error::Backup(error) => of_backup(error),
         agent::Error::Restore(error) => of_restore(error),
+        agent::Error::Drill(error) => of_drill(error),
         agent::Error::SeveralClusters(_)
         | agent::Error::NoSuchDatabase { .. }
         | agent::Error::SeveralDatabases { .. } => plain(Exit::Usage),
@@ -74,6 +75,16 @@ fn of_restore(error: &restore::Error) -> Meaning {
         restore::Error::Interrupted => plain(Exit::Interrupted),
         restore::Error::Postgres(error) => of_postgres(error),
         restore::Error::Repository(error) => of_repository(error),
+        _ => plain(Exit::Failure),
+    }
+}
+
+fn of_drill(error: &drill::Error) -> Meaning {
+    match error {
+        drill::Error::Interrupted => plain(Exit::Interrupted),
+        drill::Error::Postgres(error) => of_postgres(error),
+        drill::Error::Repository(error) => of_repository(error),
+        drill::Error::Restore(error) => of_restore(error),
         _ => plain(Exit::Failure),
     }
 }

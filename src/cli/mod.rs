@@ -4,6 +4,8 @@
 
 mod backup;
 mod check;
+mod compare;
+mod evidence;
 pub mod exit;
 mod format;
 mod list;
@@ -12,6 +14,8 @@ mod output;
 mod report;
 mod show;
 mod table;
+mod target;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +69,8 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Backup(backup::BackupArguments),
+    Compare(compare::CompareArguments),
+    Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
     Check(check::CheckArguments),
@@ -141,6 +147,8 @@ pub async fn run(
     };
     match arguments.verb {
         Verb::Backup(verb) => backup::run(&verb, &context).await,
+        Verb::Compare(verb) => compare::run(&verb, &context).await,
+        Verb::Verify(verb) => verify::run(&verb, &context).await,
         Verb::List(verb) => list::run(&verb, &context).await,
         Verb::Show(verb) => show::run(&verb, &context).await,
         Verb::Check(verb) => check::run(&verb, &context).await,
