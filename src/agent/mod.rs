@@ -1,1 +1,24 @@
-//! Placeholder of the agent room.
+//! Where the rooms are put together: settings become options, options become a run.
+//!
+//! One function a verb, which the command line calls today and the long-running agents will call tomorrow. Nothing is
+//! printed here.
+
+mod backup;
+mod check;
+mod choose;
+mod compare;
+mod error;
+mod open;
+mod overview;
+mod verify;
+
+pub use backup::{BackupOverrides, backup, backup_options};
+pub use check::{Finding, Level, check};
+pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
+pub use compare::{CompareRequest, Compared, compare};
+pub use error::{Error, Result};
+pub use open::{
+    RestoreTarget, Target, create_repository, drill_target, open_repository, open_store, restore_target, source,
+};
+pub use overview::{BackupLine, overview};
+pub use verify::verify;

@@ -1,1 +1,159 @@
-//! Placeholder of the cli room.
+//! The command line: one file a verb, and the only place that prints.
+//!
+//! Results go to stdout, as a table for people or as JSON; log lines, progress and errors go to stderr.
+
+mod backup;
+mod check;
+mod compare;
+mod evidence;
+pub mod exit;
+mod format;
+mod list;
+mod meaning;
+mod output;
+mod report;
+mod show;
+mod table;
+mod target;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent;
+use crate::config::{self, LogFormat, Settings};
+use crate::postgres::Environment;
+use crate::telemetry::logging::{self, Shape};
+use crate::telemetry::progress::Progress;
+use crate::telemetry::progress_bar::Terminal;
+use crate::telemetry::progress_log::LogProgress;
+
+use exit::Exit;
+pub use output::OutputFormat;
+pub use report::report;
+
+/// PostgreSQL backups whose restoration is proven equal to the source.
+#[derive(Debug, Parser)]
+#[command(name = "kubebackup", version, max_term_width = 100, subcommand_required = true)]
+pub struct Arguments {
+    /// Settings file, YAML
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "KUBEBACKUP_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+
+    /// How results are printed
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        env = "KUBEBACKUP_OUTPUT",
+        hide_env_values = true
+    )]
+    output: OutputFormat,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Backup(backup::BackupArguments),
+    Compare(compare::CompareArguments),
+    Verify(verify::VerifyArguments),
+    List(list::ListArguments),
+    Show(show::ShowArguments),
+    Check(check::CheckArguments),
+}
+
+impl Arguments {
+    /// Reads the process's arguments; prints help or what is wrong with them and ends the process, where that is due.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse()
+    }
+
+    /// The settings that these arguments lead to.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Ok(config::load(self.config.as_deref(), variables).map_err(agent::Error::from)?)
+    }
+}
+
+/// What every verb gets.
+struct Context {
+    settings: Settings,
+    environment: Environment,
+    output: OutputFormat,
+    terminal: Terminal,
+    cancel: CancellationToken,
+}
+
+impl Context {
+    /// A bar on a terminal, log lines elsewhere.
+    fn progress(&self) -> Arc<dyn Progress> {
+        if output::is_terminal() {
+            Arc::new(self.terminal.progress())
+        } else {
+            Arc::new(LogProgress::default())
+        }
+    }
+}
+
+/// Starts logging by the settings. The terminal keeps log lines and progress bars apart.
+///
+/// # Errors
+/// When it was started before.
+pub fn start_logging(settings: &Settings) -> anyhow::Result<Terminal> {
+    let terminal = Terminal::default();
+    let shape = match settings.log.format {
+        LogFormat::Text => Shape::Text,
+        LogFormat::Json => Shape::Json,
+    };
+    logging::start(&settings.log.level, shape, terminal.clone()).context("start logging")?;
+    Ok(terminal)
+}
+
+/// Runs the verb to its end.
+///
+/// # Errors
+/// What stopped it; [`report`] prints that and says the exit code.
+pub async fn run(
+    arguments: Arguments,
+    settings: Settings,
+    terminal: Terminal,
+    cancel: CancellationToken,
+) -> anyhow::Result<Exit> {
+    let context = Context {
+        settings,
+        environment: Environment::of_process(),
+        output: arguments.output,
+        terminal,
+        cancel,
+    };
+    match arguments.verb {
+        Verb::Backup(verb) => backup::run(&verb, &context).await,
+        Verb::Compare(verb) => compare::run(&verb, &context).await,
+        Verb::Verify(verb) => verify::run(&verb, &context).await,
+        Verb::List(verb) => list::run(&verb, &context).await,
+        Verb::Show(verb) => show::run(&verb, &context).await,
+        Verb::Check(verb) => check::run(&verb, &context).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

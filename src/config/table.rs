@@ -145,7 +145,7 @@ pub const SETTINGS: &[Setting] = &[
         "source.exclude_tables",
         TextList,
         None,
-        "Tables whose rows are left out, as `schema.table`; `*` stands for any characters. They stand in the ledger \
+        "Tables whose rows are left out, as `schema.table` with `*` and `?` as wildcards. They stand in the ledger \
          and in the certificate.",
     ),
     Setting::new(
@@ -194,12 +194,12 @@ pub const SETTINGS: &[Setting] = &[
         "backup.split_table_bytes",
         Size,
         Some("1GiB"),
-        "A table larger than this is copied in parts when the jobs could not be balanced otherwise.",
+        "A table at least this large is copied in parts when the jobs could not be balanced otherwise.",
     ),
     Setting::new(
         "backup.part_bytes",
         Size,
-        Some("256MiB"),
+        Some("512MiB"),
         "Size of such a part on the server's disk.",
     ),
     Setting::new(
@@ -223,7 +223,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.attempts",
         Number(1, 20),
-        Some("3"),
+        Some("5"),
         "How often to start over when definitions change while the snapshot is taken.",
     ),
     Setting::new(

@@ -76,3 +76,19 @@ pub async fn read_server(client: &Client) -> Result<Server> {
     }
     Ok(server)
 }
+
+/// The server's clock now.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn read_clock(client: &Client) -> Result<jiff::Timestamp> {
+    let row = client
+        .query_one(
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000000)::bigint AS time",
+            &[],
+        )
+        .await
+        .map_err(Error::query("read the server's clock"))?;
+    jiff::Timestamp::from_microsecond(column(&row, "time")?)
+        .map_err(|error| Error::Protocol(format!("the server's clock: {error}")))
+}

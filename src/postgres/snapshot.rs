@@ -83,6 +83,19 @@ pub async fn take_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> R
     }
 }
 
+/// The relations of the session's database, once it is known that the role may read them all and that they can be locked.
+///
+/// # Errors
+/// `Error::Unreadable`, or `Error::Settings` when the lock table is too small.
+pub async fn check_readable(session: &Session) -> Result<Vec<Relation>> {
+    let relations = read_relations(&session.client).await?;
+    refuse_unreadable(&relations)?;
+    refuse_unreadable_large_objects(session).await?;
+    let to_lock = relations.iter().filter(|relation| relation.is_lockable()).count();
+    refuse_small_lock_table(session, to_lock).await?;
+    Ok(relations)
+}
+
 enum Attempt {
     Taken(Box<Snapshot>),
     /// Something changed in the gap; says what.
@@ -92,11 +105,8 @@ enum Attempt {
 async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result<Attempt> {
     let session = connect(options, "snapshot").await?;
     let client = &session.client;
-    let before = read_relations(client).await?;
-    refuse_unreadable(&before)?;
-    refuse_unreadable_large_objects(&session).await?;
+    let before = check_readable(&session).await?;
     let to_lock: Vec<&Relation> = before.iter().filter(|relation| relation.is_lockable()).collect();
-    refuse_small_lock_table(&session, to_lock.len()).await?;
 
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {}",

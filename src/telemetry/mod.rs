@@ -1,4 +1,7 @@
 //! What the outside sees of a run: progress now, logging, later metric names.
 
 pub mod failpoint;
+pub mod logging;
 pub mod progress;
+pub mod progress_bar;
+pub mod progress_log;

@@ -8,6 +8,11 @@ fn the_page_of_settings_says_what_the_code_says() {
     keep_equal("docs/configuration.md", "settings", &kubebackup::config::markdown());
 }
 
+#[test]
+fn the_page_of_exit_codes_says_what_the_code_says() {
+    keep_equal("docs/exit-codes.md", "exit codes", &kubebackup::cli::exit::markdown());
+}
+
 /// Compares what stands between `<!-- name: begin ... -->` and `<!-- name: end -->` with `expected`.
 fn keep_equal(page: &str, name: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);

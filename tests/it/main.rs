@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod cli;
 mod compare;
 mod connect;
 mod documents;

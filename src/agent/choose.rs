@@ -1,0 +1,227 @@
+//! Which backup and which of its databases are meant.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::error::{Error, Result};
+use crate::repository::id::BackupId;
+use crate::repository::manifest::{Backup, Database, Manifest};
+use crate::repository::{Repository, StoredManifest};
+
+/// Roots read at the same time; each is at most 64 KiB.
+const CONCURRENCY: usize = 16;
+
+/// How a caller names a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupChoice {
+    Latest,
+    Id(BackupId),
+    /// The newest whose databases are all as of this time or older.
+    At(jiff::Timestamp),
+}
+
+impl FromStr for BackupChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            id => id
+                .parse()
+                .map(Self::Id)
+                .map_err(|_| "give 'latest' or an id such as 20261121T055117Z-8f3a2c1d".to_owned()),
+        }
+    }
+}
+
+/// Finds the backup, among those of `cluster` when one is given.
+///
+/// # Errors
+/// When there is none, or the clusters leave it open which is meant.
+pub async fn choose_backup(
+    repository: &Repository,
+    choice: &BackupChoice,
+    cluster: Option<&str>,
+) -> Result<StoredManifest> {
+    if let BackupChoice::Id(backup_id) = choice {
+        return Ok(repository.read_manifest(backup_id).await?);
+    }
+    let ids = repository.backup_ids().await?;
+    let roots: Vec<StoredManifest> = stream::iter(&ids)
+        .map(|backup_id| repository.read_manifest(backup_id))
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    choose(roots, choice, cluster)
+}
+
+fn choose(mut roots: Vec<StoredManifest>, choice: &BackupChoice, cluster: Option<&str>) -> Result<StoredManifest> {
+    if let Some(cluster) = cluster {
+        roots.retain(|root| root.manifest.source.cluster == cluster);
+    }
+    let clusters: BTreeSet<&str> = roots.iter().map(|root| root.manifest.source.cluster.as_str()).collect();
+    if clusters.len() > 1 {
+        return Err(Error::SeveralClusters(
+            clusters.into_iter().map(str::to_owned).collect(),
+        ));
+    }
+    let oldest = roots.iter().map(|root| newest_snapshot(&root.manifest)).min();
+    if let BackupChoice::At(time) = choice {
+        roots.retain(|root| newest_snapshot(&root.manifest) <= *time);
+    }
+    // A tie of times is settled by the id, the same way every time.
+    let latest = roots
+        .into_iter()
+        .max_by(|one, other| place(&one.manifest).cmp(&place(&other.manifest)));
+    match (latest, choice, oldest) {
+        (Some(latest), ..) => Ok(latest),
+        (None, BackupChoice::At(time), Some(oldest)) => Err(Error::NoBackupAt { time: *time, oldest }),
+        (None, ..) => Err(Error::NoBackup {
+            cluster: cluster.map(str::to_owned),
+        }),
+    }
+}
+
+fn place(manifest: &Manifest) -> (jiff::Timestamp, &BackupId) {
+    (newest_snapshot(manifest), &manifest.backup_id)
+}
+
+/// Several databases have their own snapshots; the newest says as of when the backup can be complete (fact 27).
+fn newest_snapshot(manifest: &Manifest) -> jiff::Timestamp {
+    let times = manifest.databases.iter().map(|database| database.snapshot_time);
+    times.max().unwrap_or(manifest.started)
+}
+
+/// The databases named, or all when none is named.
+///
+/// # Errors
+/// `NoSuchDatabase` naming those that are there.
+pub fn choose_databases<'a>(backup: &'a Backup, names: &[String]) -> Result<Vec<&'a Database>> {
+    if names.is_empty() {
+        return Ok(backup.databases.iter().collect());
+    }
+    let find = |name: &String| {
+        let is_it = |database: &&Database| database.head.properties.name == *name;
+        backup
+            .databases
+            .iter()
+            .find(is_it)
+            .ok_or_else(|| Error::NoSuchDatabase {
+                backup_id: backup.manifest.backup_id.clone(),
+                name: name.clone(),
+                present: database_names(backup),
+            })
+    };
+    names.iter().map(find).collect()
+}
+
+/// The one database that is meant: the named one, or the only one.
+///
+/// # Errors
+/// `SeveralDatabases` when none is named and there are more.
+pub fn choose_database<'a>(backup: &'a Backup, name: Option<&String>) -> Result<&'a Database> {
+    let chosen = choose_databases(backup, name.map_or(&[], std::slice::from_ref))?;
+    match chosen.as_slice() {
+        [database] => Ok(database),
+        _ => Err(Error::SeveralDatabases {
+            backup_id: backup.manifest.backup_id.clone(),
+            present: database_names(backup),
+        }),
+    }
+}
+
+fn database_names(backup: &Backup) -> Vec<String> {
+    let names = backup.databases.iter().map(|database| &database.head.properties.name);
+    names.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::id::{RepositoryId, Sha256Digest};
+    use crate::repository::manifest::{BackupKind, BackupStats, DatabaseSummary, FORMAT_VERSION, Source};
+
+    fn root(cluster: &str, times: &[&str]) -> StoredManifest {
+        let times: Vec<jiff::Timestamp> = times.iter().map(|time| time.parse().unwrap()).collect();
+        let summary = |time: &jiff::Timestamp| DatabaseSummary {
+            name: "d".to_owned(),
+            snapshot_time: *time,
+            lsn: "0/0".to_owned(),
+            tables: 0,
+            rows: 0,
+            raw_bytes: 0,
+        };
+        StoredManifest {
+            sha256: Sha256Digest::of(b""),
+            manifest: Manifest {
+                format_version: FORMAT_VERSION,
+                kind: BackupKind::Logical,
+                repository_id: RepositoryId::new(1),
+                backup_id: BackupId::new(*times.iter().min().unwrap(), 7),
+                predecessor: None,
+                tool_version: String::new(),
+                source: Source {
+                    cluster: cluster.to_owned(),
+                    system_identifier: "1".to_owned(),
+                    server_version_num: 150_000,
+                    server_version: "15".to_owned(),
+                    in_recovery: false,
+                    timeline: 1,
+                    pg_dump_version: String::new(),
+                },
+                started: times[0],
+                finished: times[0],
+                databases: times.iter().map(summary).collect(),
+                databases_not_included: Vec::new(),
+                stats: BackupStats::default(),
+                index: Vec::new(),
+            },
+        }
+    }
+
+    const EARLY: &str = "2026-11-21T05:00:00Z";
+    const MIDDLE: &str = "2026-11-21T05:30:00Z";
+    const LATE: &str = "2026-11-21T06:00:00Z";
+
+    fn at(time: &str) -> BackupChoice {
+        BackupChoice::At(time.parse().unwrap())
+    }
+
+    #[test]
+    fn at_counts_the_newest_snapshot_of_a_backup() {
+        let roots = vec![root("a", &[EARLY]), root("a", &[MIDDLE, LATE])];
+        let chosen = |choice: &BackupChoice| choose(roots.clone(), choice, None).unwrap();
+        assert_eq!(chosen(&at(LATE)), roots[1]);
+        assert_eq!(chosen(&BackupChoice::Latest), roots[1]);
+        // The second backup's other database is not yet there at that time.
+        assert_eq!(chosen(&at("2026-11-21T05:45:00Z")), roots[0]);
+        let refused = choose(roots, &at("2026-11-20T00:00:00Z"), None)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains(EARLY), "{refused}");
+    }
+
+    #[test]
+    fn latest_of_several_clusters_needs_a_name() {
+        let roots = vec![root("a", &[EARLY]), root("b", &[LATE])];
+        assert_eq!(
+            choose(roots.clone(), &BackupChoice::Latest, Some("a")).unwrap(),
+            roots[0]
+        );
+        let refused = choose(roots.clone(), &BackupChoice::Latest, None)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("a, b"), "{refused}");
+        let refused = choose(roots, &BackupChoice::Latest, Some("c")).unwrap_err().to_string();
+        assert_eq!(refused, "the repository holds no backup of cluster 'c'");
+    }
+
+    #[test]
+    fn a_choice_is_latest_or_an_id() {
+        assert_eq!("latest".parse(), Ok(BackupChoice::Latest));
+        assert!(matches!("20261121T055117Z-8f3a2c1d".parse(), Ok(BackupChoice::Id(_))));
+        assert!("newest".parse::<BackupChoice>().is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! Everything that can stop a verb: what a room below said, or a choice that leads nowhere.
+
+use crate::repository::id::BackupId;
+use crate::{backup, config, drill, postgres, repository, restore, storage};
+
+/// Result of a verb.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A verb that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Settings(#[from] config::Error),
+    #[error(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    #[error(transparent)]
+    Repository(#[from] repository::Error),
+    #[error(transparent)]
+    Backup(#[from] backup::Error),
+    #[error(transparent)]
+    Restore(#[from] restore::Error),
+    #[error(transparent)]
+    Drill(#[from] drill::Error),
+    #[error("the repository holds no backup{}", .cluster.as_ref().map(|cluster| format!(" of cluster '{cluster}'")).unwrap_or_default())]
+    NoBackup { cluster: Option<String> },
+    /// `--at` before the first backup.
+    #[error("no backup is as old as {time}; the oldest was complete at {oldest}")]
+    NoBackupAt {
+        time: jiff::Timestamp,
+        oldest: jiff::Timestamp,
+    },
+    /// "Latest" has no meaning across clusters.
+    #[error("the repository holds backups of several clusters ({}); say which by the setting 'cluster'", .0.join(", "))]
+    SeveralClusters(Vec<String>),
+    #[error("backup {backup_id} has no database '{name}'; it has {}", .present.join(", "))]
+    NoSuchDatabase {
+        backup_id: BackupId,
+        name: String,
+        present: Vec<String>,
+    },
+    #[error("backup {backup_id} has several databases ({}); choose one with --database", .present.join(", "))]
+    SeveralDatabases { backup_id: BackupId, present: Vec<String> },
+}

@@ -1,0 +1,125 @@
+//! Stores, repositories and connections by the settings.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::Result;
+use crate::config::Settings;
+use crate::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment};
+use crate::repository::Repository;
+use crate::repository::id::RepositoryId;
+use crate::repository::layout;
+use crate::storage::{ErrorKind, ObjectStore, S3Options, S3Store};
+
+/// The store that the settings name. No request is made yet.
+///
+/// # Errors
+/// When the bucket is not set, or the options cannot work.
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
+    let repository = &settings.repository;
+    let options = S3Options {
+        prefix: repository.prefix.clone(),
+        region: repository.region.clone(),
+        endpoint: repository.endpoint.clone(),
+        path_style: repository.path_style,
+        profile: repository.profile.clone(),
+        connect_timeout: repository.connect_timeout.0,
+        read_timeout: repository.read_timeout.0,
+        attempt_timeout: repository.attempt_timeout.0,
+        max_attempts: repository.max_attempts,
+        ..S3Options::new(settings.require_bucket()?)
+    };
+    Ok(Arc::new(S3Store::open(options).await?))
+}
+
+/// The repository that the settings name; it must exist.
+///
+/// # Errors
+/// Whatever keeps it from being read.
+pub async fn open_repository(settings: &Settings) -> Result<Repository> {
+    Ok(Repository::open(open_store(settings).await?).await?)
+}
+
+/// The same for a backup: creates the repository when there is none, and learns what the store can do.
+///
+/// # Errors
+/// Whatever keeps it from being written.
+pub async fn create_repository(settings: &Settings) -> Result<Repository> {
+    let store = open_store(settings).await?;
+    match store.capabilities(layout::PROBES).await {
+        Ok(capabilities) => tracing::debug!(?capabilities, "store probed"),
+        // Whoever may write backups need not be allowed to probe; the store then asks before each put.
+        Err(error) if error.kind == ErrorKind::Denied => tracing::debug!(%error, "store not probed"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Repository::open_or_create(store, RepositoryId::new(rand::random())).await?)
+}
+
+/// The server that is backed up.
+///
+/// # Errors
+/// What is wrong with the connection string or the environment.
+pub fn source(settings: &Settings, environment: &Environment) -> Result<ConnectOptions> {
+    let text = settings.source.dsn.as_ref().map_or("", |dsn| dsn.expose());
+    resolve(
+        text,
+        DsnOrigin::Settings,
+        settings.source.password_file.as_deref(),
+        environment,
+    )
+}
+
+/// A database to rebuild in, and one of the same server to be connected to meanwhile.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub database: ConnectOptions,
+    pub maintenance: ConnectOptions,
+}
+
+/// Where a drill rebuilds `database` of the source.
+///
+/// # Errors
+/// When `target.dsn` is not set: what is destroyed is never guessed from the environment.
+pub fn drill_target(settings: &Settings, environment: &Environment, database: &str) -> Result<Target> {
+    let text = settings.require_target_dsn()?.expose();
+    let target = &settings.target;
+    let server = resolve(text, DsnOrigin::Settings, target.password_file.as_deref(), environment)?;
+    Ok(Target {
+        maintenance: server.with_database(&target.maintenance_database),
+        database: server.with_database(target.database_for(database)),
+    })
+}
+
+/// Where a person wants a restore, as arguments say it.
+#[derive(Clone, Debug)]
+pub struct RestoreTarget<'a> {
+    pub into: &'a str,
+    pub password_file: Option<&'a Path>,
+    pub maintenance_database: &'a str,
+}
+
+/// The database that the connection string names.
+///
+/// # Errors
+/// What is wrong with the connection string, above all a password in it.
+pub fn restore_target(target: &RestoreTarget<'_>, environment: &Environment) -> Result<Target> {
+    let database = resolve(target.into, DsnOrigin::Argument, target.password_file, environment)?;
+    Ok(Target {
+        maintenance: database.with_database(target.maintenance_database),
+        database,
+    })
+}
+
+fn resolve(
+    dsn: &str,
+    origin: DsnOrigin,
+    password_file: Option<&Path>,
+    environment: &Environment,
+) -> Result<ConnectOptions> {
+    let request = ConnectRequest {
+        dsn: &Dsn::parse(dsn)?,
+        origin,
+        password_file,
+    };
+    Ok(ConnectOptions::resolve(request, environment)?)
+}

@@ -1,0 +1,98 @@
+//! The backups of a repository in one line each, from roots and one listing of certificates alone.
+
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+
+use super::error::Result;
+use crate::repository::id::BackupId;
+use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
+
+const CONCURRENCY: usize = 16;
+
+/// One backup in a listing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackupLine {
+    pub backup_id: BackupId,
+    /// What the newest drill that judged said; none: no drill has judged it yet.
+    pub verdict: Option<CertificateState>,
+    /// Why the root cannot be read; then the rest is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<BackupSummary>,
+}
+
+/// What a root says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackupSummary {
+    pub cluster: String,
+    /// As of when the newest of its databases is.
+    pub snapshot_time: jiff::Timestamp,
+    pub databases: Vec<String>,
+    pub tables: u64,
+    pub rows: u64,
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    pub new_bytes: u64,
+    pub chunks: u64,
+    pub reused_chunks: u64,
+    pub duration_seconds: f64,
+}
+
+/// Every backup, oldest first, of `cluster` when one is given. A damaged root is a line, not an error.
+///
+/// # Errors
+/// The store's own.
+pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<Vec<BackupLine>> {
+    let ids = repository.backup_ids().await?;
+    let certificates = repository.certificates().await?;
+    let mut roots = stream::iter(&ids)
+        .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
+        .buffered(CONCURRENCY);
+    let mut lines = Vec::with_capacity(ids.len());
+    while let Some((backup_id, root)) = roots.next().await {
+        let (damage, summary) = match root {
+            Ok(stored) => (None, Some(summarize(stored))),
+            // Expired since it was listed.
+            Err(repository::Error::NoSuchBackup(_)) => continue,
+            Err(error @ (repository::Error::Damaged { .. } | repository::Error::UnknownFormat { .. })) => {
+                (Some(error.to_string()), None)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_wanted = match (&summary, cluster) {
+            (Some(summary), Some(cluster)) => summary.cluster == cluster,
+            _ => true,
+        };
+        if is_wanted {
+            lines.push(BackupLine {
+                backup_id: backup_id.clone(),
+                verdict: certificates
+                    .get(backup_id)
+                    .and_then(|of_backup| last_verdict(of_backup)),
+                damage,
+                summary,
+            });
+        }
+    }
+    Ok(lines)
+}
+
+fn summarize(stored: StoredManifest) -> BackupSummary {
+    let manifest = stored.manifest;
+    let stats = manifest.stats;
+    let times = manifest.databases.iter().map(|database| database.snapshot_time);
+    BackupSummary {
+        snapshot_time: times.max().unwrap_or(manifest.started),
+        cluster: manifest.source.cluster,
+        databases: manifest.databases.into_iter().map(|database| database.name).collect(),
+        tables: stats.tables,
+        rows: stats.rows,
+        raw_bytes: stats.raw_bytes,
+        stored_bytes: stats.stored_bytes,
+        new_bytes: stats.new_bytes,
+        chunks: stats.chunks,
+        reused_chunks: stats.reused_chunks,
+        duration_seconds: stats.duration_seconds,
+    }
+}

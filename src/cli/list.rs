@@ -1,0 +1,74 @@
+//! `list`: the backups of the repository and what drills said of them.
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::table::Table;
+use super::{Context, format, output};
+use crate::agent::{self, BackupLine};
+
+/// List the backups and their verdicts, oldest first
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// Backups of this cluster alone
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+
+    /// The newest N alone
+    #[arg(long, value_name = "N")]
+    newest: Option<usize>,
+}
+
+pub(super) async fn run(arguments: &ListArguments, context: &Context) -> anyhow::Result<Exit> {
+    let repository = agent::open_repository(&context.settings).await?;
+    let mut lines = agent::overview(&repository, arguments.cluster.as_deref()).await?;
+    if let Some(newest) = arguments.newest {
+        lines.drain(..lines.len().saturating_sub(newest));
+    }
+    output::print(context.output, &lines, || table(&lines))?;
+    let is_damaged = lines.iter().any(|line| line.damage.is_some());
+    Ok(if is_damaged { Exit::Damaged } else { Exit::Success })
+}
+
+fn table(lines: &[BackupLine]) -> String {
+    if lines.is_empty() {
+        return "no backups\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        "backup",
+        "cluster",
+        "as of",
+        "databases",
+        ">tables",
+        ">rows",
+        ">raw",
+        ">stored",
+        ">new",
+        ">reused",
+        "verdict",
+    ]);
+    for line in lines {
+        let backup_id = line.backup_id.to_string();
+        let Some(summary) = &line.summary else {
+            let damage = line.damage.clone().unwrap_or_default();
+            let blanks = std::iter::repeat_n(String::new(), 9);
+            table.row([backup_id].into_iter().chain(blanks).chain([damage]));
+            continue;
+        };
+        table.row([
+            backup_id,
+            summary.cluster.clone(),
+            format::time(summary.snapshot_time),
+            summary.databases.join(","),
+            format::count(summary.tables),
+            format::count(summary.rows),
+            format::bytes(summary.raw_bytes),
+            format::bytes(summary.stored_bytes),
+            format::bytes(summary.new_bytes),
+            format::share(summary.reused_chunks, summary.chunks),
+            line.verdict
+                .map_or_else(|| "not drilled".to_owned(), |verdict| verdict.to_string()),
+        ]);
+    }
+    table.render()
+}

@@ -1,0 +1,122 @@
+//! `show`: one backup's contents and the evidence of its drills.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::table::Table;
+use super::{Context, format, output};
+use crate::agent::{self, BackupChoice};
+use crate::repository::id::{DrillId, Sha256Digest};
+use crate::repository::manifest::Manifest;
+use crate::repository::{CertificateRef, CertificateState, Repository, StoredManifest};
+
+/// Show what a backup holds and its newest certificate
+#[derive(Debug, Args)]
+pub(super) struct ShowArguments {
+    /// 'latest' or a backup's id
+    #[arg(default_value = "latest", value_name = "BACKUP")]
+    backup: BackupChoice,
+}
+
+/// What `--output json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    manifest: &'a Manifest,
+    manifest_sha256: Sha256Digest,
+    drills: Vec<DrillLine>,
+    /// The newest certificate as it is stored.
+    certificate: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct DrillLine {
+    drill_id: DrillId,
+    state: CertificateState,
+}
+
+pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> anyhow::Result<Exit> {
+    let repository = agent::open_repository(&context.settings).await?;
+    let cluster = context.settings.cluster.as_deref();
+    let stored = agent::choose_backup(&repository, &arguments.backup, cluster).await?;
+    let certificates = of_backup(&repository, &stored).await?;
+    let newest = certificates
+        .iter()
+        .rfind(|certificate| certificate.state != CertificateState::Started);
+    let certificate = match newest {
+        Some(newest) => Some(read_certificate(&repository, &stored, newest).await?),
+        None => None,
+    };
+    let shown = Shown {
+        manifest: &stored.manifest,
+        manifest_sha256: stored.sha256,
+        drills: certificates.iter().map(DrillLine::from).collect(),
+        certificate,
+    };
+    output::print(context.output, &shown, || text(&shown))?;
+    Ok(Exit::Success)
+}
+
+impl From<&CertificateRef> for DrillLine {
+    fn from(certificate: &CertificateRef) -> Self {
+        Self {
+            drill_id: certificate.drill_id.clone(),
+            state: certificate.state,
+        }
+    }
+}
+
+async fn of_backup(repository: &Repository, stored: &StoredManifest) -> agent::Result<Vec<CertificateRef>> {
+    Ok(repository.certificates_of(&stored.manifest.backup_id).await?)
+}
+
+async fn read_certificate(
+    repository: &Repository,
+    stored: &StoredManifest,
+    certificate: &CertificateRef,
+) -> anyhow::Result<serde_json::Value> {
+    let backup_id = &stored.manifest.backup_id;
+    let read = repository.read_certificate(backup_id, certificate).await;
+    Ok(serde_json::from_slice(&read.map_err(agent::Error::from)?)?)
+}
+
+fn text(shown: &Shown<'_>) -> String {
+    let manifest = shown.manifest;
+    let source = &manifest.source;
+    let mut table = Table::new(&["database", "as of", ">tables", ">rows", ">raw", "lsn"]);
+    for database in &manifest.databases {
+        table.row([
+            database.name.clone(),
+            format::time(database.snapshot_time),
+            format::count(database.tables),
+            format::count(database.rows),
+            format::bytes(database.raw_bytes),
+            database.lsn.clone(),
+        ]);
+    }
+    let mut text = format!(
+        "backup     {}\ncluster    {} (system identifier {}, PostgreSQL {})\nmanifest   sha256 {}\n\
+         stored     {} in {} chunks, {} of them reused\nwritten    {} by kubebackup {}\n\n{}\n",
+        manifest.backup_id,
+        source.cluster,
+        source.system_identifier,
+        source.server_version,
+        shown.manifest_sha256,
+        format::bytes(manifest.stats.stored_bytes),
+        format::count(manifest.stats.chunks),
+        format::count(manifest.stats.reused_chunks),
+        format::time(manifest.finished),
+        manifest.tool_version,
+        table.render(),
+    );
+    if shown.drills.is_empty() {
+        text.push_str("not drilled: nothing proves yet that this backup can be restored\n");
+        return text;
+    }
+    let mut drills = Table::new(&["drill", "state"]);
+    for drill in &shown.drills {
+        drills.row([drill.drill_id.to_string(), drill.state.to_string()]);
+    }
+    text.push_str(&drills.render());
+    text
+}
