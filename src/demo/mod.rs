@@ -6,6 +6,7 @@ mod cluster;
 mod place;
 mod s3_server;
 pub mod shop;
+pub mod story;
 
 pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
 pub use place::{Ground, fast_place};
