@@ -14,7 +14,11 @@ use crate::support::{World, oracle, source_cluster, target_cluster};
 fn random_databases_come_back(encoding: Encoding, cases: u32) {
     let world = World::start();
     let config = Config {
-        cases: if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases },
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() {
+            Config::default().cases
+        } else {
+            cases
+        },
         max_shrink_iters: 60,
         failure_persistence: None,
         ..Config::default()
@@ -58,13 +62,20 @@ fn same_after_a_round_trip(world: &World) -> Result<(), String> {
     );
     let mut problems = blocking_checks(&comparison);
     problems.extend(oracle::differences(&source, &again));
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
 }
 
 /// Leaves an empty database of `encoding`, or none.
 fn recreate(cluster: &Cluster, database: &str, encoding: Option<Encoding>) {
     cluster
-        .sql("postgres", &format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"))
+        .sql(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS \"{database}\" WITH (FORCE)"),
+        )
         .unwrap();
     if let Some(encoding) = encoding {
         cluster.sql("postgres", &encoding.create_database(database)).unwrap();

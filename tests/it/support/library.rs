@@ -113,7 +113,12 @@ pub(crate) fn blocking_checks(comparison: &Comparison) -> Vec<String> {
             check.detail
         )
     };
-    comparison.checks.iter().filter(|check| check.blocks()).map(line).collect()
+    comparison
+        .checks
+        .iter()
+        .filter(|check| check.blocks())
+        .map(line)
+        .collect()
 }
 
 /// Everything that is wrong, causes included.
