@@ -10,6 +10,7 @@
 mod backup;
 mod compare;
 mod connect;
+mod consistency;
 mod documents;
 mod generator;
 mod layering;
