@@ -8,6 +8,7 @@ mod s3_behaviour;
 mod s3_controls;
 mod s3_server;
 pub mod shop;
+pub mod story;
 
 pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
 pub use place::{Ground, fast_place};

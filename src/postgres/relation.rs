@@ -156,9 +156,9 @@ const RELATIONS: &str = "
            CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END AS table_bytes,
            CASE WHEN tree.root <> c.oid THEN tree.root END AS root,
            c.relispopulated AS populated,
-           CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
+           coalesce(CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')
                 ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END
-             AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AS readable,
+             AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), true) AS readable,
            c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AS row_security_active,
            c.relkind = 'r' AND c.relfilenode <> 0
              AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) AS rewritten

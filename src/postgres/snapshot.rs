@@ -88,7 +88,7 @@ pub async fn take_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> R
 /// # Errors
 /// `Error::Unreadable`, or `Error::Settings` when the lock table is too small.
 pub async fn check_readable(session: &Session) -> Result<Vec<Relation>> {
-    let relations = read_relations(&session.client).await?;
+    let relations = read_relations(&session.client).await.map_err(as_lock_timeout)?;
     refuse_unreadable(&relations)?;
     refuse_unreadable_large_objects(session).await?;
     let to_lock = relations.iter().filter(|relation| relation.is_lockable()).count();
@@ -105,15 +105,16 @@ enum Attempt {
 async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result<Attempt> {
     let session = connect(options, "snapshot").await?;
     let client = &session.client;
+    // From the start: asking for a relation's size waits for whoever locks it.
+    client
+        .batch_execute(&format!("SET lock_timeout = {}", how.lock_timeout.as_millis()))
+        .await
+        .map_err(Error::query("set the lock timeout"))?;
     let before = check_readable(&session).await?;
     let to_lock: Vec<&Relation> = before.iter().filter(|relation| relation.is_lockable()).collect();
 
-    let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = {}",
-        how.lock_timeout.as_millis()
-    );
     client
-        .batch_execute(&begin)
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await
         .map_err(Error::query("begin the snapshot's transaction"))?;
     for batch in to_lock.chunks(LOCK_BATCH) {
@@ -134,7 +135,7 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
         )
         .await
         .map_err(Error::query("export a snapshot"))?;
-    let relations = read_relations(client).await?;
+    let relations = read_relations(client).await.map_err(as_lock_timeout)?;
     refuse_unreadable(&relations)?;
     let locked: HashSet<u32> = to_lock.iter().map(|relation| relation.oid).collect();
     if let Some(reason) = slipped_through(&relations, &locked) {
@@ -152,6 +153,15 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
         relations,
         restarts: 0,
     })))
+}
+
+fn as_lock_timeout(error: Error) -> Error {
+    match error {
+        Error::Query { source, .. } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            Error::LockTimeout { tables: 1, source }
+        }
+        other => other,
+    }
 }
 
 /// Locks one batch; says what interfered when a table vanished meanwhile.

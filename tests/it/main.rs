@@ -11,6 +11,7 @@ mod backup;
 mod cli;
 mod compare;
 mod connect;
+mod consistency;
 mod documents;
 mod generator;
 mod guard;

@@ -74,6 +74,13 @@ pub(crate) fn case(encoding: Encoding) -> impl Strategy<Value = Case> {
         })
 }
 
+impl Case {
+    /// Nothing was left out for shrinking.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.kept.iter().all(|kept| *kept)
+    }
+}
+
 impl Encoding {
     pub(crate) fn name(self) -> &'static str {
         match self {

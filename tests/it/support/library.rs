@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use kubebackup::backup::{BackupOptions, backup};
 use kubebackup::demo::Cluster;
+use kubebackup::drill::{Check, CompareOptions, Comparison, compare_database};
 use kubebackup::postgres::{ConnectOptions, TlsMode};
 use kubebackup::repository::id::RepositoryId;
 use kubebackup::repository::manifest::Backup;
 use kubebackup::repository::{Repository, StoredManifest};
+use kubebackup::restore::{RestoreOptions, restore_database};
 use kubebackup::storage::MemoryStore;
 use kubebackup::telemetry::progress::Silent;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,61 @@ pub(crate) async fn try_backup(
 pub(crate) async fn backup_once(world: &World, repository: &Repository) -> Backup {
     let stored = try_backup(world, repository, &backup_options(world)).await.unwrap();
     repository.read_backup(&stored.manifest.backup_id).await.unwrap()
+}
+
+/// The world's target as its superuser, where drills and restores connect.
+pub(crate) fn target_options(world: &World, database: &str) -> ConnectOptions {
+    ConnectOptions {
+        port: world.target.port(),
+        user: world.target.superuser().to_owned(),
+        database: database.to_owned(),
+        password: Some(world.target.password().to_owned()),
+        ..source_options(world)
+    }
+}
+
+/// Restores the first database of `backup` into a new database of the target, and compares it.
+pub(crate) async fn restore_and_compare(
+    world: &World,
+    repository: &Repository,
+    backup: &Backup,
+    into: &str,
+) -> anyhow::Result<Comparison> {
+    let database = &backup.databases[0];
+    let target = target_options(world, into);
+    let cancel = CancellationToken::new();
+    let options = RestoreOptions {
+        create_database: true,
+        ..RestoreOptions::default()
+    };
+    restore_database(repository, backup, database, &target, &options, &Silent, &cancel).await?;
+    let archive = repository.read_segments(backup, &database.head.schema_archive).await?;
+    let options = CompareOptions {
+        role_comment: options.role_comment,
+        ..CompareOptions::default()
+    };
+    Ok(compare_database(backup, database, &archive, &target, &options, &Silent, &cancel).await?)
+}
+
+/// What keeps a comparison from certifying, in a line each.
+pub(crate) fn blocking_checks(comparison: &Comparison) -> Vec<String> {
+    let line = |check: &Check| {
+        format!(
+            "{} {} {:?}: expected {}, found {} ({})",
+            check.name.as_str(),
+            check.object.as_deref().unwrap_or_default(),
+            check.outcome,
+            check.expected,
+            check.found,
+            check.detail
+        )
+    };
+    comparison
+        .checks
+        .iter()
+        .filter(|check| check.blocks())
+        .map(line)
+        .collect()
 }
 
 /// Everything that is wrong, causes included.

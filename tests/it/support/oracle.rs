@@ -60,20 +60,25 @@ pub(crate) fn contents(cluster: &Cluster, database: &str) -> Contents {
         .collect()
 }
 
+/// Every difference, by name.
+pub(crate) fn differences(source: &Contents, restored: &Contents) -> Vec<String> {
+    let only_restored = restored.keys().filter(|name| !source.contains_key(*name));
+    source
+        .keys()
+        .chain(only_restored)
+        .filter(|name| source.get(*name) != restored.get(*name))
+        .map(|name| {
+            let (expected, found) = (source.get(name), restored.get(name));
+            format!("{name}: expected {expected:?}, found {found:?}")
+        })
+        .collect()
+}
+
 /// # Panics
 /// Naming what differs.
 #[track_caller]
 pub(crate) fn assert_same(source: &Contents, restored: &Contents) {
-    let mut differences = Vec::new();
-    for name in source
-        .keys()
-        .chain(restored.keys().filter(|name| !source.contains_key(*name)))
-    {
-        let (expected, found) = (source.get(name), restored.get(name));
-        if expected != found {
-            differences.push(format!("{name}: expected {expected:?}, found {found:?}"));
-        }
-    }
+    let differences = differences(source, restored);
     assert!(differences.is_empty(), "contents differ:\n{}", differences.join("\n"));
 }
 

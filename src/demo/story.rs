@@ -1,0 +1,248 @@
+//! `kubebackup demo`: the whole path told as a story, with throw-away servers and the same binary a user runs.
+//!
+//! Every step is checked: the story ends well only when each call ended as told, the drill certified, and the damaged
+//! chunk was refused by name. Must run on the thread that lives longest: the servers die with the one that starts them.
+
+mod stage;
+mod teller;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio_util::sync::CancellationToken;
+
+use self::stage::{BACKUP_ROLE, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
+use self::teller::Teller;
+use super::shop;
+use crate::repository::manifest::{Backup, Table};
+
+/// How to tell it.
+#[derive(Clone, Debug)]
+pub struct StoryOptions {
+    /// The program to run: this very one, from `std::env::current_exe`.
+    pub program: PathBuf,
+    /// Leave everything running at the end, until cancelled.
+    pub keep: bool,
+    /// A drill's exit code for the verdict `failed`.
+    pub failed_code: i32,
+}
+
+/// The table that is dropped in production.
+const DROPPED: &str = "public.reviews";
+
+/// The table whose rows get damaged in the bucket.
+const DAMAGED: &str = "order_items";
+
+/// Tells the story to `out`. Dropped or cancelled half-way, it cleans up as well.
+///
+/// # Errors
+/// The first step that did not end as told, with what the program printed.
+pub async fn tell(options: &StoryOptions, out: &mut (dyn Write + Send), cancel: &CancellationToken) -> Result<()> {
+    let mut teller = Teller::new(out);
+    cancel
+        .run_until_cancelled(Box::pin(play(options, &mut teller, cancel)))
+        .await
+        .unwrap_or(Ok(()))
+}
+
+async fn play(options: &StoryOptions, teller: &mut Teller<'_>, cancel: &CancellationToken) -> Result<()> {
+    teller.say("A backup has value only when its restoration has been proven. This is how KubeBackup proves it.")?;
+    let stage = set_the_stage(options, teller).await?;
+    first_backup(&stage, teller).await?;
+    second_backup(&stage, teller).await?;
+    drill(&stage, teller).await?;
+    damage(&stage, teller, options.failed_code).await?;
+    heal(&stage, teller).await?;
+    bring_back_a_table(&stage, teller).await?;
+    teller.chapter("What you have seen")?;
+    teller.say(&format!(
+        "In {} seconds: a backup by a role that is no superuser, reuse, a certified drill, damage refused and healed,\n\
+         and a table brought back. Nothing was taken on trust: each step was checked.",
+        teller.elapsed().as_secs()
+    ))?;
+    if options.keep {
+        keep(&stage, teller, cancel).await?;
+    }
+    Ok(())
+}
+
+async fn set_the_stage(options: &StoryOptions, teller: &mut Teller<'_>) -> Result<Stage> {
+    teller.chapter("A production database, a bucket, and a server to throw away")?;
+    let stage = Stage::set(options.program.clone()).await?;
+    let size = stage.production.sql(
+        DATABASE,
+        "SELECT count(*) || ' tables and ' || sum(greatest(reltuples, 0))::bigint || ' rows'
+         FROM pg_class WHERE relkind = 'r' AND oid >= 16384",
+    )?;
+    teller.say(&format!(
+        "production      PostgreSQL on port {}: database {DATABASE} with {size}\n\
+         bucket          an S3 server in this process\n\
+         throw-away      PostgreSQL on port {}: empty database {RESTORED}\n\n\
+         Backups are taken by a role that is no superuser:",
+        stage.production.port(),
+        stage.target.port()
+    ))?;
+    teller.answered(BACKUP_ROLE)?;
+    teller.say("The settings file, as a user would write it:")?;
+    teller.answered(&stage.settings()?)?;
+    Ok(stage)
+}
+
+async fn first_backup(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
+    teller.chapter("The first backup")?;
+    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
+    stage.kubebackup(teller, &["list"], Ending::Success).await?;
+    Ok(())
+}
+
+async fn second_backup(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
+    teller.chapter("A day's business, and a second backup that stores only what changed")?;
+    shop::change(&stage.production, DATABASE)?;
+    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
+    let stats = stage.newest_backup().await?.manifest.stats;
+    ensure!(
+        stats.reused_chunks > 0 && stats.new_bytes < stats.stored_bytes,
+        "the second backup should have reused chunks of the first: {stats:?}"
+    );
+    Ok(())
+}
+
+async fn drill(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
+    teller.chapter("The drill: destroy, rebuild from the bucket alone, compare")?;
+    let repository_id = stage.repository().await?.id().to_string();
+    let marker = format!("ALTER DATABASE {RESTORED} SET kubebackup.disposable = '{repository_id}'");
+    teller.say("A drill destroys its target, so the target's owner has to say once that it may:")?;
+    teller.typed(&format!("psql -c \"{marker}\""))?;
+    stage.target.sql("postgres", &marker)?;
+    stage
+        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Success)
+        .await?;
+    Ok(())
+}
+
+async fn damage(stage: &Stage, teller: &mut Teller<'_>, failed_code: i32) -> Result<()> {
+    teller.chapter("One bit flips in the bucket")?;
+    let backup = stage.newest_backup().await?;
+    let place = place_of(&backup, DAMAGED)?;
+    flip_a_bit(&stage.object(&place.key), place.offset)?;
+    teller.say(&format!(
+        "The object {}\nholds rows of {}.\n",
+        place.key,
+        place.tables.join(", ")
+    ))?;
+
+    let names_both = |answer: &str| {
+        let names_table = place.tables.iter().any(|table| answer.contains(table.as_str()));
+        answer.contains(&place.key) && names_table
+    };
+    let drilled = stage
+        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Code(failed_code))
+        .await?;
+    ensure!(
+        names_both(&drilled),
+        "the drill should have named the chunk and a table in it"
+    );
+    let id = backup.manifest.backup_id.to_string();
+    let verified = stage
+        .kubebackup(teller, &["verify", "--backup", &id], Ending::Refusal)
+        .await?;
+    ensure!(verified.contains(&place.key), "verify should have named the chunk");
+    Ok(())
+}
+
+async fn heal(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
+    teller.chapter("The next backup heals: what was found damaged is never reused")?;
+    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
+    let stats = stage.newest_backup().await?.manifest.stats;
+    ensure!(
+        stats.healed_chunks > 0,
+        "the damaged chunk should have been stored again: {stats:?}"
+    );
+    stage
+        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Success)
+        .await?;
+    stage.kubebackup(teller, &["list"], Ending::Success).await?;
+    Ok(())
+}
+
+async fn bring_back_a_table(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
+    teller.chapter("Somebody drops a table in production")?;
+    let digest = format!("SELECT count(*), md5(string_agg(md5(r::text), '' ORDER BY r.id)) FROM {DROPPED} r");
+    let before = stage.production.sql(DATABASE, &digest)?;
+    teller.typed(&format!("psql -c \"DROP TABLE {DROPPED}\""))?;
+    stage.production.sql(DATABASE, &format!("DROP TABLE {DROPPED}"))?;
+    let into = stage.production.dsn(stage.production.superuser(), DATABASE);
+    let restore = [
+        "restore",
+        "--backup",
+        "latest",
+        "--into",
+        &into,
+        "--database",
+        DATABASE,
+        "--table",
+        DROPPED,
+    ];
+    stage.kubebackup(teller, &restore, Ending::Success).await?;
+    let after = stage.production.sql(DATABASE, &digest)?;
+    ensure!(before == after, "{DROPPED} came back as {after}, but was {before}");
+    let (rows, digest) = after.split_once('|').context("count the rows")?;
+    teller.say(&format!(
+        "PostgreSQL itself says: {rows} rows, MD5 {digest}, before and after."
+    ))?;
+    Ok(())
+}
+
+async fn keep(stage: &Stage, teller: &mut Teller<'_>, cancel: &CancellationToken) -> Result<()> {
+    teller.chapter("Go on by hand")?;
+    let production = stage.production.dsn(stage.production.superuser(), DATABASE);
+    let restored = stage.target.dsn(stage.target.superuser(), RESTORED);
+    teller.say("Everything keeps running until Ctrl-C. In another terminal:")?;
+    teller.answered(&format!(
+        "{}\npsql \"{production}\"\npsql \"{restored}\"\nkubebackup list\nkubebackup backup\nkubebackup drill --backup latest",
+        stage.exports()
+    ))?;
+    cancel.cancelled().await;
+    Ok(())
+}
+
+/// A byte in the bucket: in the middle of the first frame of some table's rows.
+struct Place {
+    key: String,
+    offset: usize,
+    /// Every table with rows in that object.
+    tables: Vec<String>,
+}
+
+fn place_of(backup: &Backup, table: &str) -> Result<Place> {
+    let tables: Vec<&Table> = backup.databases.iter().flat_map(|database| &database.tables).collect();
+    let damaged = tables
+        .iter()
+        .find(|candidate| candidate.name().name == table)
+        .context("the backup lacks the table")?;
+    let segment = damaged.segments.first().context("the table is empty")?;
+    let chunk = backup
+        .chunks
+        .get(segment.chunk as usize)
+        .context("the chunk is unknown")?;
+    let before: u64 = chunk
+        .frames
+        .iter()
+        .take(segment.frame as usize)
+        .map(|frame| frame.stored_bytes)
+        .sum();
+    let frame = chunk
+        .frames
+        .get(segment.frame as usize)
+        .context("the frame is unknown")?;
+    Ok(Place {
+        key: chunk.key.clone(),
+        offset: usize::try_from(before + frame.stored_bytes / 2)?,
+        tables: tables
+            .iter()
+            .filter(|table| table.segments.iter().any(|other| other.chunk == segment.chunk))
+            .map(|table| table.name().name.clone())
+            .collect(),
+    })
+}

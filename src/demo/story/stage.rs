@@ -1,0 +1,227 @@
+//! Where the story plays: production, a throw-away server, a bucket, and the settings file a user would write.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::Command;
+
+use super::teller::Teller;
+use crate::demo::{Cluster, ClusterOptions, Ground, S3Server, S3ServerOptions, shop};
+use crate::repository::Repository;
+use crate::repository::manifest::Backup;
+use crate::storage::{S3Credentials, S3Options, S3Store};
+
+const BUCKET: &str = "backups";
+const PREFIX: &str = "demo";
+const ACCESS_KEY: &str = "kubebackup-demo";
+const SECRET_KEY: &str = "secret-of-the-demo";
+
+pub(super) const DATABASE: &str = "shop";
+pub(super) const RESTORED: &str = "shop_restored";
+
+/// The documented grants of the role that takes backups.
+pub(super) const BACKUP_ROLE: &str = "\
+CREATE ROLE kubebackup LOGIN BYPASSRLS PASSWORD 'of the backup role';
+GRANT pg_read_all_data TO kubebackup;";
+
+/// Everything that is thrown away afterwards.
+pub(super) struct Stage {
+    pub(super) production: Cluster,
+    pub(super) target: Cluster,
+    s3: S3Server,
+    ground: Ground,
+    program: PathBuf,
+}
+
+/// How a call of the program has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Success,
+    /// With this exit code.
+    Code(i32),
+    /// With any exit code but success.
+    Refusal,
+}
+
+impl Stage {
+    /// Starts both servers and the bucket, and fills the shop.
+    ///
+    /// Servers die with the thread that starts them, so this must run on the thread that lives longest.
+    pub(super) async fn set(program: PathBuf) -> Result<Self> {
+        let ground = Ground::new()?;
+        let s3 = S3Server::start(&S3ServerOptions {
+            root: ground.path().join("s3"),
+            bucket: BUCKET.to_owned(),
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+        })
+        .await?;
+        let stage = Self {
+            production: Cluster::start(&ClusterOptions::default()).context("start production")?,
+            target: Cluster::start(&ClusterOptions::default()).context("start the throw-away server")?,
+            s3,
+            ground,
+            program,
+        };
+        shop::create(&stage.production, DATABASE).context("fill the shop")?;
+        stage.production.sql("postgres", BACKUP_ROLE)?;
+        stage.target.sql("postgres", &format!("CREATE DATABASE {RESTORED}"))?;
+        stage.write_settings()?;
+        Ok(stage)
+    }
+
+    pub(super) fn settings_file(&self) -> PathBuf {
+        self.ground.path().join("kubebackup.yaml")
+    }
+
+    pub(super) fn settings(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.settings_file())?)
+    }
+
+    /// Object `key` of the repository, as the file in which the S3 server keeps it.
+    pub(super) fn object(&self, key: &str) -> PathBuf {
+        self.s3.root().join(BUCKET).join(PREFIX).join(key)
+    }
+
+    /// What a shell needs before the commands of the story work in it.
+    pub(super) fn exports(&self) -> String {
+        format!(
+            "export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}\n\
+             export KUBEBACKUP_CONFIG={}\n\
+             export PGPASSWORD={}   # of both servers' superuser",
+            self.settings_file().display(),
+            self.production.password()
+        )
+    }
+
+    /// Runs `kubebackup <arguments>` as a user would, tells what it answered, and checks how it ended.
+    pub(super) async fn kubebackup(
+        &self,
+        teller: &mut Teller<'_>,
+        arguments: &[&str],
+        ending: Ending,
+    ) -> Result<String> {
+        teller.typed(&format!("kubebackup {}", shown(arguments)))?;
+        let on_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let child = Command::new(&self.program)
+            .arg("--config")
+            .arg(self.settings_file())
+            .args(arguments)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("PGPASSWORD", self.production.password())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // On a terminal the reader sees the bars; elsewhere log lines would only interrupt the story.
+            .stderr(if on_terminal { Stdio::inherit() } else { Stdio::piped() })
+            .kill_on_drop(true)
+            .spawn()
+            .context("run this program again")?;
+        let output = child.wait_with_output().await?;
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        teller.answered(&answer)?;
+        let is_as_told = match ending {
+            Ending::Success => output.status.success(),
+            Ending::Code(code) => output.status.code() == Some(code),
+            Ending::Refusal => output.status.code().is_some_and(|code| code != 0),
+        };
+        if !is_as_told {
+            bail!(
+                "'kubebackup {}' should have ended with {ending:?} but ended with {}\n{}",
+                shown(arguments),
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            );
+        }
+        Ok(answer)
+    }
+
+    /// The repository, seen by the story itself.
+    pub(super) async fn repository(&self) -> Result<Repository> {
+        let store = S3Store::open(S3Options {
+            prefix: PREFIX.to_owned(),
+            endpoint: Some(self.s3.endpoint()),
+            path_style: true,
+            credentials: Some(S3Credentials {
+                access_key_id: ACCESS_KEY.to_owned(),
+                secret_access_key: SECRET_KEY.to_owned(),
+                session_token: None,
+            }),
+            ..S3Options::new(BUCKET)
+        })
+        .await?;
+        Ok(Repository::open(Arc::new(store)).await?)
+    }
+
+    pub(super) async fn newest_backup(&self) -> Result<Backup> {
+        let repository = self.repository().await?;
+        let ids = repository.backup_ids().await?;
+        let newest = ids.last().context("there is no backup")?;
+        Ok(repository.read_backup(newest).await?)
+    }
+
+    fn write_settings(&self) -> Result<()> {
+        let source_password = self.write_secret("production-password", "of the backup role")?;
+        let target_password = self.write_secret("target-password", self.target.password())?;
+        let settings = format!(
+            "cluster: production
+repository:
+  bucket: {BUCKET}
+  prefix: {PREFIX}
+  endpoint: {endpoint}
+  region: us-east-1
+  path_style: true
+source:
+  dsn: \"{source}\"
+  password_file: {source_password}
+  databases: [{DATABASE}]
+target:
+  dsn: \"{target}\"
+  password_file: {target_password}
+  databases:
+    {DATABASE}: {RESTORED}
+",
+            endpoint = self.s3.endpoint(),
+            source = self.production.dsn("kubebackup", DATABASE),
+            source_password = source_password.display(),
+            target = self.target.dsn(self.target.superuser(), RESTORED),
+            target_password = target_password.display(),
+        );
+        Ok(fs::write(self.settings_file(), settings)?)
+    }
+
+    fn write_secret(&self, name: &str, secret: &str) -> Result<PathBuf> {
+        let path = self.ground.path().join(name);
+        fs::write(&path, secret)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(path)
+    }
+}
+
+/// Flips one bit of the file at `offset`.
+pub(super) fn flip_a_bit(path: &Path, offset: usize) -> Result<()> {
+    let mut contents = fs::read(path)?;
+    let byte = contents
+        .get_mut(offset)
+        .context("the object is shorter than its entry says")?;
+    *byte ^= 1;
+    Ok(fs::write(path, contents)?)
+}
+
+fn shown(arguments: &[&str]) -> String {
+    arguments
+        .iter()
+        .map(|argument| {
+            if argument.contains([' ', '\'']) {
+                format!("\"{argument}\"")
+            } else {
+                (*argument).to_owned()
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
