@@ -65,7 +65,10 @@ async fn writers_keep_writing_and_the_restored_accounts_add_up() {
         });
         let after = transfers(&world.source, "shop");
         world.source_sql("INSERT INTO stop DEFAULT VALUES");
-        assert!(after > before + 50, "nothing was written during the backup: {before}, {after}");
+        assert!(
+            after > before + 50,
+            "nothing was written during the backup: {before}, {after}"
+        );
         stored.unwrap()
     });
     assert_certifies(&world, &repository, &stored).await;
@@ -183,7 +186,12 @@ async fn a_table_that_appears_before_the_locks_is_locked_and_stored_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_vanishes_before_the_locks_is_no_error() {
-    assert_restored("DROP TABLE z_table", "SELECT to_regclass('public.z_table') IS NULL", "t").await;
+    assert_restored(
+        "DROP TABLE z_table",
+        "SELECT to_regclass('public.z_table') IS NULL",
+        "t",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
