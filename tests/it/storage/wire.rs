@@ -75,7 +75,7 @@ async fn pass(
             Mischief::StallDownwards(limit) if !is_upwards && passed + count > limit && take() => {
                 piece = &mut piece[..limit.saturating_sub(passed)];
                 let _ = to.write_all(piece).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             _ => {}
         }
