@@ -47,7 +47,7 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         ),
     };
     let mut builder = Builder::from(&shared);
-    // Here and not for all services, for a web identity is exchanged at AWS whatever the store.
+    // The store's alone: a web identity is exchanged at AWS whatever the store.
     if let Some(endpoint) = &options.endpoint {
         builder = builder.endpoint_url(endpoint);
     }

@@ -47,10 +47,12 @@ impl S3Store {
             .map_err(|error| translate(operation, key, &self.place, &error))
     }
 
+    /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer.
     async fn collect(&self, operation: &'static str, key: &str, answer: GetObjectOutput) -> Result<Bytes> {
         let broken = |reasons: String| broken_body(operation, key, &self.place, reasons);
         let announced = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let mut body = answer.body;
+        let mut first = None;
         let mut collected = BytesMut::new();
         loop {
             let next = tokio::time::timeout(self.options.read_timeout, body.next())
@@ -59,20 +61,26 @@ impl S3Store {
             let Some(piece) = next else { break };
             let piece = piece.map_err(|error| broken(reasons(&error)))?;
             self.counters.add_received(piece.len() as u64);
-            if collected.is_empty() && announced == Some(piece.len() as u64) {
-                return Ok(piece);
+            if first.is_none() {
+                first = Some(piece);
+                continue;
             }
-            if collected.capacity() == 0 {
+            if collected.is_empty() {
                 let reserved = announced.unwrap_or(0).min(MAX_RESERVED_BYTES);
                 collected.reserve(usize::try_from(reserved).unwrap_or(0));
+                collected.extend_from_slice(first.as_deref().unwrap_or_default());
             }
             collected.extend_from_slice(&piece);
         }
+        let whole = match first {
+            Some(first) if collected.is_empty() => first,
+            _ => collected.freeze(),
+        };
         match announced {
-            Some(announced) if announced != collected.len() as u64 => {
-                Err(broken(format!("{} of {announced} bytes came", collected.len())))
+            Some(announced) if announced != whole.len() as u64 => {
+                Err(broken(format!("{} of {announced} bytes came", whole.len())))
             }
-            _ => Ok(collected.freeze()),
+            _ => Ok(whole),
         }
     }
 }

@@ -116,7 +116,7 @@ async fn credentials_come_from_a_profile() {
 }
 
 #[tokio::test]
-async fn credentials_come_from_a_web_identity_that_is_exchanged_apart_from_the_store() {
+async fn credentials_come_from_a_web_identity() {
     let bucket = Bucket::new().await;
     bucket.controls().admit(Identity::full("ASIAWEB", "web-secret"));
     let (sts, asked) = answering("text/xml", assumed_role("ASIAWEB", "web-secret")).await;
