@@ -109,6 +109,16 @@ impl Repository {
 
     /// The same with the object's size.
     pub(super) async fn read_root(&self, backup_id: &BackupId) -> Result<(StoredManifest, usize)> {
+        match self.read_root_once(backup_id).await {
+            Err(Error::Damaged { key, reason }) => {
+                warn_of_second_reading(&key, &reason);
+                self.read_root_once(backup_id).await
+            }
+            first => first,
+        }
+    }
+
+    async fn read_root_once(&self, backup_id: &BackupId) -> Result<(StoredManifest, usize)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let object = self.store.get(&key).await.map_err(|error| match error {
             error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
@@ -170,6 +180,16 @@ impl Repository {
     /// # Errors
     /// `Damaged` with the chunk's key, or the store's own.
     pub async fn read_chunk(&self, chunk: &Chunk) -> Result<ChunkBytes> {
+        match self.read_chunk_once(chunk).await {
+            Err(Error::Damaged { key, reason }) => {
+                warn_of_second_reading(&key, &reason);
+                self.read_chunk_once(chunk).await
+            }
+            first => first,
+        }
+    }
+
+    async fn read_chunk_once(&self, chunk: &Chunk) -> Result<ChunkBytes> {
         let stored = self.store.get(&chunk.key).await.map_err(Error::of_get)?;
         check_size(chunk, &stored)?;
         let (stored, sha256) = tokio::task::spawn_blocking(move || {
@@ -214,6 +234,11 @@ impl Repository {
         })
         .await?
     }
+}
+
+/// What arrives damaged is read once more: a byte may be lost on the way, and only what is stored wrong is damage.
+fn warn_of_second_reading(key: &str, reason: &str) {
+    tracing::warn!(key, reason, "arrived damaged, reading it again");
 }
 
 fn check_size(chunk: &Chunk, stored: &Bytes) -> Result<()> {

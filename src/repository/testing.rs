@@ -9,6 +9,7 @@ use super::id::{BackupId, DrillId, RepositoryId};
 use super::manifest::{Backup, BackupKind, BackupStats, DatabaseHead, DatabaseSummary, Record, Segment, Source, Table};
 use super::{BackupWriter, CertificateState, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
 use crate::content::{DatabaseProperties, QualifiedName, RowTally, TableDescription, TableSource};
+use crate::storage::faults::{Fault, FaultStore};
 use crate::storage::{MemoryStore, ObjectStore as _};
 
 /// A repository whose store can be reached behind its back.
@@ -45,6 +46,13 @@ impl Ground {
             .await
             .unwrap();
         Self { store, repository }
+    }
+
+    /// The same repository over a store that fails as planned.
+    pub(super) async fn with_faults(&self, faults: Vec<Fault>) -> Repository {
+        Repository::open(Arc::new(FaultStore::new(self.store.clone(), faults)))
+            .await
+            .unwrap()
     }
 
     /// A writer as a backup run makes it: with the previous backup's chunks.

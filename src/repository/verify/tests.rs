@@ -7,7 +7,8 @@ use super::check::check_raw;
 use super::*;
 use crate::repository::document;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
-use crate::storage::ObjectStore as _;
+use crate::storage::faults::{Effect, Fault, Operation};
+use crate::storage::{ErrorKind, ObjectStore as _};
 use crate::telemetry::progress::Silent;
 
 #[derive(Clone, Copy, Debug)]
@@ -249,4 +250,53 @@ async fn a_cancelled_verification_says_that_it_did_not_reach_the_end() {
         .await
         .unwrap();
     assert_eq!((report.outcome, report.objects), (VerifyOutcome::Interrupted, 0));
+}
+
+#[tokio::test]
+async fn whoever_may_not_record_damage_says_so_and_reports_it_all_the_same() {
+    let ground = Ground::new().await;
+    let first = ground.backup(0, &two_tables()).await;
+    ground.store.delete(&first.chunks[0].key).await.unwrap();
+    let refused = Fault::first(Operation::Put, "damage/", Effect::Refuse(ErrorKind::Denied));
+    let repository = ground.with_faults(vec![refused]).await;
+    let cancel = CancellationToken::new();
+    let report = verify(&repository, &options(&[]), &Silent, &cancel).await.unwrap();
+    assert_eq!(keys(&report), [&first.chunks[0].key]);
+    assert!(
+        matches!(&report.damage_record, DamageRecord::NotWritten { reason, .. } if reason.contains("access denied")),
+        "{:?}",
+        report.damage_record
+    );
+}
+
+#[tokio::test]
+async fn a_byte_lost_on_the_way_is_no_damage_but_a_byte_lost_twice_is() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    for prefix in ["chunks/", "manifests/"] {
+        let once = Fault::first(Operation::Get, prefix, Effect::Corrupt);
+        for (fault, expected) in [
+            (once.clone(), VerifyOutcome::Sound),
+            (once.always(), VerifyOutcome::Damaged),
+        ] {
+            let repository = ground.with_faults(vec![fault]).await;
+            let cancel = CancellationToken::new();
+            let report = verify(&repository, &options(&[]), &Silent, &cancel).await.unwrap();
+            assert_eq!(report.outcome, expected, "{prefix}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_reached_is_no_damage() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    for kind in [ErrorKind::Unavailable, ErrorKind::Denied, ErrorKind::Credentials] {
+        let fault = Fault::first(Operation::Get, "chunks/", Effect::Refuse(kind)).after(2);
+        let repository = ground.with_faults(vec![fault]).await;
+        let cancel = CancellationToken::new();
+        let verified = verify(&repository, &options(&[]), &Silent, &cancel).await;
+        assert!(matches!(verified, Err(Error::Storage(_))), "{verified:?}");
+    }
+    assert!(ground.repository.damaged_keys().await.unwrap().is_empty());
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::repository::testing::{Ground, draft, put_all, rows, two_tables};
 use crate::repository::{CertificateState, id::BackupId};
-use crate::storage::ObjectStore as _;
+use crate::storage::faults::{Effect, Fault, Operation};
+use crate::storage::{ErrorKind, ObjectStore as _};
 
 #[tokio::test]
 async fn what_was_put_is_read_back() {
@@ -259,4 +260,45 @@ async fn a_large_index_is_cut_into_pieces_and_read_back() {
     assert!(stored.manifest.index.len() >= 2, "{}", stored.manifest.index.len());
     let backup = ground.repository.read_backup(&stored.manifest.backup_id).await.unwrap();
     assert_eq!(backup.databases[0].inventory[24_999], object(24_999));
+}
+
+/// A commit over a store where putting the root goes wrong like this.
+async fn commit_with_root_fault(ground: &Ground, effect: Effect) -> Result<crate::repository::StoredManifest> {
+    let repository = ground
+        .with_faults(vec![Fault::first(Operation::Put, "manifests/", effect)])
+        .await;
+    let writer = BackupWriter::new(&repository, ReuseIndex::empty(), WriterOptions::default());
+    let records = put_all(&writer, &two_tables()).await.unwrap();
+    writer.commit(draft(0, &two_tables()), records).await
+}
+
+#[tokio::test]
+async fn a_root_that_was_stored_though_the_answer_was_lost_is_a_backup() {
+    let ground = Ground::new().await;
+    let effect = Effect::FailAfter(ErrorKind::Unavailable);
+    let stored = commit_with_root_fault(&ground, effect).await.unwrap();
+    let backup_id = &stored.manifest.backup_id;
+    assert_eq!(ground.repository.read_manifest(backup_id).await.unwrap(), stored);
+}
+
+#[tokio::test]
+async fn a_root_that_is_refused_is_no_backup() {
+    let ground = Ground::new().await;
+    let refused = commit_with_root_fault(&ground, Effect::Refuse(ErrorKind::Denied)).await;
+    assert!(
+        matches!(&refused, Err(Error::Storage(error)) if error.kind == ErrorKind::Denied),
+        "{refused:?}"
+    );
+    assert!(ground.repository.backup_ids().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_gives_no_number_and_no_figures() {
+    let ground = Ground::new().await;
+    let fault = Fault::first(Operation::Put, "chunks/", Effect::Refuse(ErrorKind::Unavailable));
+    let repository = ground.with_faults(vec![fault]).await;
+    let writer = BackupWriter::new(&repository, ReuseIndex::empty(), WriterOptions::default());
+    assert!(writer.put(rows(10, 1), vec![rows(10, 1).len()]).await.is_err());
+    assert_eq!(writer.stats(), WriterStats::default());
+    assert_eq!(writer.put(rows(10, 1), vec![rows(10, 1).len()]).await.unwrap(), 0);
 }
