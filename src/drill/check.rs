@@ -19,7 +19,6 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckName {
-    Restore,
     Database,
     Roles,
     Extensions,
@@ -42,7 +41,6 @@ impl CheckName {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Restore => "restore",
             Self::Database => "database",
             Self::Roles => "roles",
             Self::Extensions => "extensions",

@@ -106,13 +106,13 @@ async fn compare(
     progress: &dyn Progress,
     cancel: &CancellationToken,
 ) -> Result<Comparison> {
-    let session = or_interrupted(cancel, async { Ok(connect(target, "compare").await?) }).await?;
+    let session = or_interrupted(cancel, Box::pin(async { Ok(connect(target, "compare").await?) })).await?;
     let mut checks = or_interrupted(cancel, compare_catalogue(backup, database, &session)).await?;
     // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
     checks.extend(compare_definitions(&session, schema_archive, options, cancel).await?);
     let (rows, tables) = or_interrupted(cancel, compare_rows(database, target, options.jobs, progress)).await?;
     checks.extend(rows);
-    checks.extend(or_interrupted(cancel, compare_rest(database, &session, options)).await?);
+    checks.extend(or_interrupted(cancel, Box::pin(compare_rest(database, &session, options))).await?);
     checks.sort_by_key(|check| check.name);
     Ok(Comparison { checks, tables })
 }

@@ -9,7 +9,7 @@ use super::error::Result;
 use crate::content::{DatabaseProperties, LedgerState};
 use crate::postgres::databases::{read_database_properties, read_extensions};
 use crate::postgres::role::read_roles;
-use crate::repository::manifest::Database;
+use crate::repository::manifest::{Database, Table};
 
 /// Encoding, locale, owner, privileges, settings and comment. The name is the target's own.
 pub(super) async fn compare_properties(client: &Client, expected: &DatabaseProperties) -> Result<Vec<Check>> {
@@ -115,7 +115,7 @@ pub(super) async fn compare_extensions(client: &Client, database: &Database, sam
 /// The ledger without holes: every relation that should have rows here has them, nothing was denied.
 pub(super) fn check_coverage(database: &Database) -> Vec<Check> {
     let mut findings = Findings::new(CheckName::Coverage);
-    let stored: BTreeSet<_> = database.tables.iter().map(|table| table.name()).collect();
+    let stored: BTreeSet<_> = database.tables.iter().map(Table::name).collect();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for entry in &database.ledger {
         let object = format!("{} {}", entry.kind, entry.name);

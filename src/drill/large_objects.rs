@@ -1,6 +1,6 @@
 //! Large objects: which there are, whose, how long, and the canonical fingerprint of their contents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 
@@ -31,8 +31,8 @@ pub(super) async fn compare_large_objects(client: &Client, database: &Database) 
         findings.expect(&object, &comment(expected), &comment(found), "comment");
         findings.expect(&object, &expected.bytes.to_string(), &found.bytes.to_string(), "bytes");
     }
-    let expected: BTreeMap<u32, ()> = database.large_objects.iter().map(|object| (object.oid, ())).collect();
-    for oid in found.keys().filter(|oid| !expected.contains_key(oid)) {
+    let expected: BTreeSet<u32> = database.large_objects.iter().map(|object| object.oid).collect();
+    for oid in found.keys().filter(|oid| !expected.contains(oid)) {
         findings.differs(name(*oid), "absent", "present", "");
     }
     let contents = read_contents(client).await?;

@@ -4,6 +4,7 @@
 
 mod assertions;
 mod certificate;
+mod certify;
 mod check;
 mod clean;
 mod compare;
@@ -17,6 +18,8 @@ mod on_request;
 mod render;
 mod rows;
 mod run;
+#[cfg(test)]
+mod samples;
 mod state;
 mod verdict;
 

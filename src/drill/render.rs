@@ -43,7 +43,7 @@ fn heads(text: &mut String, certificate: &Certificate) {
     head("backup", certificate.backup_id.to_string());
     head(
         "drill",
-        format!("{}, ended {}", certificate.drill_id, certificate.finished),
+        format!("{}, ended {:.0}", certificate.drill_id, certificate.finished),
     );
     if let Some(digest) = &certificate.manifest_sha256 {
         head("manifest", format!("sha256 {digest}"));
@@ -58,7 +58,7 @@ fn heads(text: &mut String, certificate: &Certificate) {
         );
         head(
             "snapshot",
-            format!("{}; usable since {}", source.oldest_snapshot, source.usable_since),
+            format!("{:.0}; usable since {:.0}", source.oldest_snapshot, source.usable_since),
         );
     }
     if let Some(target) = &certificate.target {
@@ -213,4 +213,37 @@ fn bytes_text(bytes: u64) -> String {
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{}", line.to_string().trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_certified_drill_reads_like_this() {
+        insta::assert_snapshot!(render(&samples::certified(), 100));
+    }
+
+    #[test]
+    fn a_failed_drill_names_what_differs_and_what_is_damaged() {
+        insta::assert_snapshot!(render(&samples::failed(), 1));
+    }
+
+    #[test]
+    fn the_json_keeps_its_shape() {
+        insta::assert_json_snapshot!(samples::failed());
+    }
+
+    #[test]
+    fn figures_are_grouped_and_scaled() {
+        assert_eq!(
+            [grouped(7), grouped(1000), grouped(1_234_567)],
+            ["7", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [bytes_text(0), bytes_text(1536), bytes_text(5 << 30)],
+            ["0 B", "1.5 KiB", "5.0 GiB"]
+        );
+    }
 }

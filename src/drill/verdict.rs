@@ -1,7 +1,7 @@
 //! From what happened to a verdict. The list of causes for `unverified` is closed; everything else is failed.
 
 use super::certificate::{Cause, DatabaseCertificate, Verdict};
-use super::check::Check;
+use super::check::{Check, Outcome};
 use super::error::Error;
 use super::render::grouped;
 use crate::repository::manifest::Backup;
@@ -121,7 +121,7 @@ pub(super) fn reasons(outcomes: &[DatabaseOutcome]) -> Vec<String> {
                         .object
                         .as_ref()
                         .map_or_else(String::new, |object| format!(" {object}"));
-                    let verb = if check.outcome == super::Outcome::NotRun {
+                    let verb = if check.outcome == Outcome::NotRun {
                         "was not run"
                     } else {
                         "failed"
@@ -161,7 +161,7 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
         match outcome {
             DatabaseOutcome::NoTarget(name) => not_tested.push(format!("database {name} (no target)")),
             DatabaseOutcome::Stopped(database, _) => {
-                not_tested.push(format!("database {} (stopped)", database.database))
+                not_tested.push(format!("database {} (stopped)", database.database));
             }
             DatabaseOutcome::Compared(_) => {}
         }
@@ -189,6 +189,30 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
         );
     }
     not_tested
+}
+
+/// Checks that were not run and whose absence does not matter to the verdict.
+pub(super) fn checks_not_run(outcomes: &[DatabaseOutcome]) -> Vec<String> {
+    let mut not_run = Vec::new();
+    for outcome in outcomes {
+        let DatabaseOutcome::Compared(database) = outcome else {
+            continue;
+        };
+        let checks = database.checks.iter();
+        not_run.extend(checks.filter(|check| check.outcome == Outcome::NotRun).map(|check| {
+            let object = check
+                .object
+                .as_ref()
+                .map_or_else(String::new, |object| format!(" of {object}"));
+            format!(
+                "check {}{object} of database {} ({})",
+                check.name.as_str(),
+                database.database,
+                check.detail
+            )
+        }));
+    }
+    not_run
 }
 
 /// The verdict's first line.
@@ -228,9 +252,9 @@ pub(super) fn summary(
     };
     if !not_tested.is_empty() {
         let named: Vec<&str> = not_tested.iter().take(NAMED).map(String::as_str).collect();
-        line.push_str(&format!("; not tested: {}", named.join(", ")));
+        line = format!("{line}; not tested: {}", named.join(", "));
         if not_tested.len() > NAMED {
-            line.push_str(&format!(" and {} more", not_tested.len() - NAMED));
+            line = format!("{line} and {} more", not_tested.len() - NAMED);
         }
     }
     line.lines().collect::<Vec<_>>().join(" ")
@@ -249,3 +273,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

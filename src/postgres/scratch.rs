@@ -15,8 +15,10 @@ use super::definitions::dump_definitions;
 use super::error::{Error, Result};
 use super::program::{ClientPrograms, MemoryFile, run_program};
 use super::row::column;
+use super::server::read_server;
+use super::target::create_database;
 use super::validity::read_invalid_objects;
-use crate::content::{DatabaseProperties, quote_identifier, quote_literal};
+use crate::content::quote_identifier;
 
 /// Scratch databases are recognized by this beginning.
 const PREFIX: &str = "kubebackup_scratch_";
@@ -53,11 +55,8 @@ pub async fn read_scratch(
         rand::random::<u32>()
     );
     let properties = read_database_properties(&session.client).await?;
-    session
-        .client
-        .batch_execute(&create_statement(&name, &properties))
-        .await
-        .map_err(Error::query("create a scratch database"))?;
+    let major = read_server(&session.client).await?.major();
+    create_database(&session.client, &name, &properties, major).await?;
     let options = target.with_database(&name);
     let contents = cancel
         .run_until_cancelled(load_and_read(&options, programs, archive, jobs))
@@ -93,24 +92,6 @@ async fn load_and_read(
         invalid_objects: read_invalid_objects(&session.client).await?,
         definitions: dump_definitions(options, programs).await?,
     })
-}
-
-fn create_statement(name: &str, like: &DatabaseProperties) -> String {
-    let mut statement = format!(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
-        quote_identifier(name),
-        quote_literal(&like.encoding),
-        quote_literal(&like.collate),
-        quote_literal(&like.ctype)
-    );
-    if let ("icu" | "builtin", Some(locale)) = (like.locale_provider.as_str(), &like.icu_locale) {
-        let provider = &like.locale_provider;
-        statement.push_str(&format!(
-            " LOCALE_PROVIDER {provider} {provider}_LOCALE {}",
-            quote_literal(locale)
-        ));
-    }
-    statement
 }
 
 async fn drop_database(session: &Session, name: &str) -> Result<()> {

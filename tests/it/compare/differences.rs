@@ -287,3 +287,19 @@ async fn a_denied_relation_and_a_hole_in_the_ledger_are_named() {
     let named = failed(&backed_up.compare(&pair, "target").await.checks);
     assert_eq!(named, ["table \"public\".\"t\"", "table \"public\".\"u\""]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_comparison_drops_its_scratch_database_and_one_that_was_left_over() {
+    let pair = Pair::with("CREATE TABLE t (a int)").await;
+    let leftover = "CREATE DATABASE kubebackup_scratch_1700000000_0badcafe; CREATE DATABASE kubebackup_scratch_mine";
+    pair.cluster.sql("postgres", leftover).unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let read = read_scratch(&pair.options("target"), &pair.programs, &pair.archive, 2, &cancel).await;
+    assert!(read.unwrap().is_none());
+    assert_eq!(
+        pair.scratch_databases(),
+        "kubebackup_scratch_mine",
+        "what only looks like one is not ours"
+    );
+}

@@ -1,0 +1,160 @@
+//! From what happened in a drill to its certificate.
+
+use super::certificate::{
+    CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
+};
+use super::damage::name_damage;
+use super::run::Run;
+use super::verdict::{
+    DatabaseOutcome, cause_of_repository, chain, checks_not_run, judge, not_tested, reasons, summary,
+};
+use crate::postgres::connect;
+use crate::postgres::machine::read_machine;
+use crate::postgres::program::ClientPrograms;
+use crate::postgres::server::read_server;
+use crate::repository;
+use crate::repository::id::{BackupId, DrillId};
+use crate::repository::manifest::Backup;
+
+impl Run<'_> {
+    pub(super) async fn certify(
+        &self,
+        backup: &Backup,
+        drill_id: &DrillId,
+        find_seconds: f64,
+        outcomes: &[DatabaseOutcome],
+    ) -> Certificate {
+        let verdict = judge(outcomes);
+        let (mut reasons, mut not_tested) = (reasons(outcomes), not_tested(backup, outcomes));
+        let mut damaged_objects = Vec::new();
+        for outcome in outcomes {
+            if let DatabaseOutcome::Stopped(_, error) = outcome
+                && let Some(key) = error.damaged_key()
+            {
+                reasons.push(name_damage(backup, key));
+                damaged_objects.push(key.to_owned());
+            }
+        }
+        let summary = summary(verdict, outcomes, &reasons, &not_tested);
+        not_tested.extend(checks_not_run(outcomes));
+        let databases: Vec<DatabaseCertificate> = outcomes.iter().filter_map(DatabaseOutcome::certificate).collect();
+        let (target, versions) = self.server_facts(backup).await;
+        Certificate {
+            manifest_sha256: Some(backup.manifest_sha256),
+            summary,
+            reasons,
+            damaged_objects,
+            source: Some(source_facts(backup)),
+            target,
+            versions,
+            recovery_seconds: recovery_seconds(find_seconds, outcomes),
+            databases,
+            not_tested,
+            ..self.blank(&backup.manifest.backup_id, drill_id, verdict)
+        }
+    }
+
+    /// The certificate of a backup that cannot even be read.
+    pub(super) fn unreadable(
+        &self,
+        backup_id: &BackupId,
+        drill_id: &DrillId,
+        error: &repository::Error,
+    ) -> Certificate {
+        let verdict = cause_of_repository(error).map_or(Verdict::Failed, Verdict::Unverified);
+        let reasons = vec![format!("the backup's index cannot be read: {}", chain(error))];
+        Certificate {
+            summary: summary(verdict, &[], &reasons, &[]),
+            reasons,
+            damaged_objects: error.damaged_key().map(str::to_owned).into_iter().collect(),
+            ..self.blank(backup_id, drill_id, verdict)
+        }
+    }
+
+    fn blank(&self, backup_id: &BackupId, drill_id: &DrillId, verdict: Verdict) -> Certificate {
+        Certificate {
+            certificate_version: CERTIFICATE_VERSION,
+            repository_id: self.repository.id().clone(),
+            backup_id: backup_id.clone(),
+            drill_id: drill_id.clone(),
+            manifest_sha256: None,
+            verdict,
+            summary: String::new(),
+            reasons: Vec::new(),
+            damaged_objects: Vec::new(),
+            started: self.started,
+            finished: jiff::Timestamp::now(),
+            source: None,
+            target: None,
+            versions: Versions {
+                tool: env!("CARGO_PKG_VERSION").to_owned(),
+                ..Versions::default()
+            },
+            recovery_seconds: None,
+            databases: Vec::new(),
+            not_tested: Vec::new(),
+        }
+    }
+
+    /// What the target runs on. It may be gone by now; then its part of the certificate stays empty.
+    async fn server_facts(&self, backup: &Backup) -> (Option<TargetFacts>, Versions) {
+        let mut versions = Versions {
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            backup_tool: backup.manifest.tool_version.clone(),
+            source_server: backup.manifest.source.server_version.clone(),
+            pg_dump: backup.manifest.source.pg_dump_version.clone(),
+            ..Versions::default()
+        };
+        let Some(target) = self.options.targets.values().next() else {
+            return (None, versions);
+        };
+        let maintenance = target.with_database(&self.options.maintenance_database);
+        let Ok(session) = connect(&maintenance, "drill").await else {
+            return (None, versions);
+        };
+        let (Ok(server), Ok(machine)) = (read_server(&session.client).await, read_machine(&session.client).await)
+        else {
+            return (None, versions);
+        };
+        versions.target_server.clone_from(&server.version);
+        if let Ok(programs) = ClientPrograms::find(server.major(), self.options.bin_directory.as_deref()).await {
+            versions.pg_restore = programs.version.replace("pg_dump", "pg_restore");
+        }
+        let facts = TargetFacts {
+            server: format!("{}:{}", target.host, target.port),
+            system_identifier: server.system_identifier,
+            machine,
+        };
+        (Some(facts), versions)
+    }
+}
+
+fn source_facts(backup: &Backup) -> SourceFacts {
+    let manifest = &backup.manifest;
+    let times = || manifest.databases.iter().map(|database| database.snapshot_time);
+    SourceFacts {
+        cluster: manifest.source.cluster.clone(),
+        system_identifier: manifest.source.system_identifier.clone(),
+        oldest_snapshot: times().min().unwrap_or(manifest.started),
+        newest_snapshot: times().max().unwrap_or(manifest.started),
+        usable_since: manifest.finished,
+    }
+}
+
+/// From finding the backup to ready for login: known only when every database was restored.
+fn recovery_seconds(find_seconds: f64, outcomes: &[DatabaseOutcome]) -> Option<f64> {
+    let mut seconds = find_seconds;
+    for outcome in outcomes {
+        let DatabaseOutcome::Compared(database) = outcome else {
+            return None;
+        };
+        let restoring = |phase: &&PhaseSeconds| !["wipe", "compare"].contains(&phase.name.as_str());
+        seconds += database
+            .phases
+            .iter()
+            .filter(restoring)
+            .map(|phase| phase.seconds)
+            .sum::<f64>();
+    }
+    Some(seconds)
+}
