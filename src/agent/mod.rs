@@ -7,18 +7,22 @@ mod backup;
 mod check;
 mod choose;
 mod compare;
+mod drill;
 mod error;
 mod open;
 mod overview;
+mod restore;
 mod verify;
 
 pub use backup::{BackupOverrides, backup, backup_options};
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
+pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
 pub use open::{
     RestoreTarget, Target, create_repository, drill_target, open_repository, open_store, restore_target, source,
 };
 pub use overview::{BackupLine, overview};
+pub use restore::{RestoreRequest, Restored, restore};
 pub use verify::verify;

@@ -5,6 +5,9 @@
 mod backup;
 mod check;
 mod compare;
+#[cfg(feature = "demo")]
+mod demo;
+mod drill;
 mod evidence;
 pub mod exit;
 mod format;
@@ -12,6 +15,7 @@ mod list;
 mod meaning;
 mod output;
 mod report;
+mod restore;
 mod show;
 mod table;
 mod target;
@@ -69,11 +73,15 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Backup(backup::BackupArguments),
+    Restore(Box<restore::RestoreArguments>),
+    Drill(drill::DrillArguments),
     Compare(compare::CompareArguments),
     Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
     Check(check::CheckArguments),
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArguments),
 }
 
 impl Arguments {
@@ -147,11 +155,15 @@ pub async fn run(
     };
     match arguments.verb {
         Verb::Backup(verb) => backup::run(&verb, &context).await,
+        Verb::Restore(verb) => restore::run(&verb, &context).await,
+        Verb::Drill(verb) => drill::run(&verb, &context).await,
         Verb::Compare(verb) => compare::run(&verb, &context).await,
         Verb::Verify(verb) => verify::run(&verb, &context).await,
         Verb::List(verb) => list::run(&verb, &context).await,
         Verb::Show(verb) => show::run(&verb, &context).await,
         Verb::Check(verb) => check::run(&verb, &context).await,
+        #[cfg(feature = "demo")]
+        Verb::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }
 }
 

@@ -3,10 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::drill::SHOWN_TABLES;
 use super::exit::Exit;
 use super::table::Table;
 use super::{Context, format, output};
 use crate::agent::{self, BackupChoice};
+use crate::drill::{self, Certificate};
 use crate::repository::id::{DrillId, Sha256Digest};
 use crate::repository::manifest::Manifest;
 use crate::repository::{CertificateRef, CertificateState, Repository, StoredManifest};
@@ -26,7 +28,7 @@ struct Shown<'a> {
     manifest_sha256: Sha256Digest,
     drills: Vec<DrillLine>,
     /// The newest certificate as it is stored.
-    certificate: Option<serde_json::Value>,
+    certificate: Option<Certificate>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,10 +76,13 @@ async fn read_certificate(
     repository: &Repository,
     stored: &StoredManifest,
     certificate: &CertificateRef,
-) -> anyhow::Result<serde_json::Value> {
+) -> agent::Result<Certificate> {
     let backup_id = &stored.manifest.backup_id;
-    let read = repository.read_certificate(backup_id, certificate).await;
-    Ok(serde_json::from_slice(&read.map_err(agent::Error::from)?)?)
+    let bytes = repository.read_certificate(backup_id, certificate).await?;
+    serde_json::from_slice(&bytes).map_err(|source| {
+        let key = certificate.key(backup_id);
+        drill::Error::Certificate { key, source }.into()
+    })
 }
 
 fn text(shown: &Shown<'_>) -> String {
@@ -118,5 +123,9 @@ fn text(shown: &Shown<'_>) -> String {
         drills.row([drill.drill_id.to_string(), drill.state.to_string()]);
     }
     text.push_str(&drills.render());
+    if let Some(certificate) = &shown.certificate {
+        text.push('\n');
+        text.push_str(&drill::render(certificate, SHOWN_TABLES));
+    }
     text
 }

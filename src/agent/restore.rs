@@ -1,0 +1,151 @@
+//! One restore, by what a person chose.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::choose::{BackupChoice, choose_backup, choose_database};
+use super::error::{Error, Result};
+use super::open::{RestoreTarget, Target, open_repository, restore_target};
+use crate::config::Settings;
+use crate::postgres::Environment;
+use crate::repository::Repository;
+use crate::repository::id::BackupId;
+use crate::repository::manifest::{Backup, Database};
+use crate::restore::{self, RestoreOptions, RestoreReport, RolesMode, Selection, WipeReport, guard, restore_database};
+use crate::telemetry::progress::Progress;
+
+/// What to restore where, and how.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent choices of a person")]
+pub struct RestoreRequest<'a> {
+    pub backup: BackupChoice,
+    /// The backup's database; none: its only one.
+    pub database: Option<String>,
+    pub into: RestoreTarget<'a>,
+    pub selection: Selection,
+    pub roles: RolesMode,
+    pub create_database: bool,
+    /// Empty the target first. Every guard must pass.
+    pub wipe: bool,
+    pub tablespaces: bool,
+    pub analyze: bool,
+    pub jobs: Option<usize>,
+    pub bin_directory: Option<PathBuf>,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    pub backup_id: BackupId,
+    pub database: String,
+    /// In words; no password.
+    pub target: String,
+    pub wiped: Option<WipeReport>,
+    #[serde(flatten)]
+    pub report: RestoreReport,
+}
+
+/// Restores one database.
+///
+/// # Errors
+/// Why it was not restored, or not to the end.
+pub async fn restore(
+    settings: &Settings,
+    environment: &Environment,
+    request: &RestoreRequest<'_>,
+    progress: &dyn Progress,
+    cancel: &CancellationToken,
+) -> Result<Restored> {
+    let target = restore_target(&request.into, environment)?;
+    let repository = open_repository(settings).await?;
+    let stored = choose_backup(&repository, &request.backup, settings.cluster.as_deref()).await?;
+    let backup = repository.read_index(stored).await?;
+    let database = choose_database(&backup, request.database.as_ref())?;
+    let work = Work {
+        repository: &repository,
+        backup: &backup,
+        database,
+        target: &target,
+        options: restore_options(settings, request),
+        progress,
+    };
+    let (wiped, report) = if request.wipe {
+        let (wiped, report) = Box::pin(work.wipe_and_restore(cancel)).await?;
+        (Some(wiped), report)
+    } else {
+        (None, work.restore(cancel).await?)
+    };
+    Ok(Restored {
+        backup_id: backup.manifest.backup_id.clone(),
+        database: database.head.properties.name.clone(),
+        target: target.database.to_string(),
+        wiped,
+        report,
+    })
+}
+
+fn restore_options(settings: &Settings, request: &RestoreRequest<'_>) -> RestoreOptions {
+    RestoreOptions {
+        jobs: request.jobs.unwrap_or(settings.drill.jobs),
+        selection: request.selection.clone(),
+        roles: request.roles,
+        create_database: request.create_database,
+        maintenance_database: request.into.maintenance_database.to_owned(),
+        tablespaces: request.tablespaces,
+        analyze: request.analyze,
+        bin_directory: request
+            .bin_directory
+            .clone()
+            .or_else(|| settings.target.bin_directory.clone()),
+        ..RestoreOptions::default()
+    }
+}
+
+struct Work<'a> {
+    repository: &'a Repository,
+    backup: &'a Backup,
+    database: &'a Database,
+    target: &'a Target,
+    options: RestoreOptions,
+    progress: &'a dyn Progress,
+}
+
+impl Work<'_> {
+    async fn restore(&self, cancel: &CancellationToken) -> Result<RestoreReport> {
+        Ok(Box::pin(restore_database(
+            self.repository,
+            self.backup,
+            self.database,
+            &self.target.database,
+            &self.options,
+            self.progress,
+            cancel,
+        ))
+        .await?)
+    }
+
+    /// The guards hold until the restore is done: losing their lock stops it.
+    async fn wipe_and_restore(&self, cancel: &CancellationToken) -> Result<(WipeReport, RestoreReport)> {
+        let guarded = guard(self.repository, &self.target.database, &self.target.maintenance).await?;
+        let stop = cancel.child_token();
+        let work = async {
+            let wiped = restore::wipe(&guarded, &self.database.head.properties, &stop).await?;
+            Ok::<_, Error>((wiped, self.restore(&stop).await?))
+        };
+        tokio::pin!(work);
+        let done = tokio::select! {
+            done = &mut work => done,
+            () = guarded.lost().cancelled() => {
+                stop.cancel();
+                work.await
+            }
+        };
+        if done.is_err() {
+            // The lock's loss is the cause; that work stopped is only its effect.
+            guarded.check()?;
+        }
+        done
+    }
+}
