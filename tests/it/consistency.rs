@@ -14,23 +14,23 @@ use crate::support::library::{
 };
 use crate::support::{World, wait};
 
-/// Money moves from one table to another, so that two tables copied at two moments would not add up.
+/// Money moves from one table to another, so that two tables copied at two moments would not add up. Both are large
+/// enough that different workers copy them.
 const BANK: &str = "
-CREATE TABLE account_a AS SELECT i AS id, 1000 AS balance FROM generate_series(1, 500) i;
-CREATE TABLE account_b AS SELECT i AS id, 1000 AS balance FROM generate_series(1, 500) i;
+CREATE TABLE account_a AS SELECT i AS id, 1000 AS balance, repeat(md5(i::text), 20) AS name FROM generate_series(1, 10000) i;
+CREATE TABLE account_b AS TABLE account_a;
 ALTER TABLE account_a ADD PRIMARY KEY (id);
 ALTER TABLE account_b ADD PRIMARY KEY (id);
 CREATE TABLE transfer (at bigserial PRIMARY KEY, amount integer NOT NULL);
-CREATE TABLE ballast AS SELECT i, repeat(md5(i::text), 8) AS text FROM generate_series(1, 120000) i;
 CREATE TABLE stop ();
 CREATE PROCEDURE work(worker integer) LANGUAGE plpgsql AS $$
 DECLARE
     n integer := worker;
 BEGIN
     WHILE NOT EXISTS (SELECT FROM stop) LOOP
-        n := (n * 31 + 17) % 500;
+        n := (n * 31 + 17) % 10000;
         UPDATE account_a SET balance = balance - n WHERE id = n + 1;
-        UPDATE account_b SET balance = balance + n WHERE id = 500 - n;
+        UPDATE account_b SET balance = balance + n WHERE id = 10000 - n;
         INSERT INTO transfer (amount) VALUES (n);
         COMMIT;
     END LOOP;
@@ -72,7 +72,7 @@ async fn writers_keep_writing_and_the_restored_accounts_add_up() {
         stored.unwrap()
     });
     assert_certifies(&world, &repository, &stored).await;
-    assert_eq!(world.target.sql("again", SUM).unwrap(), "1000000");
+    assert_eq!(world.target.sql("again", SUM).unwrap(), "20000000");
     assert!(transfers(&world.target, "again") > 50);
 }
 

@@ -16,6 +16,7 @@ mod documents;
 mod drill;
 mod generator;
 mod guard;
+mod kill;
 mod layering;
 mod politeness;
 mod restore;
