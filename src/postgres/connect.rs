@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Connection, NoTls};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::{Error, Result};
 use super::tls::TlsMode;
@@ -78,7 +78,12 @@ pub struct Session {
     /// Cancelled once the connection is gone, whoever closed it.
     pub closed: CancellationToken,
     pub options: ConnectOptions,
+    _hang_up: DropGuard,
 }
+
+/// A backend that works or waits for a lock does not look at its socket: without this, a run that was cancelled or killed
+/// would leave its sessions, with their locks and their snapshot, until they next write. Not every platform has it.
+const NOTICE_A_LOST_CLIENT: &str = "SET client_connection_check_interval = '1s'";
 
 /// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same.
 const SESSION_SETTINGS: &str = "
@@ -108,18 +113,22 @@ pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session>
         server: options.to_string(),
         source,
     };
-    let (client, closed) = open(options, purpose).await?;
+    let (client, ends) = open(options, purpose).await?;
     client.batch_execute(SESSION_SETTINGS).await.map_err(failed)?;
+    if let Err(error) = client.batch_execute(NOTICE_A_LOST_CLIENT).await {
+        tracing::debug!(%error, "the server cannot notice a lost client while it works");
+    }
     Ok(Session {
         client,
-        closed,
+        closed: ends.closed,
         options: options.clone(),
+        _hang_up: ends.hang_up.drop_guard(),
     })
 }
 
 /// Opens by the TLS mode. Under `prefer` a server whose rules admit no encrypted connection is asked again without, as
 /// libpq does.
-async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, CancellationToken)> {
+async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)> {
     let failed = |source| Error::Connect {
         server: options.to_string(),
         source,
@@ -167,19 +176,36 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
     config
 }
 
-/// Runs the connection in the background; the token is cancelled once it has ended.
-fn drive<S, T>(connection: Connection<S, T>) -> CancellationToken
+/// How the two sides of a connection tell each other that it is over.
+struct Ends {
+    /// Cancelled by the connection once it has ended.
+    closed: CancellationToken,
+    /// Cancelled by the session when it is dropped.
+    hang_up: CancellationToken,
+}
+
+/// How long a dropped session may take to say good-bye to the server.
+const GOOD_BYE: Duration = Duration::from_millis(200);
+
+/// Runs the connection in the background. By itself it would wait for the answer to whatever was asked last, however
+/// long the server takes: a dropped session hangs up instead.
+fn drive<S, T>(connection: Connection<S, T>) -> Ends
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let closed = CancellationToken::new();
-    let guard = closed.clone().drop_guard();
+    let (closed, hang_up) = (CancellationToken::new(), CancellationToken::new());
+    let (guard, dropped) = (closed.clone().drop_guard(), hang_up.clone());
     tokio::spawn(async move {
         let _guard = guard;
-        if let Err(error) = connection.await {
+        let mut connection = connection;
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = dropped.cancelled() => tokio::time::timeout(GOOD_BYE, connection).await.unwrap_or(Ok(())),
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
         }
     });
-    closed
+    Ends { closed, hang_up }
 }

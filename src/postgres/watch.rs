@@ -22,12 +22,14 @@ pub async fn count_blocked_sessions(options: &ConnectOptions) -> Result<u64> {
     let row = session
         .client
         .query_one(
-            "SELECT pg_catalog.count(*) AS blocked FROM pg_catalog.pg_stat_activity waiting
-             WHERE waiting.wait_event_type = 'Lock' AND waiting.application_name NOT LIKE 'kubebackup %'
-               AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity ours
-                           WHERE ours.pid = ANY (pg_catalog.pg_blocking_pids(waiting.pid))
-                             AND ours.usename = current_user
-                             AND (ours.application_name LIKE 'kubebackup %' OR ours.application_name = 'pg_dump'))",
+            // `pg_locks` tells everyone who waits; `pg_stat_activity` would hide it from a role that is no superuser.
+            "WITH ours AS (
+                 SELECT pid FROM pg_catalog.pg_stat_activity
+                 WHERE usename = current_user AND (application_name LIKE 'kubebackup %' OR application_name = 'pg_dump')
+             )
+             SELECT pg_catalog.count(DISTINCT waiting.pid) AS blocked FROM pg_catalog.pg_locks waiting
+             WHERE NOT waiting.granted AND waiting.pid NOT IN (SELECT pid FROM ours)
+               AND pg_catalog.pg_blocking_pids(waiting.pid) && ARRAY(SELECT pid FROM ours)",
             &[],
         )
         .await
