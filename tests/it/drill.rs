@@ -212,7 +212,7 @@ async fn a_damaged_chunk_fails_the_drill_and_is_named_with_its_table() {
     ground.flip_a_byte(&key).await;
     let certificate = ground.drill(&ground.options()).await;
     assert_eq!(certificate.verdict, Verdict::Failed);
-    assert_eq!(certificate.damaged_objects, [key.clone()]);
+    assert_eq!(certificate.damaged_objects, std::slice::from_ref(&key));
     let reasons = certificate.reasons.join("\n");
     assert!(
         reasons.contains(&key) && reasons.contains("table \"public\".\"t\""),
@@ -284,10 +284,12 @@ async fn a_database_that_the_backup_left_out_stands_in_the_first_line_of_a_certi
     );
 }
 
+type Change<'a> = &'a dyn Fn(&mut ConnectOptions);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
-    let with = |change: &dyn Fn(&mut ConnectOptions)| {
+    let with = |change: Change<'_>| {
         let mut target = ground.target_options();
         change(&mut target);
         DrillOptions {
@@ -296,7 +298,7 @@ async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
         }
     };
     ground.target.sql("postgres", "CREATE DATABASE unmarked").unwrap();
-    let cases: [(&dyn Fn(&mut ConnectOptions), Cause); 4] = [
+    let cases: [(Change<'_>, Cause); 4] = [
         (
             &|target| "nowhere".clone_into(&mut target.database),
             Cause::TargetAbsent,
