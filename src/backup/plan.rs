@@ -151,7 +151,7 @@ fn describe(relation: &Relation, relations: &[Relation]) -> TableDescription {
         source,
         // Leaves of one tree may order their columns differently; through the root, all use the root's order.
         columns: root.unwrap_or(relation).columns.clone(),
-        generated_columns: relation.generated_columns.clone(),
+        generated_columns: root.unwrap_or(relation).generated_columns.clone(),
         load_through: root.map(|root| root.name.clone()),
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn check_amcheck(client: &Client, options: &CompareOptions) -> 
         return Ok(vec![Check::skipped(CheckName::Amcheck, "not asked for")]);
     }
     let Some((indexes, broken)) = amcheck_indexes(client).await? else {
-        return Ok(vec![Check::not_run(
+        return Ok(vec![Check::skipped(
             CheckName::Amcheck,
             "the extension amcheck is not installed",
         )]);

@@ -63,6 +63,9 @@ pub async fn dump_definitions(options: &ConnectOptions, programs: &ClientProgram
     Ok(String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
+/// Begins the name under which a table's access method is compared, which `pg_dump` writes outside of its entry.
+const ACCESS_METHOD: &str = "access method of ";
+
 /// Names every entry in which `target` differs from `scratch`, both as printed by [`dump_definitions`].
 #[must_use]
 pub fn compare_definitions(target: &str, scratch: &str) -> DefinitionComparison {
@@ -81,7 +84,11 @@ pub fn compare_definitions(target: &str, scratch: &str) -> DefinitionComparison 
     differences.extend(extra.map(|entry| difference(entry, DifferenceKind::Extra)));
     differences.sort();
     DefinitionComparison {
-        entries: expected.values().map(Vec::len).sum(),
+        entries: expected
+            .iter()
+            .filter(|(entry, _)| !entry.starts_with(ACCESS_METHOD))
+            .map(|(_, bodies)| bodies.len())
+            .sum(),
         differences,
     }
 }
@@ -107,7 +114,7 @@ fn entries(text: &str) -> BTreeMap<String, Vec<String>> {
             if header.contains("; Type: TABLE;") || header.contains("; Type: MATERIALIZED VIEW;") {
                 // Said by a SET before the entry, wherever the last change was.
                 entries
-                    .entry(format!("access method of {}", entry_name(header)))
+                    .entry(format!("{ACCESS_METHOD}{}", entry_name(header)))
                     .or_default()
                     .push(access_method.clone());
             }

@@ -46,7 +46,8 @@ pub async fn read_invalid_objects(client: &Client) -> Result<BTreeSet<String>> {
 pub async fn count_valid_objects(client: &Client) -> Result<(i64, i64)> {
     let row = client
         .query_one(
-            "SELECT (SELECT count(*) FROM pg_catalog.pg_index WHERE indisvalid AND indexrelid >= 16384) AS indexes,
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+                     WHERE x.indisvalid AND x.indexrelid >= 16384 AND t.relkind <> 't') AS indexes,
                     (SELECT count(*) FROM pg_catalog.pg_constraint WHERE convalidated AND oid >= 16384) AS constraints",
             &[],
         )

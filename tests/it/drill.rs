@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kubebackup::backup::{BackupOptions, backup};
@@ -13,7 +14,7 @@ use kubebackup::repository::id::{BackupId, RepositoryId};
 use kubebackup::repository::{CertificateState, Repository};
 use kubebackup::restore::LoadFault;
 use kubebackup::storage::MemoryStore;
-use kubebackup::telemetry::progress::Silent;
+use kubebackup::telemetry::progress::{Progress, Silent};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::world::mark_disposable;
@@ -211,7 +212,7 @@ async fn a_damaged_chunk_fails_the_drill_and_is_named_with_its_table() {
     ground.flip_a_byte(&key).await;
     let certificate = ground.drill(&ground.options()).await;
     assert_eq!(certificate.verdict, Verdict::Failed);
-    assert_eq!(certificate.damaged_objects, [key.clone()]);
+    assert_eq!(certificate.damaged_objects, std::slice::from_ref(&key));
     let reasons = certificate.reasons.join("\n");
     assert!(
         reasons.contains(&key) && reasons.contains("table \"public\".\"t\""),
@@ -283,10 +284,12 @@ async fn a_database_that_the_backup_left_out_stands_in_the_first_line_of_a_certi
     );
 }
 
+type Change<'a> = &'a dyn Fn(&mut ConnectOptions);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
-    let with = |change: &dyn Fn(&mut ConnectOptions)| {
+    let with = |change: Change<'_>| {
         let mut target = ground.target_options();
         change(&mut target);
         DrillOptions {
@@ -295,7 +298,7 @@ async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
         }
     };
     ground.target.sql("postgres", "CREATE DATABASE unmarked").unwrap();
-    let cases: [(&dyn Fn(&mut ConnectOptions), Cause); 4] = [
+    let cases: [(Change<'_>, Cause); 4] = [
         (
             &|target| "nowhere".clone_into(&mut target.database),
             Cause::TargetAbsent,
@@ -346,5 +349,104 @@ async fn a_backup_whose_index_is_damaged_fails_and_names_the_object() {
     assert_eq!(
         (certificate.verdict, certificate.damaged_objects),
         (Verdict::Failed, vec![key])
+    );
+}
+
+/// Does something the first time that a phase begins.
+struct AtPhase<'a> {
+    phase: &'a str,
+    action: &'a (dyn Fn() + Send + Sync),
+    done: AtomicBool,
+}
+
+impl Progress for AtPhase<'_> {
+    fn begin(&self, phase: &str, _total_bytes: Option<u64>) {
+        if phase == self.phase && !self.done.swap(true, Ordering::SeqCst) {
+            (self.action)();
+        }
+    }
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+}
+
+impl Ground {
+    async fn drill_and(&self, phase: &str, action: &(dyn Fn() + Send + Sync), cancel: &CancellationToken) -> Outcomes {
+        let progress = AtPhase {
+            phase,
+            action,
+            done: AtomicBool::new(false),
+        };
+        let ended = drill(&self.repository, &self.backup_id, &self.options(), &progress, cancel).await;
+        assert!(progress.done.into_inner(), "the phase {phase} was never reached");
+        ended
+    }
+}
+
+type Outcomes = Result<Certificate, Error>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_loses_its_lock_stops_and_is_unverified() {
+    let ground = Ground::with("CREATE TABLE t AS SELECT generate_series(1, 100) AS n").await;
+    for phase in ["wipe", "data", "compare"] {
+        let end_the_lock = || {
+            let terminate = "SELECT count(pg_terminate_backend(l.pid, 10000)) FROM pg_locks l \
+                             WHERE l.locktype = 'advisory' AND l.granted";
+            assert_eq!(ground.target.sql("postgres", terminate).unwrap(), "1");
+        };
+        let certificate = ground
+            .drill_and(phase, &end_the_lock, &CancellationToken::new())
+            .await
+            .unwrap();
+        assert_eq!(
+            certificate.verdict,
+            Verdict::Unverified(Cause::Interrupted),
+            "{phase}: {}",
+            certificate.summary
+        );
+        assert!(
+            certificate.summary.contains("lock on target 'restored' was lost"),
+            "{}",
+            certificate.summary
+        );
+    }
+    assert_eq!(
+        ground.drill(&ground.options()).await.verdict,
+        Verdict::Certified,
+        "the next one is none the worse"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_cancelled_in_any_phase_leaves_no_certificate_and_the_next_one_certifies() {
+    let ground = Ground::with("CREATE TABLE t AS SELECT generate_series(1, 100) AS n").await;
+    for phase in ["wipe", "pre-data", "data", "post-data", "compare"] {
+        let cancel = CancellationToken::new();
+        let ended = ground.drill_and(phase, &|| cancel.cancel(), &cancel).await;
+        assert!(matches!(ended, Err(Error::Interrupted)), "{phase}: {ended:?}");
+    }
+    assert_eq!(ground.states().await, [CertificateState::Started; 5]);
+    assert_eq!(ground.drill(&ground.options()).await.verdict, Verdict::Certified);
+    let databases = ground.target.sql(
+        "postgres",
+        "SELECT datname FROM pg_database WHERE datname ~ '^kubebackup'",
+    );
+    assert_eq!(databases.unwrap(), "", "no scratch database is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_to_the_restored_database_before_the_comparison_is_found() {
+    let ground = Ground::with("CREATE TABLE t AS SELECT generate_series(1, 100) AS n").await;
+    let touch = || drop(ground.restored("UPDATE t SET n = 0 WHERE n = 50"));
+    let certificate = ground
+        .drill_and("compare", &touch, &CancellationToken::new())
+        .await
+        .unwrap();
+    assert_eq!(certificate.verdict, Verdict::Failed);
+    assert!(
+        certificate.summary.contains("rows failed: table \"public\".\"t\""),
+        "{}",
+        certificate.summary
     );
 }

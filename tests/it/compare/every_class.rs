@@ -271,7 +271,9 @@ async fn the_fixture_has_an_object_of_every_class_and_the_documented_role_sees_t
         .collect();
     let columns_like_a_tables = ["view column", "materialized view column", "foreign table column"];
     assert_eq!(
-        Vec::from_iter(not_altered.difference(&columns_like_a_tables.into())),
+        not_altered
+            .difference(&columns_like_a_tables.into())
+            .collect::<Vec<_>>(),
         [&""; 0]
     );
     assert!(
