@@ -77,6 +77,14 @@ readonly JQ='
 def name: "\"" + gsub("\""; "\"\"") + "\"";
 def literal: "'\''" + gsub("'\''"; "'\'\''") + "'\''";
 def qualified: (.schema | name) + "." + (.name | name);
+# An entry of an acl, `grantee=PRIVILEGE[*]/grantor`, as a GRANT on something.
+def grant($what): capture("^(?<to>.*)=(?<privilege>[A-Z]+)(?<option>[*]?)/")
+    | "GRANT \(.privilege) ON \($what) TO \(if .to == "PUBLIC" then .to else (.to | name) end)"
+    + (if .option == "*" then " WITH GRANT OPTION;" else ";" end);
+# Settings that are lists are stored as they are written after SET, all others as bare values.
+def assignment: capture("^(?<name>[^=]+)=(?<value>.*)$"; "m")
+    | "SET \(.name) = " + (if .name | test("^(search_path|temp_tablespaces|(local|session|shared)_preload_libraries)$")
+        then .value else (.value | literal) end) + ";";
 def columns: if length == 0 then "" else " (" + (map(name) | join(", ")) + ")" end;
 def frames($chunks): .[] | $chunks[.chunk] as $chunk
     | [$chunk.key, $chunk.stored_sha256, ([$chunk.frames[:.frame][].stored_bytes] | add // 0),
@@ -147,10 +155,7 @@ if grep -q '^{"record":"large_object"' "$WORK/records"; then
         jq -r --slurpfile chunks "$WORK/chunks" "$JQ"' .large_object_segments | frames($chunks[0])' "$WORK/head" | frames
         echo '\.'
         echo "SELECT pg_catalog.count(*) FROM page, pg_catalog.lo_put(loid, byte_offset, data);"
-        jq -r "$JQ"' select(.record == "large_object") | .oid as $oid | .owner as $owner | .acl[]?
-            | capture("^(?<to>.*)=(?<privilege>[A-Z]+)(?<option>[*]?)/") | select(.to != $owner)
-            | "GRANT \(.privilege) ON LARGE OBJECT \($oid) TO \(if .to == "PUBLIC" then .to else (.to | name) end)"
-            + (if .option == "*" then " WITH GRANT OPTION;" else ";" end)' "$WORK/records"
+        jq -r "$JQ"' select(.record == "large_object") | .oid as $oid | .acl[]? | grant("LARGE OBJECT \($oid)")' "$WORK/records"
     } | sql "$NEW_DATABASE" > /dev/null
 fi
 
@@ -162,6 +167,11 @@ jq -sr "$JQ"' [.[] | select(.record == "materialized_view" and .populated and (.
     | sort_by(.refresh_order)[] | "REFRESH MATERIALIZED VIEW \(qualified);"' "$WORK/records" | sql "$NEW_DATABASE"
 sql "$NEW_DATABASE" -c ANALYZE
 
+say "setting privileges, comment and settings of the database"
+jq -r --arg new "$NEW_DATABASE" "$JQ"' .properties | ($new | name) as $new
+    | "REVOKE ALL ON DATABASE \($new) FROM PUBLIC;", (.acl[] | grant("DATABASE \($new)")),
+      (select(.comment) | "COMMENT ON DATABASE \($new) IS \(.comment | literal);"),
+      (.settings[]? | if .role then "ALTER ROLE \(.role | name) IN DATABASE \($new) " else "ALTER DATABASE \($new) " end
+          + (.setting | assignment))' "$WORK/head" | sql postgres
+
 say "restored $DATABASE of $BACKUP_ID as $NEW_DATABASE"
-jq -r '.properties.settings[]? | "not applied: \(if .role then "ALTER ROLE \(.role) IN" else "ALTER" end) DATABASE ... SET \(.setting)"' \
-    "$WORK/head" >&2

@@ -75,7 +75,16 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
             });
         }
     }
+    // Ids tell the second alone.
+    lines.sort_by_key(BackupLine::time);
     Ok(lines)
+}
+
+impl BackupLine {
+    fn time(&self) -> jiff::Timestamp {
+        let summary = self.summary.as_ref();
+        summary.map_or_else(|| self.backup_id.time(), |summary| summary.snapshot_time)
+    }
 }
 
 fn summarize(stored: StoredManifest) -> BackupSummary {

@@ -18,7 +18,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
     meaning.exit
 }
 
-/// The causes in order. A cause that its parent's text already ends with is left out; of each only the first line is
+/// The causes in order. A cause that its parent's text already ends with is left out; of a cause only the first line is
 /// told, since the lines after it may quote rows (`DETAIL: Key (email)=(...)`).
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -26,7 +26,7 @@ fn chain(error: &anyhow::Error) -> String {
         let cause = cause.to_string();
         let line = cause.lines().next().unwrap_or_default();
         if text.is_empty() {
-            line.clone_into(&mut text);
+            text = cause;
         } else if !text.ends_with(line) {
             text = format!("{text}: {line}");
         }

@@ -21,7 +21,13 @@ pub fn start<W>(level: &str, shape: Shape, writer: W) -> io::Result<()>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(format!("warn,kubebackup={level}")).map_err(io::Error::other)?;
+    // The demo's own S3 server reports each request that it does not know as an error.
+    let demo = if cfg!(feature = "demo") {
+        ",s3s=off,s3s_fs=off"
+    } else {
+        ""
+    };
+    let filter = EnvFilter::try_new(format!("warn,kubebackup={level}{demo}")).map_err(io::Error::other)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)

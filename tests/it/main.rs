@@ -14,6 +14,7 @@ mod connect;
 mod consistency;
 mod documents;
 mod drill;
+mod escape_hatch;
 mod generator;
 mod guard;
 mod kill;
