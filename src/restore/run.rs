@@ -16,6 +16,7 @@ use super::roles::make_roles;
 use super::selection::{Chosen, choose};
 use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
 use crate::postgres::load::{analyze, connect_for_loading, refresh, set_sequences};
+use crate::postgres::present::Present;
 use crate::postgres::setting::apply_database_properties;
 use crate::postgres::target::{create_database, is_missing_locale};
 use crate::postgres::{ConnectOptions, Session, connect};
@@ -71,18 +72,18 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         let clock = self.begin("roles", None);
-        let roles = self.database_and_roles(&ready, &mut report).await?;
+        let roles = self.database_and_roles(&ready, &chosen, &mut report).await?;
         self.end(clock, &mut report);
 
         let clock = self.begin("pre-data", None);
-        self.definitions(&archive, Section::PreData, &chosen.pre_data, &mut report)
+        self.definitions(&archive, Section::PreData, &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
 
         self.data(&ready, &chosen, &mut report).await?;
 
         let clock = self.begin("post-data", None);
-        self.definitions(&archive, Section::PostData, &chosen.post_data, &mut report)
+        self.definitions(&archive, Section::PostData, &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
 
@@ -133,8 +134,7 @@ impl Restore<'_> {
     }
 
     async fn chosen(&self, archive: &Archive, report: &mut RestoreReport) -> Result<Chosen> {
-        let pre_data = archive.list(Section::PreData).await?;
-        let post_data = archive.list(Section::PostData).await?;
+        let entries = archive.list().await?;
         for name in &self.database.head.subscriptions_left_out {
             let text =
                 format!("subscription {name}: a restore contacts nothing outside; create it again where it is wanted");
@@ -146,21 +146,24 @@ impl Restore<'_> {
                 .push(format!("options of user mapping {name}: not in the backup"));
         }
         if self.options.selection.is_everything() {
-            return Ok(Chosen::everything(pre_data, post_data));
+            return Ok(Chosen::everything(entries));
         }
-        let session = connect(self.target, "preflight").await?;
-        choose(
-            &session.client,
-            pre_data,
-            post_data,
-            &self.options.selection,
-            &mut report.skipped,
-        )
-        .await
+        let present = if self.options.create_database {
+            Present::fresh()
+        } else {
+            Present::read(&connect(self.target, "preflight").await?.client).await?
+        };
+        let (ledger, selection) = (&self.database.ledger, &self.options.selection);
+        choose(&entries, ledger, &present, selection, &mut report.skipped)
     }
 
     /// Creates the database when asked to (the first thing that is touched), then the roles.
-    async fn database_and_roles(&self, ready: &Ready, report: &mut RestoreReport) -> Result<BTreeSet<String>> {
+    async fn database_and_roles(
+        &self,
+        ready: &Ready,
+        chosen: &Chosen,
+        report: &mut RestoreReport,
+    ) -> Result<BTreeSet<String>> {
         let maintenance = self.target.with_database(&self.options.maintenance_database);
         let session = connect(&maintenance, "restore").await?;
         if self.options.create_database {
@@ -172,7 +175,7 @@ impl Restore<'_> {
                     false => source.into(),
                 })?;
         }
-        make_roles(&session, self.backup, self.database, self.options, report).await
+        make_roles(&session, self.backup, self.database, chosen, self.options, report).await
     }
 
     async fn definitions(
