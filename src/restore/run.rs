@@ -14,14 +14,15 @@ use super::preflight::{Ready, preflight};
 use super::report::{Phase, RestoreReport};
 use super::roles::make_roles;
 use super::selection::{Chosen, choose};
+use crate::content::{CatalogueObject, Extension};
 use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
-use crate::postgres::load::{analyze, connect_for_loading, refresh, set_sequences};
+use crate::postgres::load::{analyze, connect_for_loading, refresh, remove_defaults, set_sequences};
 use crate::postgres::present::Present;
 use crate::postgres::setting::apply_database_properties;
 use crate::postgres::target::{create_database, is_missing_locale};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
-use crate::repository::manifest::{Backup, Database};
+use crate::repository::manifest::{Backup, Database, Table};
 use crate::telemetry::progress::Progress;
 
 /// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
@@ -47,7 +48,7 @@ pub async fn restore_database(
         progress,
     };
     cancel
-        .run_until_cancelled(restore.run())
+        .run_until_cancelled(Box::pin(restore.run()))
         .await
         .unwrap_or(Err(Error::Interrupted))
 }
@@ -76,6 +77,9 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         let clock = self.begin("pre-data", None);
+        if chosen.is_everything {
+            self.remove_what_the_source_lacked().await?;
+        }
         self.definitions(&archive, Section::PreData, &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
@@ -99,7 +103,7 @@ impl Restore<'_> {
 
         if self.options.analyze {
             let clock = self.begin("analyze", None);
-            let tables: Vec<_> = chosen.tables(self.database).map(|table| table.name()).collect();
+            let tables: Vec<_> = chosen.tables(self.database).map(Table::name).collect();
             analyze(&session.client, if chosen.is_everything { &[] } else { &tables }).await?;
             self.end(clock, &mut report);
         }
@@ -170,12 +174,26 @@ impl Restore<'_> {
             let properties = &self.database.head.properties;
             create_database(&session.client, &self.target.database, properties, ready.server.major())
                 .await
-                .map_err(|source| match is_missing_locale(&source) {
-                    true => Error::missing_locale(properties, source),
-                    false => source.into(),
+                .map_err(|source| {
+                    if is_missing_locale(&source) {
+                        Error::missing_locale(properties, source)
+                    } else {
+                        source.into()
+                    }
                 })?;
         }
         make_roles(&session, self.backup, self.database, chosen, self.options, report).await
+    }
+
+    /// A fresh database has a schema `public` and `plpgsql`; an archive says nothing of their absence.
+    async fn remove_what_the_source_lacked(&self) -> Result<()> {
+        let inventory = &self.database.inventory;
+        let is_public = |object: &CatalogueObject| object.object_type == "schema" && object.identity == "public";
+        let is_plpgsql = |extension: &Extension| extension.name == "plpgsql";
+        let has_public = inventory.iter().any(is_public);
+        let has_plpgsql = self.database.head.extensions.iter().any(is_plpgsql);
+        let session = connect(self.target, "restore").await?;
+        Ok(remove_defaults(&session.client, !has_public, !has_plpgsql).await?)
     }
 
     async fn definitions(

@@ -166,7 +166,9 @@ impl<'a> Choice<'a> {
             if members.is_empty() {
                 return Err(Error::Selection(format!("schema {schema} is not in this backup")));
             }
-            members.into_iter().for_each(|index| self.add(index));
+            for index in members {
+                self.add(index);
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use proptest::test_runner::TestRunner;
 use tokio_util::sync::CancellationToken;
 
 use crate::generator::{self, Encoding};
-use crate::support::library::{backup_once, error_chain, memory_repository, target_options};
+use crate::support::library::{backup_once, cluster_options, error_chain, memory_repository};
 use crate::support::{World, oracle};
 
 fn creating() -> RestoreOptions {
@@ -29,7 +29,7 @@ async fn try_restore(
     into: &str,
     options: &RestoreOptions,
 ) -> Result<RestoreReport, Error> {
-    let target = target_options(&world.target, into);
+    let target = cluster_options(&world.target, into);
     let cancel = CancellationToken::new();
     restore_database(
         repository,
@@ -158,6 +158,19 @@ async fn what_copy_does_not_carry_comes_back_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_source_had_dropped_of_a_fresh_database_is_not_there_either() {
+    let world = World::start();
+    world
+        .source_sql("DROP EXTENSION plpgsql; DROP SCHEMA public; CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS one");
+    let repository = memory_repository().await;
+    let backup = backup_once(&world, &repository).await;
+    restored(&world, &repository, &backup, "back").await;
+    let left =
+        "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'public') + (SELECT count(*) FROM pg_extension)";
+    assert_eq!(world.target.sql("back", left).unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_empty_is_refused_and_so_are_missing_extensions() {
     let world = World::start();
     world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
@@ -240,7 +253,7 @@ async fn the_fault_for_tests_drops_one_row_and_nobody_here_notices() {
 }
 
 /// A shop in small, with everything that hangs on a table.
-const PARTS: &str = r#"
+const PARTS: &str = r"
 CREATE ROLE clerk; CREATE ROLE stranger;
 CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a', 'b'); CREATE DOMAIN positive AS int CHECK (value > 0);
 CREATE FUNCTION s.one() RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -265,7 +278,7 @@ INSERT INTO customers (name) SELECT 'c' || n FROM generate_series(1, 100) n;
 INSERT INTO orders (customer, amount, note) SELECT n % 100 + 1, n, 'n' || n FROM generate_series(1, 1000) n;
 INSERT INTO lines (o) SELECT n FROM generate_series(1, 1000) n; REFRESH MATERIALIZED VIEW mv;
 INSERT INTO part SELECT n, 'v' FROM generate_series(1, 10) n;
-"#;
+";
 
 fn only(tables: &[&str], schemas: &[&str]) -> RestoreOptions {
     let mut options = RestoreOptions::default();

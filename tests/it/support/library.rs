@@ -38,7 +38,7 @@ pub(crate) fn source_options(world: &World) -> ConnectOptions {
 }
 
 /// A cluster's database as its superuser.
-pub(crate) fn target_options(cluster: &Cluster, database: &str) -> ConnectOptions {
+pub(crate) fn cluster_options(cluster: &Cluster, database: &str) -> ConnectOptions {
     ConnectOptions {
         host: "127.0.0.1".to_owned(),
         port: cluster.port(),
@@ -82,13 +82,7 @@ pub(crate) async fn backup_once(world: &World, repository: &Repository) -> Backu
 
 /// The world's target as its superuser, where drills and restores connect.
 pub(crate) fn target_options(world: &World, database: &str) -> ConnectOptions {
-    ConnectOptions {
-        port: world.target.port(),
-        user: world.target.superuser().to_owned(),
-        database: database.to_owned(),
-        password: Some(world.target.password().to_owned()),
-        ..source_options(world)
-    }
+    cluster_options(&world.target, database)
 }
 
 /// Restores the first database of `backup` into a new database of the target, and compares it.
