@@ -29,7 +29,7 @@ pub struct TocEntry {
     pub dump_id: u32,
     /// Its kind in `pg_dump`'s words: `TABLE`, `FK CONSTRAINT`, ...
     pub description: String,
-    /// Schema, name and owner separated by blanks, all unquoted: unambiguous only against a known name.
+    /// Schema, name and owner separated by blanks, all unquoted: unambiguous only against known names.
     pub label: String,
     /// Entries that it needs, where they are in the archive.
     pub dependencies: Vec<u32>,
@@ -39,15 +39,18 @@ impl TocEntry {
     /// Whether its schema is `schema` (`-` for none) and its name `tag`.
     #[must_use]
     pub fn is(&self, schema: &str, tag: &str) -> bool {
-        self.after_schema(schema)
-            .and_then(|rest| rest.strip_prefix(&sanitized(tag)))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        self.after(&format!("{schema} {tag}")).is_some()
     }
 
-    /// Name and owner, if its schema is `schema`.
+    /// What follows `beginning` and a blank in its label.
     #[must_use]
-    pub fn after_schema(&self, schema: &str) -> Option<&str> {
-        self.label.strip_prefix(&sanitized(schema))?.strip_prefix(' ')
+    pub fn after(&self, beginning: &str) -> Option<&str> {
+        self.label.strip_prefix(&sanitized(beginning))?.strip_prefix(' ')
+    }
+
+    /// The ways to read its label as `schema name` without the owner, longest first.
+    pub fn readings(&self) -> impl Iterator<Item = &str> {
+        self.label.rmatch_indices(' ').map(|(end, _)| &self.label[..end])
     }
 }
 
@@ -75,23 +78,19 @@ impl Archive {
         })
     }
 
-    /// Its entries in the order in which they are restored; subscriptions are never among them.
+    /// All entries, of both sections, in the order in which they are restored.
     ///
     /// # Errors
     /// `pg_restore`'s, for example when the archive cannot be read.
-    pub async fn list(&self, section: Section) -> Result<Vec<TocEntry>> {
-        let arguments: Vec<OsString> = vec![
-            "--list".into(),
-            "--verbose".into(),
-            "--no-subscriptions".into(),
-            section.argument().into(),
-            self.file.path().into(),
-        ];
+    pub async fn list(&self) -> Result<Vec<TocEntry>> {
+        // Only a verbose list says what depends on what, and it leaves no entry out whatever else is asked for.
+        let arguments: Vec<OsString> = vec!["--list".into(), "--verbose".into(), self.file.path().into()];
         let printed = run_program(&self.programs.pg_restore(), &arguments, None).await?;
         parse_list(&String::from_utf8_lossy(&printed.stdout))
     }
 
-    /// Restores these entries, in their order, into the database of `target`. Returns what `pg_restore` remarked.
+    /// Restores those of `entries` that belong to `section`, in their order, into the database of `target`; subscriptions
+    /// never. Returns what `pg_restore` remarked.
     ///
     /// # Errors
     /// `pg_restore`'s at the first entry that fails.
@@ -154,7 +153,8 @@ fn without_row_values(error: Error) -> Error {
 }
 
 /// `pg_restore` writes line breaks in names as blanks.
-fn sanitized(name: &str) -> String {
+#[must_use]
+pub fn sanitized(name: &str) -> String {
     name.replace(['\n', '\r'], " ")
 }
 
@@ -246,7 +246,8 @@ mod tests {
         assert!(entries[0].is("public", "odd name"));
         assert!(!entries[0].is("public", "od"));
         assert_eq!(entries[1].description, "FK CONSTRAINT");
-        assert!(entries[1].after_schema("public").unwrap().starts_with("orders "));
+        assert_eq!(entries[1].after("public orders"), Some("orders_customer_fkey owner"));
+        assert!(entries[0].readings().any(|reading| reading == "public odd name"));
         assert!(parse_list("nonsense\n").is_err());
     }
 

@@ -24,7 +24,7 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         ""
     };
     let settings = format!(
-        "{replica} SET synchronous_commit = off; SET client_connection_check_interval = '5s'; SET lock_timeout = 0;
+        "{replica} SET synchronous_commit = off; SET lock_timeout = 0;
          SET default_transaction_read_only = off;"
     );
     session
@@ -32,7 +32,32 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         .batch_execute(&settings)
         .await
         .map_err(Error::query("prepare a session for loading"))?;
+    // Some platforms cannot notice that a client is gone; there a statement just runs to its end.
+    let check = session
+        .client
+        .batch_execute("SET client_connection_check_interval = '5s'");
+    if let Err(error) = check.await {
+        tracing::debug!(%error, "the server cannot watch for lost clients");
+    }
     Ok(session)
+}
+
+/// Drops, where they are empty, what a database is created with and its source did not have.
+///
+/// # Errors
+/// The server's.
+pub async fn remove_defaults(client: &Client, public: bool, plpgsql: bool) -> Result<()> {
+    let drops = [
+        (public, "DROP SCHEMA IF EXISTS public"),
+        (plpgsql, "DROP EXTENSION IF EXISTS plpgsql"),
+    ];
+    for (_, statement) in drops.into_iter().filter(|(wanted, _)| *wanted) {
+        client
+            .batch_execute(statement)
+            .await
+            .map_err(Error::query("drop what the source did not have"))?;
+    }
+    Ok(())
 }
 
 /// A running `COPY ... FROM STDIN`. Dropped before [`CopyIn::finish`], the server forgets the rows.

@@ -19,6 +19,7 @@ pub mod login;
 pub mod machine;
 pub mod materialized_view;
 mod passfile;
+pub mod present;
 pub mod privileges;
 pub mod program;
 pub mod relation;

@@ -1,6 +1,7 @@
 //! Creating roles. Roles that exist are never altered.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use tokio_postgres::Client;
 
@@ -52,9 +53,9 @@ pub async fn create_role(client: &Client, role: &Role, comment: &str) -> Result<
         create.push_str(if has { " " } else { " NO" });
         create.push_str(attribute);
     }
-    create.push_str(&format!(" CONNECTION LIMIT {}", role.connection_limit));
+    let _ = write!(create, " CONNECTION LIMIT {}", role.connection_limit);
     if let Some(until) = &role.valid_until {
-        create.push_str(&format!(" VALID UNTIL {}", quote_literal(until)));
+        let _ = write!(create, " VALID UNTIL {}", quote_literal(until));
     }
     let mut statements = vec![
         create,

@@ -2,6 +2,8 @@
 //!
 //! Columns that differ between majors are read through `to_jsonb`, so that one statement serves all of them.
 
+use std::fmt::Write as _;
+
 use tokio_postgres::Client;
 
 use super::error::{Error, Result};
@@ -135,10 +137,11 @@ pub async fn user_objects(client: &Client, limit: i64) -> Result<Vec<String>> {
              FROM pg_catalog.pg_largeobject_metadata",
     );
     for catalogue in catalogues {
-        query.push_str(&format!(
+        let _ = write!(
+            query,
             " UNION ALL SELECT 'pg_catalog.{catalogue}'::pg_catalog.regclass, oid FROM pg_catalog.{catalogue}
               WHERE oid >= 16384"
-        ));
+        );
         // Left by sessions that once had temporary tables, whose own leftovers are nobody's data.
         query.push_str(match catalogue {
             "pg_namespace" => " AND nspname !~ '^pg_(toast_)?temp_'",
@@ -258,7 +261,7 @@ fn create_statement(name: &str, properties: &DatabaseProperties, major: u32) -> 
             } else {
                 "ICU_LOCALE"
             };
-            statement.push_str(&format!(" {option} {}", quote_literal(locale)));
+            let _ = write!(statement, " {option} {}", quote_literal(locale));
         }
     }
     statement

@@ -144,3 +144,172 @@ fn check_rows(table: &Table) -> Result<()> {
         table.tally.rows
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{QualifiedName, RowTally, TableDescription, TableSource};
+    use crate::repository::id::{BackupId, Blake3Digest, RepositoryId, Sha256Digest};
+    use crate::repository::manifest::{
+        BackupKind, BackupStats, Chunk, Codec, DatabaseHead, FORMAT_VERSION, Frame, Manifest, Segment, Source,
+    };
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn chunk(frames: &[u64]) -> Chunk {
+        Chunk {
+            key: String::new(),
+            codec: Codec::Zstd,
+            stored_sha256: Sha256Digest([0; 32]),
+            stored_bytes: 1,
+            raw_blake3: Blake3Digest([0; 32]),
+            raw_bytes: frames.iter().sum(),
+            frames: frames
+                .iter()
+                .map(|&raw_bytes| Frame {
+                    stored_bytes: 1,
+                    raw_bytes,
+                })
+                .collect(),
+        }
+    }
+
+    /// A table of ten rows in each of its segments `(chunk, frame)`.
+    fn table(name: &str, segments: &[(u32, u32)]) -> Table {
+        Table {
+            description: TableDescription {
+                name: QualifiedName::new("public", name),
+                source: TableSource::Table,
+                columns: Vec::new(),
+                generated_columns: Vec::new(),
+                load_through: None,
+            },
+            tally: RowTally {
+                rows: segments.len() as u64 * 10,
+                ..RowTally::default()
+            },
+            generated: None,
+            segments: segments
+                .iter()
+                .map(|&(chunk, frame)| Segment { chunk, frame, rows: 10 })
+                .collect(),
+        }
+    }
+
+    fn database(tables: Vec<Table>) -> Database {
+        Database {
+            head: DatabaseHead {
+                properties: crate::content::DatabaseProperties {
+                    name: "shop".to_owned(),
+                    owner: "owner".to_owned(),
+                    encoding: "UTF8".to_owned(),
+                    collate: "C".to_owned(),
+                    ctype: "C".to_owned(),
+                    locale_provider: "libc".to_owned(),
+                    icu_locale: None,
+                    collation_version: None,
+                    connection_limit: -1,
+                    acl: Vec::new(),
+                    comment: None,
+                    settings: Vec::new(),
+                },
+                snapshot_time: jiff::Timestamp::UNIX_EPOCH,
+                lsn: String::new(),
+                extensions: Vec::new(),
+                referenced_roles: Vec::new(),
+                schema_archive: Vec::new(),
+                large_object_segments: Vec::new(),
+                large_objects: RowTally::default(),
+                subscriptions_left_out: Vec::new(),
+                mappings_redacted: Vec::new(),
+                dump_warnings: Vec::new(),
+                assertions: Vec::new(),
+            },
+            tables,
+            sequences: Vec::new(),
+            large_objects: Vec::new(),
+            materialized_views: Vec::new(),
+            ledger: Vec::new(),
+            inventory: Vec::new(),
+        }
+    }
+
+    fn backup(chunks: Vec<Chunk>) -> Backup {
+        Backup {
+            manifest: Manifest {
+                format_version: FORMAT_VERSION,
+                kind: BackupKind::Logical,
+                repository_id: RepositoryId::new(1),
+                backup_id: BackupId::new(jiff::Timestamp::UNIX_EPOCH, 1),
+                predecessor: None,
+                tool_version: String::new(),
+                source: Source {
+                    cluster: String::new(),
+                    system_identifier: String::new(),
+                    server_version_num: 150_000,
+                    server_version: String::new(),
+                    in_recovery: false,
+                    timeline: 1,
+                    pg_dump_version: String::new(),
+                },
+                started: jiff::Timestamp::UNIX_EPOCH,
+                finished: jiff::Timestamp::UNIX_EPOCH,
+                databases: Vec::new(),
+                databases_not_included: Vec::new(),
+                stats: BackupStats::default(),
+                index: Vec::new(),
+            },
+            manifest_sha256: Sha256Digest([0; 32]),
+            chunks,
+            roles: Vec::new(),
+            memberships: Vec::new(),
+            databases: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_big_table_is_cut_into_units_and_small_ones_share_a_fetch() {
+        let chunks = vec![
+            chunk(&[30 * MIB]),
+            chunk(&[30 * MIB]),
+            chunk(&[30 * MIB]),
+            chunk(&[1, 2, 3]),
+        ];
+        let tables = vec![
+            table("big", &[(0, 0), (1, 0), (2, 0)]),
+            table("a", &[(3, 0), (3, 2)]),
+            table("b", &[(3, 1)]),
+            table("empty", &[]),
+        ];
+        let plan = plan_load(&backup(chunks), &database(tables), |_| true).unwrap();
+        let shape: Vec<Vec<(usize, usize)>> = plan
+            .units
+            .iter()
+            .map(|unit| unit.reads.iter().map(|read| (read.chunk, read.runs.len())).collect())
+            .collect();
+        assert_eq!(shape, [vec![(0, 1), (1, 1)], vec![(2, 1)], vec![(3, 2)]]);
+        assert_eq!(plan.units[2].reads[0].runs[0].frames, [0, 2]);
+        assert_eq!(plan.rows, 60);
+        assert_eq!(plan.raw_bytes, 90 * MIB + 6);
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_planned() {
+        let database = database(vec![table("a", &[(0, 0)]), table("b", &[(0, 1)])]);
+        let plan = plan_load(&backup(vec![chunk(&[5, 7])]), &database, |table| {
+            table.name().name == "b"
+        })
+        .unwrap();
+        assert_eq!((plan.rows, plan.raw_bytes, plan.units.len()), (10, 7, 1));
+    }
+
+    #[test]
+    fn segments_that_contradict_the_table_or_the_chunks_are_an_error() {
+        let mut wrong = table("a", &[(0, 0)]);
+        wrong.tally.rows = 11;
+        for tables in [vec![wrong], vec![table("a", &[(1, 0)])], vec![table("a", &[(0, 1)])]] {
+            let plan = plan_load(&backup(vec![chunk(&[5])]), &database(tables), |_| true);
+            assert!(matches!(plan, Err(Error::Contradiction(_))), "{plan:?}");
+        }
+    }
+}

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::error::{Error, Result};
-use super::options::{RestoreOptions, RolesMode};
+use super::options::{RestoreOptions, RolesMode, Selection};
 use super::preflight::Problem;
 use super::report::RestoreReport;
+use super::selection::Chosen;
 use crate::content::Role;
 use crate::postgres::Session;
 use crate::postgres::privileges::parse_privilege;
@@ -33,16 +34,52 @@ pub(super) fn needed_roles(database: &Database) -> BTreeSet<&str> {
     names
 }
 
+/// Of those, the ones that a part of the database names: as owner of an entry, or in privileges of what lies in it.
+fn needed_for_part<'a>(database: &'a Database, chosen: &Chosen, selection: &Selection) -> BTreeSet<&'a str> {
+    let mut needed = needed_roles(database);
+    if chosen.entries.iter().any(|entry| entry.description == "POLICY") {
+        // Only the archive knows to whom a policy applies.
+        return needed;
+    }
+    let beginnings: Vec<String> = chosen
+        .relations()
+        .map(|name| format!("{}.{}", name.schema, name.name))
+        .chain(selection.schemas.iter().cloned())
+        .collect();
+    let mut in_privileges = BTreeSet::new();
+    for object in &database.inventory {
+        let identity = object.identity.replace('"', "");
+        if beginnings
+            .iter()
+            .any(|beginning| identity.starts_with(beginning.as_str()))
+        {
+            for privilege in object.acl.iter().filter_map(|text| parse_privilege(text)) {
+                in_privileges.extend([privilege.grantee, privilege.grantor]);
+            }
+        }
+    }
+    needed.retain(|role| {
+        let owner = format!(" {role}");
+        in_privileges.contains(role) || chosen.entries.iter().any(|entry| entry.label.ends_with(&owner))
+    });
+    needed
+}
+
 /// Creates what is missing as the options say; returns the names of all roles that exist now.
 pub(super) async fn make_roles(
     session: &Session,
     backup: &Backup,
     database: &Database,
+    chosen: &Chosen,
     options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<BTreeSet<String>> {
     let mut existing = role_names(&session.client).await?;
-    let needed = needed_roles(database);
+    let needed = if chosen.is_everything {
+        needed_roles(database)
+    } else {
+        needed_for_part(database, chosen, &options.selection)
+    };
     let missing: Vec<&str> = needed
         .iter()
         .copied()

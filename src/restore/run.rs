@@ -14,13 +14,15 @@ use super::preflight::{Ready, preflight};
 use super::report::{Phase, RestoreReport};
 use super::roles::make_roles;
 use super::selection::{Chosen, choose};
+use crate::content::{CatalogueObject, Extension};
 use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
-use crate::postgres::load::{analyze, connect_for_loading, refresh, set_sequences};
+use crate::postgres::load::{analyze, connect_for_loading, refresh, remove_defaults, set_sequences};
+use crate::postgres::present::Present;
 use crate::postgres::setting::apply_database_properties;
 use crate::postgres::target::{create_database, is_missing_locale};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
-use crate::repository::manifest::{Backup, Database};
+use crate::repository::manifest::{Backup, Database, Table};
 use crate::telemetry::progress::Progress;
 
 /// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
@@ -46,7 +48,7 @@ pub async fn restore_database(
         progress,
     };
     cancel
-        .run_until_cancelled(restore.run())
+        .run_until_cancelled(Box::pin(restore.run()))
         .await
         .unwrap_or(Err(Error::Interrupted))
 }
@@ -71,18 +73,21 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         let clock = self.begin("roles", None);
-        let roles = self.database_and_roles(&ready, &mut report).await?;
+        let roles = self.database_and_roles(&ready, &chosen, &mut report).await?;
         self.end(clock, &mut report);
 
         let clock = self.begin("pre-data", None);
-        self.definitions(&archive, Section::PreData, &chosen.pre_data, &mut report)
+        if chosen.is_everything {
+            self.remove_what_the_source_lacked().await?;
+        }
+        self.definitions(&archive, Section::PreData, &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
 
         self.data(&ready, &chosen, &mut report).await?;
 
         let clock = self.begin("post-data", None);
-        self.definitions(&archive, Section::PostData, &chosen.post_data, &mut report)
+        self.definitions(&archive, Section::PostData, &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
 
@@ -98,7 +103,7 @@ impl Restore<'_> {
 
         if self.options.analyze {
             let clock = self.begin("analyze", None);
-            let tables: Vec<_> = chosen.tables(self.database).map(|table| table.name()).collect();
+            let tables: Vec<_> = chosen.tables(self.database).map(Table::name).collect();
             analyze(&session.client, if chosen.is_everything { &[] } else { &tables }).await?;
             self.end(clock, &mut report);
         }
@@ -133,8 +138,7 @@ impl Restore<'_> {
     }
 
     async fn chosen(&self, archive: &Archive, report: &mut RestoreReport) -> Result<Chosen> {
-        let pre_data = archive.list(Section::PreData).await?;
-        let post_data = archive.list(Section::PostData).await?;
+        let entries = archive.list().await?;
         for name in &self.database.head.subscriptions_left_out {
             let text =
                 format!("subscription {name}: a restore contacts nothing outside; create it again where it is wanted");
@@ -146,33 +150,50 @@ impl Restore<'_> {
                 .push(format!("options of user mapping {name}: not in the backup"));
         }
         if self.options.selection.is_everything() {
-            return Ok(Chosen::everything(pre_data, post_data));
+            return Ok(Chosen::everything(entries));
         }
-        let session = connect(self.target, "preflight").await?;
-        choose(
-            &session.client,
-            pre_data,
-            post_data,
-            &self.options.selection,
-            &mut report.skipped,
-        )
-        .await
+        let present = if self.options.create_database {
+            Present::fresh()
+        } else {
+            Present::read(&connect(self.target, "preflight").await?.client).await?
+        };
+        let (ledger, selection) = (&self.database.ledger, &self.options.selection);
+        choose(&entries, ledger, &present, selection, &mut report.skipped)
     }
 
     /// Creates the database when asked to (the first thing that is touched), then the roles.
-    async fn database_and_roles(&self, ready: &Ready, report: &mut RestoreReport) -> Result<BTreeSet<String>> {
+    async fn database_and_roles(
+        &self,
+        ready: &Ready,
+        chosen: &Chosen,
+        report: &mut RestoreReport,
+    ) -> Result<BTreeSet<String>> {
         let maintenance = self.target.with_database(&self.options.maintenance_database);
         let session = connect(&maintenance, "restore").await?;
         if self.options.create_database {
             let properties = &self.database.head.properties;
             create_database(&session.client, &self.target.database, properties, ready.server.major())
                 .await
-                .map_err(|source| match is_missing_locale(&source) {
-                    true => Error::missing_locale(properties, source),
-                    false => source.into(),
+                .map_err(|source| {
+                    if is_missing_locale(&source) {
+                        Error::missing_locale(properties, source)
+                    } else {
+                        source.into()
+                    }
                 })?;
         }
-        make_roles(&session, self.backup, self.database, self.options, report).await
+        make_roles(&session, self.backup, self.database, chosen, self.options, report).await
+    }
+
+    /// A fresh database has a schema `public` and `plpgsql`; an archive says nothing of their absence.
+    async fn remove_what_the_source_lacked(&self) -> Result<()> {
+        let inventory = &self.database.inventory;
+        let is_public = |object: &CatalogueObject| object.object_type == "schema" && object.identity == "public";
+        let is_plpgsql = |extension: &Extension| extension.name == "plpgsql";
+        let has_public = inventory.iter().any(is_public);
+        let has_plpgsql = self.database.head.extensions.iter().any(is_plpgsql);
+        let session = connect(self.target, "restore").await?;
+        Ok(remove_defaults(&session.client, !has_public, !has_plpgsql).await?)
     }
 
     async fn definitions(

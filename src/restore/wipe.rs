@@ -44,7 +44,7 @@ pub async fn wipe(
         cancel,
         scratch: format!("kubebackup_fresh_{}", scratch_suffix(&guarded.target().database)),
     };
-    let result = wipe.run().await;
+    let result = Box::pin(wipe.run()).await;
     if result.is_err() && !guarded.lost().is_cancelled() {
         // The scratch database is ours; the error that is being returned matters more than one from here.
         if let Err(error) = drop_database(guarded.maintenance(), &wipe.scratch).await {

@@ -10,7 +10,7 @@ use kubebackup::restore::guard::guard_against;
 use kubebackup::restore::{Error, Guarded, Refusal, wipe};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::library::target_options;
+use crate::support::library::cluster_options;
 use crate::support::{target_cluster, wait};
 
 const DATABASE: &str = "shop_restored";
@@ -37,7 +37,7 @@ fn mark(cluster: &Cluster, value: &str) {
 
 async fn try_guard(cluster: &Cluster, identifiers: &[String]) -> Result<Guarded, Error> {
     let identifiers: BTreeSet<String> = identifiers.iter().cloned().collect();
-    let target = target_options(cluster, DATABASE);
+    let target = cluster_options(cluster, DATABASE);
     let maintenance = target.with_database("postgres");
     guard_against(&identifiers, &repository_id(), &target, &maintenance).await
 }
@@ -126,7 +126,7 @@ async fn a_database_without_its_owners_marker_or_with_that_of_another_repository
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_session_on_the_target_is_refused_and_named() {
     let cluster = marked_target();
-    let foreign = connect(&target_options(&cluster, DATABASE), "foreign").await.unwrap();
+    let foreign = connect(&cluster_options(&cluster, DATABASE), "foreign").await.unwrap();
     let (refusal, text) = refused(&cluster, &[]).await;
     assert!(matches!(refusal, Refusal::InUse { .. }), "{text}");
     assert!(text.contains("kubebackup foreign"), "{text}");
@@ -147,7 +147,7 @@ async fn an_absent_target_the_maintenance_database_itself_and_two_at_once_are_re
     assert!(matches!(refusal, Refusal::Locked { .. }), "{text}");
     drop(first);
 
-    let target = target_options(&cluster, "nowhere");
+    let target = cluster_options(&cluster, "nowhere");
     let result = guard_against(
         &BTreeSet::new(),
         &repository_id(),
@@ -157,7 +157,7 @@ async fn an_absent_target_the_maintenance_database_itself_and_two_at_once_are_re
     .await;
     assert!(matches!(result, Err(Error::Guard(Refusal::Absent { .. }))));
 
-    let target = target_options(&cluster, DATABASE);
+    let target = cluster_options(&cluster, DATABASE);
     let result = guard_against(&BTreeSet::new(), &repository_id(), &target, &target).await;
     assert!(matches!(result, Err(Error::Guard(Refusal::SameDatabase { .. }))));
     assert_nothing_was_dropped(&cluster);

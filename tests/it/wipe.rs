@@ -12,7 +12,7 @@ use kubebackup::restore::{Error, WipeReport, wipe};
 use tokio_util::sync::CancellationToken;
 
 use crate::guard::properties;
-use crate::support::library::{error_chain, target_options};
+use crate::support::library::{cluster_options, error_chain};
 use crate::support::{source_cluster_with, target_cluster, target_cluster_with, wait};
 
 const DATABASE: &str = "sh\"op's";
@@ -36,7 +36,7 @@ fn sql(cluster: &Cluster, statements: &str) -> String {
 }
 
 async fn try_wipe(cluster: &Cluster, properties: &DatabaseProperties) -> Result<WipeReport, Error> {
-    let target = target_options(cluster, DATABASE);
+    let target = cluster_options(cluster, DATABASE);
     let maintenance = target.with_database("postgres");
     let guarded = guard_against(&BTreeSet::new(), &RepositoryId::new(7), &target, &maintenance).await?;
     wipe(&guarded, properties, &CancellationToken::new()).await
@@ -53,8 +53,8 @@ async fn assert_fresh_and_marked(cluster: &Cluster) {
         .sql("postgres", "CREATE DATABASE fresh TEMPLATE template0")
         .unwrap();
     {
-        let target = connect(&target_options(cluster, DATABASE), "test").await.unwrap();
-        let fresh = connect(&target_options(cluster, "fresh"), "test").await.unwrap();
+        let target = connect(&cluster_options(cluster, DATABASE), "test").await.unwrap();
+        let fresh = connect(&cluster_options(cluster, "fresh"), "test").await.unwrap();
         assert_eq!(
             differences(&target.client, &fresh.client).await.unwrap(),
             Vec::<String>::new()
