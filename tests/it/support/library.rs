@@ -80,14 +80,6 @@ pub(crate) async fn backup_once(world: &World, repository: &Repository) -> Backu
     repository.read_backup(&stored.manifest.backup_id).await.unwrap()
 }
 
-<<<<<<< HEAD
-=======
-/// The world's target as its superuser, where drills and restores connect.
-pub(crate) fn target_options(world: &World, database: &str) -> ConnectOptions {
-    cluster_options(&world.target, database)
-}
-
->>>>>>> restore
 /// Restores the first database of `backup` into a new database of the target, and compares it.
 pub(crate) async fn restore_and_compare(
     world: &World,
