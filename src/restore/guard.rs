@@ -6,6 +6,7 @@
 //! clone of a source has its system identifier and is so refused.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use crate::postgres::target::{OtherSession, mark_statement, other_sessions, read
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
+
+/// How long a session may take to end that its client has left.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Which guard refused. Nothing has been dropped.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +180,7 @@ pub async fn guard_against(
     if !try_lock_target(&session.client, &database).await? {
         return Err(Refusal::Locked { database }.into());
     }
-    let others = other_sessions(&session.client, &database).await?;
+    let others = sessions_that_stay(&session.client, &database).await?;
     if !others.is_empty() {
         return Err(Refusal::InUse { database, others }.into());
     }
@@ -187,6 +191,17 @@ pub async fn guard_against(
         repository_id: repository_id.clone(),
         server,
     })
+}
+
+/// Sessions that are still there after a moment: a server takes one to end those whose client has gone.
+async fn sessions_that_stay(client: &Client, database: &str) -> Result<Vec<OtherSession>> {
+    let mut others = other_sessions(client, database).await?;
+    let deadline = tokio::time::Instant::now() + LEAVING;
+    while !others.is_empty() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        others = other_sessions(client, database).await?;
+    }
+    Ok(others)
 }
 
 async fn check_marker(client: &Client, repository_id: &RepositoryId, target: &ConnectOptions) -> Result<()> {

@@ -4,11 +4,14 @@
 //! not exist. Problems are a closed list, so that a drill can tell a target that cannot prove anything from a backup
 //! that is wrong.
 
+use std::collections::BTreeMap;
+
 use crate::content::quote_identifier;
+use crate::postgres::extension::{Available, available_extensions};
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::target::{read_database, user_objects};
-use crate::postgres::{ConnectOptions, Session, connect, extension};
+use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::manifest::{Backup, Database};
 
 use super::error::{Error, Result};
@@ -53,6 +56,7 @@ pub enum Problem {
 pub(super) struct Ready {
     pub(super) server: Server,
     pub(super) programs: ClientPrograms,
+    pub(super) extensions: BTreeMap<String, Available>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -83,12 +87,14 @@ pub(super) async fn preflight(
     }
     problems.extend(lock_space(database, &server, options.jobs));
     let programs = find_programs(origin, server.major(), options).await;
-    problems.extend(extensions(&maintenance, database, &mut warnings).await?);
+    let available = available_extensions(&maintenance.client).await?;
+    problems.extend(missing_extensions(&available, database, &mut warnings));
     problems.extend(place(&maintenance, database, target, options, &mut warnings).await?);
     match programs {
         Ok(programs) if problems.is_empty() => Ok(Ready {
             server,
             programs,
+            extensions: available,
             warnings,
         }),
         Ok(_) => Err(Error::Preflight(problems)),
@@ -116,20 +122,23 @@ async fn find_programs(
     Err(Problem::Programs(first_error.unwrap_or_default()))
 }
 
-async fn extensions(session: &Session, database: &Database, warnings: &mut Vec<String>) -> Result<Option<Problem>> {
-    let available = extension::available_versions(&session.client).await?;
+fn missing_extensions(
+    available: &BTreeMap<String, Available>,
+    database: &Database,
+    warnings: &mut Vec<String>,
+) -> Option<Problem> {
     let mut missing = Vec::new();
     for wanted in &database.head.extensions {
         match available.get(&wanted.name) {
             None => missing.push(format!("{} {}", wanted.name, wanted.version)),
-            Some(versions) if !versions.contains(&wanted.version) => warnings.push(format!(
-                "extension {} {} is not available; the target's own version is installed instead",
-                wanted.name, wanted.version
+            Some(available) if !available.versions.contains(&wanted.version) => warnings.push(format!(
+                "extension {} {} is not available; the target's own version {} is installed instead",
+                wanted.name, wanted.version, available.default_version
             )),
             Some(_) => {}
         }
     }
-    Ok((!missing.is_empty()).then_some(Problem::MissingExtensions(missing)))
+    (!missing.is_empty()).then_some(Problem::MissingExtensions(missing))
 }
 
 /// Is the target there, and empty?

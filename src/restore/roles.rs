@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::error::{Error, Result};
-use super::options::{RestoreOptions, RolesMode, Selection};
+use super::options::{RolesMode, Selection};
 use super::preflight::Problem;
 use super::report::RestoreReport;
+use super::run::Restore;
 use super::selection::Chosen;
 use crate::content::Role;
 use crate::postgres::Session;
@@ -68,12 +69,11 @@ fn needed_for_part<'a>(database: &'a Database, chosen: &Chosen, selection: &Sele
 /// Creates what is missing as the options say; returns the names of all roles that exist now.
 pub(super) async fn make_roles(
     session: &Session,
-    backup: &Backup,
-    database: &Database,
+    restore: &Restore<'_>,
     chosen: &Chosen,
-    options: &RestoreOptions,
     report: &mut RestoreReport,
 ) -> Result<BTreeSet<String>> {
+    let (backup, database, options) = (restore.backup, restore.database, restore.options);
     let mut existing = role_names(&session.client).await?;
     let needed = if chosen.is_everything {
         needed_roles(database)
@@ -98,27 +98,26 @@ pub(super) async fn make_roles(
                 created(name, &mut existing, report);
             }
         }
-        RolesMode::Full => make_all(session, backup, &missing, options, &mut existing, report).await?,
+        RolesMode::Full => make_all(session, restore, &missing, &mut existing, report).await?,
     }
     Ok(existing)
 }
 
 async fn make_all(
     session: &Session,
-    backup: &Backup,
+    restore: &Restore<'_>,
     missing: &[&str],
-    options: &RestoreOptions,
     existing: &mut BTreeSet<String>,
     report: &mut RestoreReport,
 ) -> Result<()> {
-    for role in &backup.roles {
+    for role in &restore.backup.roles {
         if existing.contains(&role.name) {
             report
                 .skipped
                 .push(format!("role {}: exists already, left as it is", role.name));
             continue;
         }
-        create_role(&session.client, role, &options.role_comment).await?;
+        create_role(&session.client, role, &restore.options.role_comment).await?;
         created(&role.name, existing, report);
         if role.can_login {
             report.roles_without_password.push(role.name.clone());
@@ -126,11 +125,11 @@ async fn make_all(
     }
     for name in missing {
         if !existing.contains(*name) {
-            create_nologin_role(&session.client, name, false, &options.role_comment).await?;
+            create_nologin_role(&session.client, name, false, &restore.options.role_comment).await?;
             created(name, existing, report);
         }
     }
-    for membership in &backup.memberships {
+    for membership in &restore.backup.memberships {
         let is_ours = report.roles_created.contains(&membership.member);
         if is_ours && existing.contains(&membership.role) {
             grant_membership(&session.client, membership).await?;

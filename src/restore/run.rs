@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{Error, Result};
 use super::large_objects::restore_large_objects;
 use super::load::Load;
-use super::options::RestoreOptions;
+use super::options::{RestoreOptions, RolesMode};
 use super::plan::plan_load;
 use super::preflight::{Ready, preflight};
 use super::report::{Phase, RestoreReport};
@@ -16,6 +16,7 @@ use super::roles::make_roles;
 use super::selection::{Chosen, choose};
 use crate::content::{CatalogueObject, Extension};
 use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
+use crate::postgres::extension::create_extension;
 use crate::postgres::load::{analyze, connect_for_loading, refresh, remove_defaults, set_sequences};
 use crate::postgres::present::Present;
 use crate::postgres::setting::apply_database_properties;
@@ -69,7 +70,7 @@ impl Restore<'_> {
         let ready = preflight(self.backup, self.database, self.target, self.options).await?;
         report.warnings.extend(ready.warnings.iter().cloned());
         let archive = self.archive(&ready).await?;
-        let chosen = self.chosen(&archive, &mut report).await?;
+        let mut chosen = self.chosen(&archive, &mut report).await?;
         self.end(clock, &mut report);
 
         let clock = self.begin("roles", None);
@@ -79,6 +80,8 @@ impl Restore<'_> {
         let clock = self.begin("pre-data", None);
         if chosen.is_everything {
             self.remove_what_the_source_lacked().await?;
+            self.extensions_of_other_versions(&archive, &ready, &mut chosen, &mut report)
+                .await?;
         }
         self.definitions(&archive, Section::PreData, &chosen.entries, &mut report)
             .await?;
@@ -170,6 +173,13 @@ impl Restore<'_> {
     ) -> Result<BTreeSet<String>> {
         let maintenance = self.target.with_database(&self.options.maintenance_database);
         let session = connect(&maintenance, "restore").await?;
+        // Where roles are only looked at, a missing one is known before anything is made.
+        let only_looks = self.options.roles == RolesMode::None;
+        let looked_at = if only_looks {
+            Some(make_roles(&session, self, chosen, report).await?)
+        } else {
+            None
+        };
         if self.options.create_database {
             let properties = &self.database.head.properties;
             create_database(&session.client, &self.target.database, properties, ready.server.major())
@@ -182,7 +192,10 @@ impl Restore<'_> {
                     }
                 })?;
         }
-        make_roles(&session, self.backup, self.database, chosen, self.options, report).await
+        match looked_at {
+            Some(roles) => Ok(roles),
+            None => make_roles(&session, self, chosen, report).await,
+        }
     }
 
     /// A fresh database has a schema `public` and `plpgsql`; an archive says nothing of their absence.
@@ -194,6 +207,39 @@ impl Restore<'_> {
         let has_plpgsql = self.database.head.extensions.iter().any(is_plpgsql);
         let session = connect(self.target, "restore").await?;
         Ok(remove_defaults(&session.client, !has_public, !has_plpgsql).await?)
+    }
+
+    /// An archive's `CREATE EXTENSION` names no version and installs the server's default. Where the source had another,
+    /// as after an upgrade of its server, all are created here first, and the schemas that they live in before them.
+    async fn extensions_of_other_versions(
+        &self,
+        archive: &Archive,
+        ready: &Ready,
+        chosen: &mut Chosen,
+        report: &mut RestoreReport,
+    ) -> Result<()> {
+        let wanted = &self.database.head.extensions;
+        let has_version = |extension: &Extension| {
+            let available = ready.extensions.get(&extension.name);
+            available.is_some_and(|available| available.versions.contains(&extension.version))
+        };
+        let is_other = |extension: &Extension| {
+            let available = ready.extensions.get(&extension.name);
+            has_version(extension) && available.is_some_and(|it| it.default_version != extension.version)
+        };
+        if !wanted.iter().any(is_other) {
+            return Ok(());
+        }
+        let schemas = chosen.take_schemas();
+        self.definitions(archive, Section::PreData, &schemas, report).await?;
+        let session = connect(self.target, "restore").await?;
+        // In the archive's order each comes after those that it requires.
+        for entry in chosen.entries.iter().filter(|entry| entry.description == "EXTENSION") {
+            if let Some(extension) = wanted.iter().find(|extension| entry.is("-", &extension.name)) {
+                create_extension(&session.client, extension, has_version(extension)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn definitions(

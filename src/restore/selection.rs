@@ -49,6 +49,14 @@ impl Chosen {
         self.is_everything || self.relations.contains(name)
     }
 
+    /// Takes the entries that create schemas out of the others.
+    pub(super) fn take_schemas(&mut self) -> Vec<TocEntry> {
+        let entries = std::mem::take(&mut self.entries);
+        let (schemas, others) = entries.into_iter().partition(|entry| entry.description == "SCHEMA");
+        self.entries = others;
+        schemas
+    }
+
     /// The chosen relations; none when everything is restored.
     pub(super) fn relations(&self) -> impl Iterator<Item = &QualifiedName> {
         self.relations.iter()

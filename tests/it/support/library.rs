@@ -80,11 +80,6 @@ pub(crate) async fn backup_once(world: &World, repository: &Repository) -> Backu
     repository.read_backup(&stored.manifest.backup_id).await.unwrap()
 }
 
-/// The world's target as its superuser, where drills and restores connect.
-pub(crate) fn target_options(world: &World, database: &str) -> ConnectOptions {
-    cluster_options(&world.target, database)
-}
-
 /// Restores the first database of `backup` into a new database of the target, and compares it.
 pub(crate) async fn restore_and_compare(
     world: &World,
@@ -93,7 +88,7 @@ pub(crate) async fn restore_and_compare(
     into: &str,
 ) -> anyhow::Result<Comparison> {
     let database = &backup.databases[0];
-    let target = target_options(world, into);
+    let target = target_options(&world.target, into);
     let cancel = CancellationToken::new();
     let options = RestoreOptions {
         create_database: true,
