@@ -26,3 +26,4 @@ mod shop;
 mod storage;
 mod support;
 mod wipe;
+mod zoo;
