@@ -209,7 +209,7 @@ impl Cluster {
         let mut text = format!(
             "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = off\n\
              synchronous_commit = off\nfull_page_writes = off\nshared_buffers = 32MB\nmax_wal_size = 4GB\n\
-             autovacuum_naptime = 1h\nlog_min_messages = warning\n",
+             autovacuum_naptime = 1h\nlog_min_messages = warning\ndynamic_shared_memory_type = mmap\n",
             self.port
         );
         for (name, value) in settings {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use tokio_util::sync::CancellationToken;
 
-use self::stage::{BACKUP_ROLE, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
+use self::stage::{BACKUP_ROLE, Call, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
 use self::teller::Teller;
 use super::shop;
 use crate::repository::manifest::{Backup, Table};
@@ -91,15 +91,15 @@ async fn set_the_stage(options: &StoryOptions, teller: &mut Teller<'_>) -> Resul
 
 async fn first_backup(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
     teller.chapter("The first backup")?;
-    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
-    stage.kubebackup(teller, &["list"], Ending::Success).await?;
+    stage.kubebackup(teller, Call::of(&["backup"])).await?;
+    stage.kubebackup(teller, Call::of(&["list"])).await?;
     Ok(())
 }
 
 async fn second_backup(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
     teller.chapter("A day's business, and a second backup that stores only what changed")?;
     shop::change(&stage.production, DATABASE)?;
-    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
+    stage.kubebackup(teller, Call::of(&["backup"])).await?;
     let stats = stage.newest_backup().await?.manifest.stats;
     ensure!(
         stats.reused_chunks > 0 && stats.new_bytes < stats.stored_bytes,
@@ -116,7 +116,7 @@ async fn drill(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
     teller.typed(&format!("psql -c \"{marker}\""))?;
     stage.target.sql("postgres", &marker)?;
     stage
-        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Success)
+        .kubebackup(teller, Call::of(&["drill", "--backup", "latest"]))
         .await?;
     Ok(())
 }
@@ -137,7 +137,10 @@ async fn damage(stage: &Stage, teller: &mut Teller<'_>, failed_code: i32) -> Res
         answer.contains(&place.key) && names_table
     };
     let drilled = stage
-        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Code(failed_code))
+        .kubebackup(
+            teller,
+            Call::of(&["drill", "--backup", "latest"]).ending(Ending::Code(failed_code)),
+        )
         .await?;
     ensure!(
         names_both(&drilled),
@@ -145,7 +148,7 @@ async fn damage(stage: &Stage, teller: &mut Teller<'_>, failed_code: i32) -> Res
     );
     let id = backup.manifest.backup_id.to_string();
     let verified = stage
-        .kubebackup(teller, &["verify", "--backup", &id], Ending::Refusal)
+        .kubebackup(teller, Call::of(&["verify", "--backup", &id]).ending(Ending::Refusal))
         .await?;
     ensure!(verified.contains(&place.key), "verify should have named the chunk");
     Ok(())
@@ -153,16 +156,16 @@ async fn damage(stage: &Stage, teller: &mut Teller<'_>, failed_code: i32) -> Res
 
 async fn heal(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
     teller.chapter("The next backup heals: what was found damaged is never reused")?;
-    stage.kubebackup(teller, &["backup"], Ending::Success).await?;
+    stage.kubebackup(teller, Call::of(&["backup"])).await?;
     let stats = stage.newest_backup().await?.manifest.stats;
     ensure!(
         stats.healed_chunks > 0,
         "the damaged chunk should have been stored again: {stats:?}"
     );
     stage
-        .kubebackup(teller, &["drill", "--backup", "latest"], Ending::Success)
+        .kubebackup(teller, Call::of(&["drill", "--backup", "latest"]).shown_lines(1))
         .await?;
-    stage.kubebackup(teller, &["list"], Ending::Success).await?;
+    stage.kubebackup(teller, Call::of(&["list"])).await?;
     Ok(())
 }
 
@@ -184,7 +187,7 @@ async fn bring_back_a_table(stage: &Stage, teller: &mut Teller<'_>) -> Result<()
         "--table",
         DROPPED,
     ];
-    stage.kubebackup(teller, &restore, Ending::Success).await?;
+    stage.kubebackup(teller, Call::of(&restore)).await?;
     let after = stage.production.sql(DATABASE, &digest)?;
     ensure!(before == after, "{DROPPED} came back as {after}, but was {before}");
     let (rows, digest) = after.split_once('|').context("count the rows")?;

@@ -37,7 +37,14 @@ pub(super) struct Stage {
     program: PathBuf,
 }
 
-/// How a call of the program has to end.
+/// A call of the program, how it has to end, and how much of its answer is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    arguments: &'a [&'a str],
+    ending: Ending,
+    shown_lines: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Success,
@@ -45,6 +52,26 @@ pub(super) enum Ending {
     Code(i32),
     /// With any exit code but success.
     Refusal,
+}
+
+impl<'a> Call<'a> {
+    /// One that has to succeed.
+    pub(super) fn of(arguments: &'a [&'a str]) -> Self {
+        Self {
+            arguments,
+            ending: Ending::Success,
+            shown_lines: usize::MAX,
+        }
+    }
+
+    pub(super) fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
+    }
+
+    /// For an answer whose rest the reader has seen before.
+    pub(super) fn shown_lines(self, shown_lines: usize) -> Self {
+        Self { shown_lines, ..self }
+    }
 }
 
 impl Stage {
@@ -99,18 +126,14 @@ impl Stage {
     }
 
     /// Runs `kubebackup <arguments>` as a user would, tells what it answered, and checks how it ended.
-    pub(super) async fn kubebackup(
-        &self,
-        teller: &mut Teller<'_>,
-        arguments: &[&str],
-        ending: Ending,
-    ) -> Result<String> {
-        teller.typed(&format!("kubebackup {}", shown(arguments)))?;
+    pub(super) async fn kubebackup(&self, teller: &mut Teller<'_>, call: Call<'_>) -> Result<String> {
+        let typed = format!("kubebackup {}", shown(call.arguments));
+        teller.typed(&typed)?;
         let on_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let child = Command::new(&self.program)
             .arg("--config")
             .arg(self.settings_file())
-            .args(arguments)
+            .args(call.arguments)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
             .env("PGPASSWORD", self.production.password())
@@ -123,19 +146,15 @@ impl Stage {
             .context("run this program again")?;
         let output = child.wait_with_output().await?;
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        teller.answered(&answer)?;
-        let is_as_told = match ending {
+        teller.answered(&beginning(&answer, call.shown_lines))?;
+        let is_as_told = match call.ending {
             Ending::Success => output.status.success(),
             Ending::Code(code) => output.status.code() == Some(code),
             Ending::Refusal => output.status.code().is_some_and(|code| code != 0),
         };
         if !is_as_told {
-            bail!(
-                "'kubebackup {}' should have ended with {ending:?} but ended with {}\n{}",
-                shown(arguments),
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
+            teller.answered(&String::from_utf8_lossy(&output.stderr))?;
+            bail!("'{typed}' ended with {}, not with {:?}", output.status, call.ending);
         }
         Ok(answer)
     }
@@ -210,6 +229,14 @@ pub(super) fn flip_a_bit(path: &Path, offset: usize) -> Result<()> {
         .context("the object is shorter than its entry says")?;
     *byte ^= 1;
     Ok(fs::write(path, contents)?)
+}
+
+fn beginning(answer: &str, lines: usize) -> String {
+    let mut told: Vec<&str> = answer.lines().take(lines).collect();
+    if answer.lines().count() > lines {
+        told.push("...");
+    }
+    told.join("\n")
 }
 
 fn shown(arguments: &[&str]) -> String {
