@@ -208,7 +208,11 @@ async fn all_roles_come_back_with_what_they_may_and_existing_ones_stay_as_they_a
         .unwrap_or_else(|error| panic!("{}", error_chain(error)));
     assert_eq!(report.roles_created, ["chief", "kubebackup", "team"]);
     assert_eq!(report.roles_without_password, ["chief", "kubebackup"]);
-    assert!(report.skipped.contains(&"role taken: exists already, left as it is".to_owned()));
+    assert!(
+        report
+            .skipped
+            .contains(&"role taken: exists already, left as it is".to_owned())
+    );
     let question = "SELECT rolname, rolcanlogin, rolcreatedb, rolinherit, rolconnlimit, rolvaliduntil AT TIME ZONE 'UTC', rolconfig,
                            (SELECT array_agg(m.roleid::regrole::text || m.admin_option) FROM pg_auth_members m WHERE m.member = r.oid)
                     FROM pg_roles r WHERE rolname IN ('chief', 'team') ORDER BY 1;
