@@ -9,6 +9,7 @@ mod large_objects;
 mod load;
 mod options;
 pub mod plan;
+mod post_data;
 pub mod preflight;
 mod report;
 mod roles;

@@ -10,6 +10,7 @@ use super::large_objects::restore_large_objects;
 use super::load::Load;
 use super::options::{RestoreOptions, RolesMode};
 use super::plan::plan_load;
+use super::post_data::PostDataSteps;
 use super::preflight::{Ready, preflight};
 use super::report::{Phase, RestoreReport};
 use super::roles::make_roles;
@@ -83,15 +84,19 @@ impl Restore<'_> {
             self.extensions_of_other_versions(&archive, &ready, &mut chosen, &mut report)
                 .await?;
         }
-        self.definitions(&archive, Section::PreData, &chosen.entries, &mut report)
+        self.definitions(&archive, (Section::PreData, 1), &chosen.entries, &mut report)
             .await?;
         self.end(clock, &mut report);
 
         self.data(&ready, &chosen, &mut report).await?;
 
         let clock = self.begin("post-data", None);
-        self.definitions(&archive, Section::PostData, &chosen.entries, &mut report)
-            .await?;
+        let jobs = self.options.jobs;
+        let steps = PostDataSteps::of(&chosen.entries);
+        for (entries, jobs) in [(&steps.indexes, jobs), (&steps.attachments, 1), (&steps.after, jobs)] {
+            self.definitions(&archive, (Section::PostData, jobs), entries, &mut report)
+                .await?;
+        }
         self.end(clock, &mut report);
 
         let clock = self.begin("refresh", None);
@@ -100,7 +105,7 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         let clock = self.begin("event triggers", None);
-        self.definitions(&archive, Section::PostData, &chosen.event_triggers, &mut report)
+        self.definitions(&archive, (Section::PostData, 1), &chosen.event_triggers, &mut report)
             .await?;
         self.end(clock, &mut report);
 
@@ -231,7 +236,8 @@ impl Restore<'_> {
             return Ok(());
         }
         let schemas = chosen.take_schemas();
-        self.definitions(archive, Section::PreData, &schemas, report).await?;
+        self.definitions(archive, (Section::PreData, 1), &schemas, report)
+            .await?;
         let session = connect(self.target, "restore").await?;
         // In the archive's order each comes after those that it requires.
         for entry in chosen.entries.iter().filter(|entry| entry.description == "EXTENSION") {
@@ -245,17 +251,12 @@ impl Restore<'_> {
     async fn definitions(
         &self,
         archive: &Archive,
-        section: Section,
+        (section, jobs): (Section, usize),
         entries: &[TocEntry],
         report: &mut RestoreReport,
     ) -> Result<()> {
         let options = ArchiveOptions {
-            // Definitions before the data are many and quick; indexes and constraints afterwards are what takes long.
-            jobs: if section == Section::PostData {
-                self.options.jobs
-            } else {
-                1
-            },
+            jobs,
             tablespaces: self.options.tablespaces,
         };
         let entries: Vec<&TocEntry> = entries.iter().collect();
