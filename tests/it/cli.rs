@@ -154,3 +154,77 @@ fn no_secret_is_printed_whatever_the_log_level() {
         assert!(!printed.contains(secret), "{printed}");
     }
 }
+
+#[test]
+fn a_backup_is_verified_drilled_shown_and_compared() {
+    let (world, second) = twice_backed_up();
+    world.mark_targets();
+    let id = second["backup_id"].as_str().unwrap();
+
+    let verified = json(&world.program(&["--output", "json", "verify", "--all"]).run().expect(0));
+    assert_eq!(verified["outcome"], "sound");
+    assert_eq!(verified["backups"].as_array().unwrap().len(), 2);
+
+    let drilled = world.program(&["drill", "--keep"]).run().expect(0);
+    assert!(drilled.stdout.starts_with("CERTIFIED"), "{}", drilled.stdout);
+    let listed = world.program(&["list"]).run().expect(0);
+    assert!(listed.stdout.trim_end().ends_with("certified"), "{}", listed.stdout);
+    let shown = world.program(&["show", id]).run().expect(0);
+    assert!(shown.stdout.contains("CERTIFIED"), "{}", shown.stdout);
+
+    // Without --into it is the drill's target that is compared, and --keep has left it in place.
+    world.program(&["compare"]).run().expect(0);
+    world.restored_sql("UPDATE t SET filler = 'y' WHERE g = 500");
+    let different = world.program(&["compare", "--backup", id]).run().expect(3);
+    assert!(different.stdout.contains("DIFFERS  public.t"), "{}", different.stdout);
+    assert!(different.stdout.contains("equal    public.u"), "{}", different.stdout);
+}
+
+#[test]
+fn a_drill_that_fails_and_one_that_cannot_judge_end_with_codes_of_their_own() {
+    let (world, _) = twice_backed_up();
+    let unmarked = world.program(&["--output", "json", "drill"]).run().expect(4);
+    let certificate = json(&unmarked);
+    assert_eq!(certificate["verdict"], "unverified");
+    assert_eq!(certificate["cause"], "target_absent");
+
+    world.mark_targets();
+    for key in world.keys("chunks/") {
+        let path = world.s3.bucket().join(World::object(&key));
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let failed = world.program(&["drill"]).run().expect(3);
+    assert!(failed.stdout.starts_with("FAILED"), "{}", failed.stdout);
+    let verified = world.program(&["verify"]).run().expect(5);
+    assert!(verified.stdout.contains("DAMAGED"), "{}", verified.stdout);
+}
+
+#[test]
+fn a_person_restores_and_never_overwrites_nor_wipes_what_is_not_marked() {
+    let (world, _) = twice_backed_up();
+    let password = world.target.password().to_owned();
+    let restore = |database: &str, more: &[&str]| {
+        let into = world.target.dsn(world.target.superuser(), database);
+        let arguments = [&["--output", "json", "restore", "--into", &into], more].concat();
+        world.program(&arguments).env("PGPASSWORD", &password).run()
+    };
+    let restored = json(&restore("again", &["--create-database"]).expect(0));
+    assert_eq!((&restored["rows"], &restored["database"]), (&1001.into(), &"shop".into()));
+
+    let there = restore("again", &["--create-database"]).expect(6);
+    assert!(there.stderr.contains("exists already"), "{}", there.stderr);
+    let unmarked = restore("again", &["--wipe"]).expect(6);
+    assert!(unmarked.stderr.contains("not marked as disposable"), "{}", unmarked.stderr);
+    restore("again", &["--wipe", "--table", "public.t"]).expect(2);
+    restore("again", &["--at", "2020-01-01T00:00:00Z"]).expect(1);
+
+    world.mark_targets();
+    let wiped = json(&restore(&world.restored(), &["--wipe"]).expect(0));
+    assert!(wiped["wiped"].is_object(), "{wiped}");
+
+    let into = format!("postgres://postgres:{password}@127.0.0.1:{}/again", world.target.port());
+    let secret = world.program(&["restore", "--into", &into]).run().expect(2);
+    assert!(secret.stderr.contains("PGPASSWORD") && !secret.stderr.contains(&password), "{}", secret.stderr);
+}

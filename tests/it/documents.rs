@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::World;
+
 #[test]
 fn the_page_of_settings_says_what_the_code_says() {
     keep_equal("docs/configuration.md", "settings", &kubebackup::config::markdown());
@@ -11,6 +13,52 @@ fn the_page_of_settings_says_what_the_code_says() {
 #[test]
 fn the_page_of_exit_codes_says_what_the_code_says() {
     keep_equal("docs/exit-codes.md", "exit codes", &kubebackup::cli::exit::markdown());
+}
+
+#[test]
+fn settings_that_are_shown_to_users_can_be_loaded() {
+    let page = read("docs/configuration.md");
+    let (_, example) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let mut shown = vec![("docs/configuration.md", example.to_owned())];
+    for file in ["manifests/app-test/settings.yaml", "manifests/app-restore-test/settings.yaml"] {
+        shown.push((file, read(file)));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for (place, text) in shown {
+        let file = directory.path().join("settings.yaml");
+        fs::write(&file, text).unwrap();
+        let settings = kubebackup::config::load(Some(&file), []).unwrap_or_else(|error| panic!("{place}: {error}"));
+        settings.require_bucket().unwrap();
+    }
+}
+
+/// A role made by the script that users are told to run is enough for every row, also behind row-level security and
+/// where CONNECT has been taken away.
+#[test]
+fn the_documented_script_makes_a_role_that_can_back_everything_up() {
+    let world = World::start();
+    world.source_sql(
+        "CREATE SCHEMA hidden; CREATE TABLE hidden.t AS SELECT 1 AS one; ALTER TABLE hidden.t ENABLE ROW LEVEL SECURITY;
+         REVOKE ALL ON DATABASE shop FROM PUBLIC; SELECT lo_from_bytea(0, 'a large object');",
+    );
+    let script = format!("\\set role scripted\n{}", read("manifests/backup-role.sql"));
+    for _ in 0..2 {
+        world.source.sql("postgres", &script).unwrap();
+    }
+    world.source.sql("postgres", "ALTER ROLE scripted PASSWORD 'of the scripted role'").unwrap();
+    let dsn = world.source.dsn("scripted", "shop");
+    let backup = world
+        .program(&["--output", "json", "backup"])
+        .env("KUBEBACKUP_SOURCE_DSN", &format!("{dsn} password='of the scripted role'"))
+        .run()
+        .expect(0);
+    let backup: serde_json::Value = serde_json::from_str(&backup.stdout).unwrap();
+    assert_eq!(backup["stats"]["rows"], 1);
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
 }
 
 /// Compares what stands between `<!-- name: begin ... -->` and `<!-- name: end -->` with `expected`.
