@@ -88,7 +88,7 @@ pub(crate) async fn restore_and_compare(
     into: &str,
 ) -> anyhow::Result<Comparison> {
     let database = &backup.databases[0];
-    let target = target_options(&world.target, into);
+    let target = cluster_options(&world.target, into);
     let cancel = CancellationToken::new();
     let options = RestoreOptions {
         create_database: true,
