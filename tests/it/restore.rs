@@ -171,7 +171,7 @@ async fn what_the_source_had_dropped_of_a_fresh_database_is_not_there_either() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn extensions_come_back_in_the_version_and_schema_they_had_with_their_configuration() {
+async fn extensions_come_back_in_the_version_and_schema_they_had() {
     let world = World::start();
     world.source_sql(
         "CREATE SCHEMA ext; COMMENT ON SCHEMA ext IS 'c'; CREATE EXTENSION hstore SCHEMA ext VERSION '1.4';
