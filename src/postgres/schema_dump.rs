@@ -60,9 +60,14 @@ pub async fn dump_schema(
     let printed = run_program(&programs.pg_dump(), &arguments, Some(options))
         .await
         .map_err(|error| match &error {
-            Error::Program { message, .. } if message.contains("lock timeout") => Error::Yielded {
-                reason: "a session waits to change a table that pg_dump reads".to_owned(),
-            },
+            // `--lock-wait-timeout` is a statement timeout around `pg_dump`'s LOCK TABLE.
+            Error::Program { message, .. }
+                if message.contains("due to statement timeout") && message.contains("LOCK TABLE") =>
+            {
+                Error::Yielded {
+                    reason: "a session waits to change a table that pg_dump reads".to_owned(),
+                }
+            }
             _ => error,
         })?;
     let (harmless, unknown): (Vec<String>, Vec<String>) =
