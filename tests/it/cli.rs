@@ -211,12 +211,19 @@ fn a_person_restores_and_never_overwrites_nor_wipes_what_is_not_marked() {
         world.program(&arguments).env("PGPASSWORD", &password).run()
     };
     let restored = json(&restore("again", &["--create-database"]).expect(0));
-    assert_eq!((&restored["rows"], &restored["database"]), (&1001.into(), &"shop".into()));
+    assert_eq!(
+        (&restored["rows"], &restored["database"]),
+        (&1001.into(), &"shop".into())
+    );
 
     let there = restore("again", &["--create-database"]).expect(6);
     assert!(there.stderr.contains("exists already"), "{}", there.stderr);
     let unmarked = restore("again", &["--wipe"]).expect(6);
-    assert!(unmarked.stderr.contains("not marked as disposable"), "{}", unmarked.stderr);
+    assert!(
+        unmarked.stderr.contains("not marked as disposable"),
+        "{}",
+        unmarked.stderr
+    );
     restore("again", &["--wipe", "--table", "public.t"]).expect(2);
     restore("again", &["--at", "2020-01-01T00:00:00Z"]).expect(1);
 
@@ -226,5 +233,9 @@ fn a_person_restores_and_never_overwrites_nor_wipes_what_is_not_marked() {
 
     let into = format!("postgres://postgres:{password}@127.0.0.1:{}/again", world.target.port());
     let secret = world.program(&["restore", "--into", &into]).run().expect(2);
-    assert!(secret.stderr.contains("PGPASSWORD") && !secret.stderr.contains(&password), "{}", secret.stderr);
+    assert!(
+        secret.stderr.contains("PGPASSWORD") && !secret.stderr.contains(&password),
+        "{}",
+        secret.stderr
+    );
 }

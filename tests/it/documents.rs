@@ -21,7 +21,10 @@ fn settings_that_are_shown_to_users_can_be_loaded() {
     let (_, example) = page.split_once("```yaml\n").unwrap();
     let (example, _) = example.split_once("```").unwrap();
     let mut shown = vec![("docs/configuration.md", example.to_owned())];
-    for file in ["manifests/app-test/settings.yaml", "manifests/app-restore-test/settings.yaml"] {
+    for file in [
+        "manifests/app-test/settings.yaml",
+        "manifests/app-restore-test/settings.yaml",
+    ] {
         shown.push((file, read(file)));
     }
     let directory = tempfile::tempdir().unwrap();
@@ -46,11 +49,17 @@ fn the_documented_script_makes_a_role_that_can_back_everything_up() {
     for _ in 0..2 {
         world.source.sql("postgres", &script).unwrap();
     }
-    world.source.sql("postgres", "ALTER ROLE scripted PASSWORD 'of the scripted role'").unwrap();
+    world
+        .source
+        .sql("postgres", "ALTER ROLE scripted PASSWORD 'of the scripted role'")
+        .unwrap();
     let dsn = world.source.dsn("scripted", "shop");
     let backup = world
         .program(&["--output", "json", "backup"])
-        .env("KUBEBACKUP_SOURCE_DSN", &format!("{dsn} password='of the scripted role'"))
+        .env(
+            "KUBEBACKUP_SOURCE_DSN",
+            &format!("{dsn} password='of the scripted role'"),
+        )
         .run()
         .expect(0);
     let backup: serde_json::Value = serde_json::from_str(&backup.stdout).unwrap();
