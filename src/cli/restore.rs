@@ -69,7 +69,7 @@ pub(super) struct RestoreArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
-    /// Directory of pg_restore [default: looked for]
+    /// Directory of `pg_restore` [default: looked for]
     #[arg(long, value_name = "DIRECTORY")]
     bin_directory: Option<PathBuf>,
 }
