@@ -66,15 +66,20 @@ pub struct ArchiveOptions {
 pub struct Archive {
     file: MemoryFile,
     programs: ClientPrograms,
+    /// The server can notice that its client is gone, and shall.
+    watch_for_lost_client: bool,
 }
 
 impl Archive {
+    /// `watch_for_lost_client`: whether the target can (`load::watch_for_lost_client`).
+    ///
     /// # Errors
     /// When the kernel gives no memory file.
-    pub fn new(contents: &[u8], programs: ClientPrograms) -> Result<Self> {
+    pub fn new(contents: &[u8], programs: ClientPrograms, watch_for_lost_client: bool) -> Result<Self> {
         Ok(Self {
             file: MemoryFile::new(contents)?,
             programs,
+            watch_for_lost_client,
         })
     }
 
@@ -116,7 +121,11 @@ impl Archive {
             section.argument().into(),
             "--use-list".into(),
             list.path().into(),
-            format!("--dbname={}", connection_string(&target.database)).into(),
+            format!(
+                "--dbname={}",
+                connection_string(&target.database, self.watch_for_lost_client)
+            )
+            .into(),
         ];
         if options.jobs > 1 {
             arguments.push(format!("--jobs={}", options.jobs).into());
@@ -132,9 +141,18 @@ impl Archive {
     }
 }
 
-/// `pg_restore` takes a name with an `=` for a connection string, so it always gets one.
-fn connection_string(database: &str) -> String {
-    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+/// `pg_restore` takes a name with an `=` for a connection string, so it always gets one. A long CREATE INDEX of a
+/// `pg_restore` that was killed must not keep the target busy.
+fn connection_string(database: &str, watch_for_lost_client: bool) -> String {
+    let watch = if watch_for_lost_client {
+        " -c client_connection_check_interval=1s"
+    } else {
+        ""
+    };
+    format!(
+        "dbname='{}' options='-c default_transaction_read_only=off{watch}'",
+        database.replace('\\', "\\\\").replace('\'', "\\'")
+    )
 }
 
 /// The server's DETAIL and CONTEXT can quote rows; the message itself names the object.

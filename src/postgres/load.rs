@@ -32,15 +32,23 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         .batch_execute(&settings)
         .await
         .map_err(Error::query("prepare a session for loading"))?;
-    // Some platforms cannot notice that a client is gone; there a statement just runs to its end.
-    let check = session
-        .client
-        .batch_execute("SET client_connection_check_interval = '5s'");
-    if let Err(error) = check.await {
-        tracing::debug!(%error, "the server cannot watch for lost clients");
-    }
+    watch_for_lost_client(&session.client).await;
     Ok(session)
 }
+
+/// Asks the server to look once a second whether this client is still there, so that a long statement ends with it.
+/// Returns whether the server can: some platforms cannot, and there a statement runs to its end.
+pub async fn watch_for_lost_client(client: &Client) -> bool {
+    match client.batch_execute(WATCH_FOR_LOST_CLIENT).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "the server cannot watch for lost clients");
+            false
+        }
+    }
+}
+
+const WATCH_FOR_LOST_CLIENT: &str = "SET client_connection_check_interval = '1s'";
 
 /// Drops, where they are empty, what a database is created with and its source did not have.
 ///

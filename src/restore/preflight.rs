@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::content::quote_identifier;
 use crate::postgres::extension::{Available, available_extensions};
+use crate::postgres::load::watch_for_lost_client;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::target::{read_database, user_objects};
@@ -57,6 +58,7 @@ pub(super) struct Ready {
     pub(super) server: Server,
     pub(super) programs: ClientPrograms,
     pub(super) extensions: BTreeMap<String, Available>,
+    pub(super) watches_clients: bool,
     pub(super) warnings: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn preflight(
 ) -> Result<Ready> {
     let maintenance = connect(&target.with_database(&options.maintenance_database), "preflight").await?;
     let server = read_server(&maintenance.client).await?;
+    let watches_clients = watch_for_lost_client(&maintenance.client).await;
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let origin = backup.manifest.source.server_version_num / 10_000;
@@ -95,6 +98,7 @@ pub(super) async fn preflight(
             server,
             programs,
             extensions: available,
+            watches_clients,
             warnings,
         }),
         Ok(_) => Err(Error::Preflight(problems)),

@@ -142,7 +142,7 @@ impl Restore<'_> {
     async fn archive(&self, ready: &Ready) -> Result<Archive> {
         let segments = &self.database.head.schema_archive;
         let contents = self.repository.read_segments(self.backup, segments).await?;
-        Ok(Archive::new(&contents, ready.programs.clone())?)
+        Ok(Archive::new(&contents, ready.programs.clone(), ready.watches_clients)?)
     }
 
     async fn chosen(&self, archive: &Archive, report: &mut RestoreReport) -> Result<Chosen> {

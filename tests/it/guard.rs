@@ -127,9 +127,14 @@ async fn a_database_without_its_owners_marker_or_with_that_of_another_repository
 async fn a_foreign_session_on_the_target_is_refused_and_named() {
     let cluster = marked_target();
     let foreign = connect(&cluster_options(&cluster, DATABASE), "foreign").await.unwrap();
+    foreign
+        .client
+        .batch_execute("SET application_name = 'psql'")
+        .await
+        .unwrap();
     let (refusal, text) = refused(&cluster, &[]).await;
     assert!(matches!(refusal, Refusal::InUse { .. }), "{text}");
-    assert!(text.contains("kubebackup foreign"), "{text}");
+    assert!(text.contains("of postgres (psql)"), "{text}");
     assert_nothing_was_dropped(&cluster);
     drop(foreign);
     wait::until("the session to be gone", || {
