@@ -71,10 +71,8 @@ pub(super) fn tables(compared: &[TableComparison]) -> String {
     }
     let mut text = table.render();
     if equal.len() > LISTED_TABLES {
-        text.push_str(&format!(
-            "and {} more tables, all equal\n",
-            format::count((equal.len() - LISTED_TABLES) as u64)
-        ));
+        let more = format::count((equal.len() - LISTED_TABLES) as u64);
+        text = format!("{text}and {more} more tables, all equal\n");
     }
     text
 }

@@ -69,7 +69,7 @@ pub(super) struct RestoreArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
-    /// Directory of `pg_restore` [default: looked for]
+    /// Directory of the client programs [default: looked for]
     #[arg(long, value_name = "DIRECTORY")]
     bin_directory: Option<PathBuf>,
 }
@@ -138,15 +138,16 @@ fn text(restored: &Restored) -> String {
         format::bytes(report.stored_bytes),
         format::seconds(seconds),
     );
-    let mut list = |title: &str, lines: &[String]| {
+    for (title, lines) in [
+        ("role created", &report.roles_created),
+        ("needs password", &report.roles_without_password),
+        ("left out", &report.skipped),
+        ("warning", &report.warnings),
+    ] {
         for line in lines {
-            text.push_str(&format!("{title:<14} {line}\n"));
+            text = format!("{text}{title:<14} {line}\n");
         }
-    };
-    list("role created", &report.roles_created);
-    list("needs password", &report.roles_without_password);
-    list("left out", &report.skipped);
-    list("warning", &report.warnings);
+    }
     text
 }
 

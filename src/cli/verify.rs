@@ -55,20 +55,17 @@ fn text(report: &VerifyReport) -> String {
         VerifyOutcome::Interrupted => "interrupted before the end\n",
     });
     match &report.damage_record {
-        DamageRecord::NotNeeded => {}
-        DamageRecord::AlreadyKnown => text.push_str("already on record: the next backup stores anew what it needs\n"),
+        DamageRecord::NotNeeded => text,
+        DamageRecord::AlreadyKnown => {
+            format!("{text}already on record: the next backup stores anew what it needs\n")
+        }
         DamageRecord::Written { key } => {
-            text.push_str("recorded as ");
-            text.push_str(key);
-            text.push_str(": the next backup stores anew what it needs\n");
+            format!("{text}recorded as {key}: the next backup stores anew what it needs\n")
         }
         DamageRecord::NotWritten { key, reason } => {
-            text.push_str(&format!(
-                "NOT recorded ({key}: {reason}): later backups will go on referring to it\n"
-            ));
+            format!("{text}NOT recorded ({key}: {reason}): later backups will go on referring to it\n")
         }
     }
-    text
 }
 
 fn touched(defect: &Defect) -> String {

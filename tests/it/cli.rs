@@ -1,5 +1,6 @@
 //! The program as a user meets it: what it prints, how it ends, and that no secret comes out of it.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, Ended, Program, World};
@@ -238,4 +239,21 @@ fn a_person_restores_and_never_overwrites_nor_wipes_what_is_not_marked() {
         "{}",
         secret.stderr
     );
+}
+
+#[test]
+fn a_signal_ends_a_backup_without_a_trace_and_with_its_code() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut running = world
+            .program(&["backup"])
+            .env("KUBEBACKUP_FAILPOINT", "after-locks")
+            .spawn();
+        running.wait_for("failpoint after-locks");
+        running.signal(signal);
+        let ended = running.wait().expect(130);
+        assert!(ended.stderr.contains("error: cancelled"), "{}", ended.stderr);
+        assert!(world.keys("manifests/").is_empty());
+    }
 }
