@@ -15,8 +15,7 @@ fn killed_in(world: &World, phase: &str) {
     let before = world.keys("manifests/");
     let mut backup = world.program(&["backup"]).env("KUBEBACKUP_FAILPOINT", phase).spawn();
     backup.wait_for(&format!("failpoint {phase}"));
-    backup.signal(nix::sys::signal::Signal::SIGKILL);
-    let ended = backup.wait();
+    let ended = backup.kill();
     assert_eq!(ended.signal(), Some(9), "{phase}: {}", ended.printed());
     assert_eq!(world.keys("manifests/"), before, "killed {phase}");
     // Its sessions end with it, and so do their locks and their hold on VACUUM.
@@ -60,8 +59,7 @@ fn a_backup_killed_at_some_moment_is_there_wholly_or_not_at_all() {
         wait::until("the backup to store objects or to end", || {
             world.keys("").len() >= before + objects || backup.has_ended()
         });
-        backup.signal(nix::sys::signal::Signal::SIGKILL);
-        killed += usize::from(backup.wait().signal() == Some(9));
+        killed += usize::from(backup.kill().signal() == Some(9));
     }
     assert!(killed > 0, "each backup ended before it could be killed");
     world.program(&["backup"]).run().ok();

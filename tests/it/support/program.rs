@@ -114,6 +114,13 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Kills it, unless it has just ended by itself.
+    #[track_caller]
+    pub(crate) fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.wait()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
