@@ -44,6 +44,7 @@ fmt-check: ## Fail on unformatted code
 .PHONY: lint
 lint: ## clippy, warnings are errors
 	$(CARGO) clippy $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
 
 .PHONY: doc
 doc: ## Build the API documentation, warnings are errors

@@ -19,7 +19,7 @@ use crate::postgres::ConnectOptions;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
-use crate::restore::{self, Guarded, RestoreOptions, RolesMode, guard, restore_database, wipe};
+use crate::restore::{Guarded, RestoreOptions, RolesMode, guard, restore_database, wipe};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -44,7 +44,7 @@ pub struct DrillOptions {
     /// A fault on purpose, for tests of what must notice it.
     #[cfg(any(test, feature = "demo"))]
     #[doc(hidden)]
-    pub fault: Option<restore::LoadFault>,
+    pub fault: Option<crate::restore::LoadFault>,
 }
 
 impl Default for DrillOptions {

@@ -109,9 +109,9 @@ const SESSION_SETTINGS: &str = "
 /// # Errors
 /// `Error::Connect` naming the server, never the password; `Error::Settings` when the roots to trust cannot be read.
 pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session> {
-    let failed = |source| Error::Connect {
+    let failed = |source: tokio_postgres::Error| Error::Connect {
         server: options.to_string(),
-        source,
+        source: source.into(),
     };
     let (client, ends) = open(options, purpose).await?;
     client.batch_execute(SESSION_SETTINGS).await.map_err(failed)?;
@@ -129,9 +129,9 @@ pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session>
 /// Opens by the TLS mode. Under `prefer` a server whose rules admit no encrypted connection is asked again without, as
 /// libpq does.
 async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)> {
-    let failed = |source| Error::Connect {
+    let failed = |source: tokio_postgres::Error| Error::Connect {
         server: options.to_string(),
-        source,
+        source: source.into(),
     };
     let mut config = configuration(options, purpose);
     let connector = if options.is_socket() {

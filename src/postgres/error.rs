@@ -1,5 +1,7 @@
 //! What went wrong with a server, by what can be done about it.
 
+use super::server_error::ServerError;
+
 /// Result of anything done with a server.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -15,14 +17,14 @@ pub enum Error {
         /// `host:port/database as user`
         server: String,
         #[source]
-        source: tokio_postgres::Error,
+        source: ServerError,
     },
     #[error("{doing}")]
     Query {
         /// What was being done, a short verb phrase.
         doing: String,
         #[source]
-        source: tokio_postgres::Error,
+        source: ServerError,
     },
     /// The role cannot read everything that a backup must hold. Nothing was locked.
     #[error(
@@ -33,11 +35,11 @@ pub enum Error {
     )]
     Unreadable { objects: Vec<String> },
     /// Other sessions kept stronger locks for longer than `backup.lock_timeout`.
-    #[error("{tables} tables could not be locked within backup.lock_timeout")]
+    #[error("locking {tables} table(s) took longer than backup.lock_timeout")]
     LockTimeout {
         tables: usize,
         #[source]
-        source: tokio_postgres::Error,
+        source: ServerError,
     },
     /// Definitions kept changing around the snapshot; a later run may find a quieter moment.
     #[error("definitions kept changing while the snapshot was taken: {reason}")]
@@ -63,14 +65,17 @@ impl Error {
     /// Wraps a query's error with what was being done.
     pub(crate) fn query(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
-        move |source| Self::Query { doing, source }
+        move |source| Self::Query {
+            doing,
+            source: source.into(),
+        }
     }
 
     /// The server's own message, where it answered with a refusal; none when the connection or a program failed.
     #[must_use]
     pub fn server_message(&self) -> Option<&str> {
         match self {
-            Self::Query { source, .. } => source.as_db_error().map(tokio_postgres::error::DbError::message),
+            Self::Query { source, .. } => source.message(),
             _ => None,
         }
     }

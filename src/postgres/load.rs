@@ -80,7 +80,7 @@ impl CopyIn {
     pub async fn begin(client: &Client, statement: &str, doing: String) -> Result<Self> {
         let sink = client.copy_in(statement).await.map_err(|source| Error::Query {
             doing: doing.clone(),
-            source,
+            source: source.into(),
         })?;
         Ok(Self {
             sink: Box::pin(sink),
@@ -95,7 +95,7 @@ impl CopyIn {
     pub async fn send(&mut self, text: Bytes) -> Result<()> {
         self.sink.send(text).await.map_err(|source| Error::Query {
             doing: self.doing.clone(),
-            source,
+            source: source.into(),
         })
     }
 
@@ -106,7 +106,7 @@ impl CopyIn {
     pub async fn finish(mut self) -> Result<u64> {
         self.sink.as_mut().finish().await.map_err(|source| Error::Query {
             doing: self.doing.clone(),
-            source,
+            source: source.into(),
         })
     }
 }

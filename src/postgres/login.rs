@@ -65,8 +65,8 @@ async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result
     };
     let session = match connect(&options, "login check").await {
         Ok(session) => session,
-        Err(Error::Connect { source, .. }) if source.as_db_error().is_some() => {
-            let message = source.as_db_error().map_or("", |server| server.message());
+        Err(Error::Connect { source, .. }) if source.message().is_some() => {
+            let message = source.message().unwrap_or_default();
             return Ok(LoginOutcome::Refused(message.to_owned()));
         }
         Err(error) => return Err(error),

@@ -177,7 +177,7 @@ async fn lock(session: &Session, batch: &[&Relation]) -> Result<Option<String>> 
         )),
         Some(&SqlState::LOCK_NOT_AVAILABLE) => Err(Error::LockTimeout {
             tables: names.len(),
-            source: error,
+            source: error.into(),
         }),
         _ => Err(Error::query("lock the tables")(error)),
     }

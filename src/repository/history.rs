@@ -49,7 +49,13 @@ impl Repository {
     /// The store's own.
     pub async fn previous_backup(&self, cluster: &str) -> Result<Option<StoredManifest>> {
         let mut ids = self.backup_ids().await?;
+        let mut newest: Option<StoredManifest> = None;
         while let Some(backup_id) = ids.pop() {
+            // Ids tell the second; within one, the roots tell which came last.
+            let is_older = |found: &StoredManifest| backup_id.time() < found.manifest.backup_id.time();
+            if newest.as_ref().is_some_and(is_older) {
+                break;
+            }
             let stored = match self.read_manifest(&backup_id).await {
                 Ok(stored) => stored,
                 Err(Error::Storage(error)) => return Err(error.into()),
@@ -59,11 +65,15 @@ impl Repository {
                     continue;
                 }
             };
-            if stored.manifest.source.cluster == cluster && !self.is_refuted(&backup_id).await? {
-                return Ok(Some(stored));
+            let is_newer = |found: &StoredManifest| stored.manifest.finished > found.manifest.finished;
+            if stored.manifest.source.cluster == cluster
+                && newest.as_ref().is_none_or(is_newer)
+                && !self.is_refuted(&backup_id).await?
+            {
+                newest = Some(stored);
             }
         }
-        Ok(None)
+        Ok(newest)
     }
 
     async fn is_refuted(&self, backup_id: &BackupId) -> Result<bool> {

@@ -130,7 +130,7 @@ impl Wipe<'_> {
         tokio::select! {
             () = self.guarded.lost().cancelled() => Err(self.guarded.lock_lost()),
             result = run => result.map_err(|source| {
-                Error::Postgres(postgres::Error::Query { doing: doing.to_owned(), source })
+                Error::Postgres(postgres::Error::Query { doing: doing.to_owned(), source: source.into() })
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::repository::CertificateState;
+use crate::repository::id::BackupId;
 use crate::repository::id::DrillId;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
 use crate::storage::MemoryStore;
@@ -102,6 +103,21 @@ async fn the_previous_backup_is_the_newest_of_its_cluster_that_no_drill_refuted(
     assert_eq!(previous().await, Some(backup_id(1)));
     // But nobody may conclude from it which clusters were never backed up.
     assert!(ground.repository.system_identifiers().await.is_err());
+}
+
+#[tokio::test]
+async fn of_two_backups_of_one_second_the_later_one_is_the_previous() {
+    let ground = Ground::new().await;
+    for (suffix, milliseconds) in [(9, 100), (1, 900), (5, 500)] {
+        let mut draft = draft(0, &two_tables());
+        draft.backup_id = BackupId::new(draft.backup_id.time(), suffix);
+        draft.finished = draft.backup_id.time() + jiff::SignedDuration::from_millis(milliseconds);
+        let writer = ground.writer().await;
+        let records = put_all(&writer, &two_tables()).await.unwrap();
+        writer.commit(draft, records).await.unwrap();
+    }
+    let previous = ground.repository.previous_backup("shop").await.unwrap().unwrap();
+    assert!(previous.manifest.backup_id.as_str().ends_with("-00000001"));
 }
 
 #[tokio::test]

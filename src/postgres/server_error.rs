@@ -1,0 +1,98 @@
+//! A server's error without the values of rows.
+//!
+//! DETAIL and CONTEXT quote rows and keys, and the message of a data exception quotes the value it is about. Logs,
+//! certificates and terminals get the message with the SQLSTATE and the hint, and of a data exception only what precedes
+//! the quotation.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+/// What `tokio_postgres` returned; only its harmless parts are ever shown.
+pub struct ServerError(Box<tokio_postgres::Error>);
+
+impl ServerError {
+    /// The SQLSTATE, where the server answered.
+    #[must_use]
+    pub fn code(&self) -> Option<&SqlState> {
+        self.0.code()
+    }
+
+    /// The server's message as far as it quotes no value.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.0.as_db_error().map(harmless)
+    }
+}
+
+impl From<tokio_postgres::Error> for ServerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(error) = self.0.as_db_error() else {
+            return self.0.fmt(formatter);
+        };
+        write!(
+            formatter,
+            "{}: {} ({})",
+            error.severity(),
+            harmless(error),
+            error.code().code()
+        )?;
+        match error.hint() {
+            Some(hint) => write!(formatter, "; hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ServerError({self})")
+    }
+}
+
+impl StdError for ServerError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        // A refusal of the server has been said above; what lies under a broken connection has not.
+        if self.0.as_db_error().is_some() {
+            None
+        } else {
+            self.0.source()
+        }
+    }
+}
+
+/// Classes 22 (data exception) and 23 (integrity constraint violation) may quote values after a colon.
+fn harmless(error: &DbError) -> &str {
+    without_quoted_value(error.code().code(), error.message())
+}
+
+fn without_quoted_value<'message>(sqlstate: &str, message: &'message str) -> &'message str {
+    if sqlstate.starts_with("22") || sqlstate.starts_with("23") {
+        message.split_once(": \"").map_or(message, |(before, _)| before)
+    } else {
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_exception_does_not_quote_its_value() {
+        let message = "invalid input syntax for type integer: \"a secret\"";
+        assert_eq!(
+            without_quoted_value("22P02", message),
+            "invalid input syntax for type integer"
+        );
+        let other = "relation \"t\" does not exist";
+        assert_eq!(without_quoted_value("42P01", other), other);
+    }
+}
