@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use clap::Parser as _;
+
 use crate::support::World;
 
 #[test]
@@ -85,4 +87,49 @@ fn keep_equal(page: &str, name: &str, expected: &str) {
     } else {
         panic!("{page} differs from the code; UPDATE_DOCS=1 writes it anew. It should say:\n{expected}");
     }
+}
+
+/// A flag that a page shows and the program does not know is worse than no page.
+#[test]
+fn every_command_that_a_page_shows_is_one_that_the_program_takes() {
+    let pages = [
+        "README.md",
+        "docs/restore.md",
+        "docs/escape-hatch.md",
+        "docs/configuration.md",
+        "manifests/README.md",
+    ];
+    let mut commands = 0;
+    for page in pages {
+        for line in read(page).lines() {
+            let line = line.trim().trim_start_matches("$ ").trim_matches('`');
+            let Some(arguments) = line.strip_prefix("kubebackup ") else {
+                continue;
+            };
+            let arguments = words(arguments.split(" #").next().unwrap_or_default());
+            let parsed =
+                kubebackup::cli::Arguments::try_parse_from(std::iter::once("kubebackup".to_owned()).chain(arguments));
+            assert!(parsed.is_ok(), "{page}: {line}: {}", parsed.unwrap_err());
+            commands += 1;
+        }
+    }
+    assert!(commands >= 6, "only {commands} commands were found");
+}
+
+/// Words as a shell splits them; double quotes group.
+fn words(text: &str) -> Vec<String> {
+    let (mut words, mut quoted, mut open) = (vec![String::new()], false, false);
+    for character in text.trim().chars() {
+        match character {
+            '"' => (quoted, open) = (!quoted, true),
+            ' ' if !quoted => {
+                if open || !words[words.len() - 1].is_empty() {
+                    words.push(String::new());
+                }
+                open = false;
+            }
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words
 }
