@@ -119,9 +119,11 @@ impl Stage {
         format!(
             "export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}\n\
              export KUBEBACKUP_CONFIG={}\n\
-             export PGPASSWORD={}   # of both servers' superuser",
+             export PGPASSWORD={}   # of both servers' superuser\n\
+             alias kubebackup={}",
             self.settings_file().display(),
-            self.production.password()
+            self.production.password(),
+            self.program.display()
         )
     }
 

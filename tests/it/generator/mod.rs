@@ -3,6 +3,7 @@
 //! The cards (types, shapes of tables) are all dealt in every case, so that coverage is no matter of luck; what is
 //! random is which meet, their names, order, values, numbers of rows. `coverage` asks the server what there really is.
 
+mod around;
 pub(crate) mod coverage;
 mod tables;
 mod values;
@@ -40,7 +41,7 @@ pub(crate) struct Case {
 pub(crate) enum ColumnType {
     BuiltIn(values::BuiltIn),
     Array(values::BuiltIn),
-    /// One of `tables::OWN_TYPES`.
+    /// One of `around::OWN_TYPES`.
     Own(usize),
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn case(encoding: Encoding) -> impl Strategy<Value = Case> {
                 .filter(|one| one.has_array())
                 .map(|one| ColumnType::Array(*one)),
         )
-        .chain((0..tables::OWN_TYPES.len()).map(ColumnType::Own))
+        .chain((0..around::OWN_TYPES.len()).map(ColumnType::Own))
         .collect();
     (
         Just(SHAPES.to_vec()).prop_shuffle(),
