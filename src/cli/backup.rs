@@ -4,11 +4,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::{Context, format, output};
+use super::{Context, output};
 use crate::agent::{self, BackupOverrides};
 use crate::repository::StoredManifest;
 use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::manifest::{BackupStats, DatabaseSummary};
+use crate::telemetry::figures;
 
 /// Take one backup now
 ///
@@ -76,7 +77,7 @@ fn summary(stored: &StoredManifest) -> String {
     };
     let healed = match stats.healed_chunks {
         0 => String::new(),
-        healed => format!("healed         {} damaged chunks stored anew\n", format::count(healed)),
+        healed => format!("healed         {} damaged chunks stored anew\n", figures::count(healed)),
     };
     format!(
         "backup         {}\ndatabases      {}\n{not_included}contents       {} tables, {} rows, {} of COPY text\n\
@@ -84,15 +85,15 @@ fn summary(stored: &StoredManifest) -> String {
          duration       {}\n",
         manifest.backup_id,
         names.join(", "),
-        format::count(stats.tables),
-        format::count(stats.rows),
-        format::bytes(stats.raw_bytes),
-        format::bytes(stats.stored_bytes),
-        format::count(stats.chunks),
-        format::bytes(stats.new_bytes),
-        format::count(stats.new_chunks),
-        format::count(stats.reused_chunks),
-        format::share(stats.reused_chunks, stats.chunks),
-        format::seconds(stats.duration_seconds),
+        figures::count(stats.tables),
+        figures::count(stats.rows),
+        figures::bytes(stats.raw_bytes),
+        figures::bytes(stats.stored_bytes),
+        figures::count(stats.chunks),
+        figures::bytes(stats.new_bytes),
+        figures::count(stats.new_chunks),
+        figures::count(stats.reused_chunks),
+        figures::share(stats.reused_chunks, stats.chunks),
+        figures::seconds(stats.duration_seconds),
     )
 }

@@ -1,8 +1,8 @@
 //! Checks and table comparisons as a person reads them: what differs first in words, then every table with its figures.
 
-use super::format;
 use super::table::Table;
 use crate::drill::{Check, Outcome, TableComparison};
+use crate::telemetry::figures;
 
 /// Equal tables that are listed one by one; more are only counted.
 const LISTED_TABLES: usize = 100;
@@ -61,7 +61,7 @@ pub(super) fn tables(compared: &[TableComparison]) -> String {
     for comparison in different {
         let fingerprint = match &comparison.found {
             Some(found) if found.rows == comparison.expected.rows => format!("{} DIFFERS", found.fingerprint),
-            Some(found) => format!("{} rows FOUND", format::count(found.rows)),
+            Some(found) => format!("{} rows FOUND", figures::count(found.rows)),
             None => "COULD NOT BE READ".to_owned(),
         };
         table.row(cells("DIFFERS", comparison, fingerprint));
@@ -71,7 +71,7 @@ pub(super) fn tables(compared: &[TableComparison]) -> String {
     }
     let mut text = table.render();
     if equal.len() > LISTED_TABLES {
-        let more = format::count((equal.len() - LISTED_TABLES) as u64);
+        let more = figures::count((equal.len() - LISTED_TABLES) as u64);
         text = format!("{text}and {more} more tables, all equal\n");
     }
     text
@@ -81,8 +81,8 @@ fn cells(outcome: &str, comparison: &TableComparison, fingerprint: String) -> [S
     [
         outcome.to_owned(),
         format!("{}.{}", comparison.name.schema, comparison.name.name),
-        format::count(comparison.expected.rows),
-        format::bytes(comparison.expected.raw_bytes),
+        figures::count(comparison.expected.rows),
+        figures::bytes(comparison.expected.raw_bytes),
         fingerprint,
     ]
 }

@@ -4,8 +4,9 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::table::Table;
-use super::{Context, format, output};
+use super::{Context, output};
 use crate::agent::{self, BackupLine};
+use crate::telemetry::figures;
 
 /// List the backups and their verdicts, oldest first
 #[derive(Debug, Args)]
@@ -58,14 +59,14 @@ fn table(lines: &[BackupLine]) -> String {
         table.row([
             backup_id,
             summary.cluster.clone(),
-            format::time(summary.snapshot_time),
+            figures::time(summary.snapshot_time),
             summary.databases.join(","),
-            format::count(summary.tables),
-            format::count(summary.rows),
-            format::bytes(summary.raw_bytes),
-            format::bytes(summary.stored_bytes),
-            format::bytes(summary.new_bytes),
-            format::share(summary.reused_chunks, summary.chunks),
+            figures::count(summary.tables),
+            figures::count(summary.rows),
+            figures::bytes(summary.raw_bytes),
+            figures::bytes(summary.stored_bytes),
+            figures::bytes(summary.new_bytes),
+            figures::share(summary.reused_chunks, summary.chunks),
             line.verdict
                 .map_or_else(|| "not drilled".to_owned(), |verdict| verdict.to_string()),
         ]);

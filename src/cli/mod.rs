@@ -10,7 +10,6 @@ mod demo;
 mod drill;
 mod evidence;
 pub mod exit;
-mod format;
 mod list;
 mod meaning;
 mod output;

@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 
 use super::exit::Exit;
 use super::target::IntoArguments;
-use super::{Context, format, output};
+use super::{Context, output};
 use crate::agent::{self, BackupChoice, RestoreRequest, Restored};
 use crate::content::QualifiedName;
 use crate::restore::{RolesMode, Selection};
+use crate::telemetry::figures;
 
 /// Restore a database, or chosen schemas and tables of it
 ///
@@ -124,7 +125,7 @@ fn text(restored: &Restored) -> String {
     let seconds = report.phases.iter().map(|phase| phase.seconds).sum();
     let large_objects = match report.large_objects {
         0 => String::new(),
-        number => format!(", {} large objects", format::count(number)),
+        number => format!(", {} large objects", figures::count(number)),
     };
     let mut text = format!(
         "restored       {} of backup {}\ninto           {}\ncontents       {} tables, {} rows, {} of COPY text{large_objects}\n\
@@ -132,11 +133,11 @@ fn text(restored: &Restored) -> String {
         restored.database,
         restored.backup_id,
         restored.target,
-        format::count(report.tables),
-        format::count(report.rows),
-        format::bytes(report.raw_bytes),
-        format::bytes(report.stored_bytes),
-        format::seconds(seconds),
+        figures::count(report.tables),
+        figures::count(report.rows),
+        figures::bytes(report.raw_bytes),
+        figures::bytes(report.stored_bytes),
+        figures::seconds(seconds),
     );
     for (title, lines) in [
         ("role created", &report.roles_created),

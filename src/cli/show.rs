@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::drill::SHOWN_TABLES;
 use super::exit::Exit;
 use super::table::Table;
-use super::{Context, format, output};
+use super::{Context, output};
 use crate::agent::{self, BackupChoice};
 use crate::drill::{self, Certificate};
 use crate::repository::id::{DrillId, Sha256Digest};
 use crate::repository::manifest::Manifest;
 use crate::repository::{CertificateRef, CertificateState, Repository, StoredManifest};
+use crate::telemetry::figures;
 
 /// Show what a backup holds and its newest certificate
 #[derive(Debug, Args)]
@@ -92,10 +93,10 @@ fn text(shown: &Shown<'_>) -> String {
     for database in &manifest.databases {
         table.row([
             database.name.clone(),
-            format::time(database.snapshot_time),
-            format::count(database.tables),
-            format::count(database.rows),
-            format::bytes(database.raw_bytes),
+            figures::time(database.snapshot_time),
+            figures::count(database.tables),
+            figures::count(database.rows),
+            figures::bytes(database.raw_bytes),
             database.lsn.clone(),
         ]);
     }
@@ -107,10 +108,10 @@ fn text(shown: &Shown<'_>) -> String {
         source.system_identifier,
         source.server_version,
         shown.manifest_sha256,
-        format::bytes(manifest.stats.stored_bytes),
-        format::count(manifest.stats.chunks),
-        format::count(manifest.stats.reused_chunks),
-        format::time(manifest.finished),
+        figures::bytes(manifest.stats.stored_bytes),
+        figures::count(manifest.stats.chunks),
+        figures::count(manifest.stats.reused_chunks),
+        figures::time(manifest.finished),
         manifest.tool_version,
         table.render(),
     );

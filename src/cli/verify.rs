@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::table::Table;
-use super::{Context, format, output};
+use super::{Context, output};
 use crate::agent::{self, BackupChoice};
 use crate::repository::{DamageRecord, Defect, TouchedContent, VerifyOutcome, VerifyReport};
+use crate::telemetry::figures;
 
 /// Read every object of a backup again and check sizes and digests
 ///
@@ -38,8 +39,8 @@ pub(super) async fn run(arguments: &VerifyArguments, context: &Context) -> anyho
 fn text(report: &VerifyReport) -> String {
     let mut text = format!(
         "{} objects, {} of {} backups read again\n",
-        format::count(report.objects),
-        format::bytes(report.bytes),
+        figures::count(report.objects),
+        figures::bytes(report.bytes),
         report.backups.len(),
     );
     if !report.defects.is_empty() {

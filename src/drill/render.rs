@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::certificate::{Certificate, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
 use super::rows::TableComparison;
+use crate::telemetry::figures;
 
 /// The whole certificate; of more than `max_tables` tables of a database only those that differ and the largest.
 #[must_use]
@@ -66,7 +67,7 @@ fn heads(text: &mut String, certificate: &Certificate) {
         let cpus = machine.cpus.map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
         let memory = machine
             .memory_bytes
-            .map_or_else(String::new, |bytes| format!(", {} of memory", bytes_text(bytes)));
+            .map_or_else(String::new, |bytes| format!(", {} of memory", figures::bytes(bytes)));
         let fsync = if machine.fsync { "on" } else { "OFF" };
         head(
             "target",
@@ -154,7 +155,7 @@ fn render_tables(text: &mut String, tables: &[TableComparison], max_tables: usiz
                 tally.fingerprint, table.expected.rows, table.expected.fingerprint
             ),
         };
-        let (rows, bytes) = (grouped(tally.rows), bytes_text(tally.raw_bytes));
+        let (rows, bytes) = (figures::count(tally.rows), figures::bytes(tally.raw_bytes));
         line(text, format_args!("  {name:<width$} {rows:>14} {bytes:>12}  {verdict}"));
     }
     if shown.len() < tables.len() {
@@ -183,34 +184,6 @@ fn table_name(table: &TableComparison) -> String {
     format!("{}.{}{leaves}", table.name.schema, table.name.name)
 }
 
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
-}
-
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{}", line.to_string().trim_end());
 }
@@ -233,17 +206,5 @@ mod tests {
     #[test]
     fn the_json_keeps_its_shape() {
         insta::assert_json_snapshot!(samples::failed());
-    }
-
-    #[test]
-    fn figures_are_grouped_and_scaled() {
-        assert_eq!(
-            [grouped(7), grouped(1000), grouped(1_234_567)],
-            ["7", "1,000", "1,234,567"]
-        );
-        assert_eq!(
-            [bytes_text(0), bytes_text(1536), bytes_text(5 << 30)],
-            ["0 B", "1.5 KiB", "5.0 GiB"]
-        );
     }
 }

@@ -3,10 +3,10 @@
 use super::certificate::{Cause, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
 use super::error::Error;
-use super::render::grouped;
 use crate::repository::manifest::Backup;
 use crate::restore::preflight::Problem;
 use crate::restore::{self, Refusal};
+use crate::telemetry::figures;
 use crate::{postgres, repository};
 
 /// Names listed in the first line before the rest is only counted.
@@ -237,7 +237,7 @@ pub(super) fn summary(
             format!(
                 "CERTIFIED: {} rebuilt from the bucket alone and equal to the source: {} rows in {tables} tables",
                 names.join(", "),
-                grouped(rows)
+                figures::count(rows)
             )
         }
         Verdict::Failed => format!(

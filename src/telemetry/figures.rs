@@ -1,8 +1,9 @@
-//! Figures for people.
+//! Figures for people: bytes, counts, seconds, times and shares, short and with their unit.
 
 /// `1.4 GiB`, `12 B`.
 #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
-pub(super) fn bytes(bytes: u64) -> String {
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -18,7 +19,8 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+#[must_use]
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {
@@ -36,7 +38,8 @@ pub(super) fn count(number: u64) -> String {
     clippy::cast_sign_loss,
     reason = "whole seconds of a duration"
 )]
-pub(super) fn seconds(seconds: f64) -> String {
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         _ if seconds < 9.95 => format!("{seconds:.1} s"),
@@ -47,12 +50,14 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// `2026-11-21 05:51:17 UTC`.
-pub(super) fn time(time: jiff::Timestamp) -> String {
+#[must_use]
+pub fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `37 %`; `-` of nothing.
-pub(super) fn share(part: u64, whole: u64) -> String {
+#[must_use]
+pub fn share(part: u64, whole: u64) -> String {
     match (part * 100).checked_div(whole) {
         Some(share) => format!("{share} %"),
         None => "-".to_owned(),
