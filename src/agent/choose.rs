@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use super::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database, Manifest};
-use crate::repository::{Repository, StoredManifest};
+use crate::repository::{self, Repository, StoredManifest};
 
 /// Roots read at the same time; each is at most 64 KiB.
 const CONCURRENCY: usize = 16;
@@ -36,10 +36,11 @@ impl FromStr for BackupChoice {
     }
 }
 
-/// Finds the backup, among those of `cluster` when one is given.
+/// Finds the backup, among those of `cluster` when one is given. A root that cannot be read is passed over where an
+/// undamaged one is newer; where it could be the one that is meant, nothing else is taken in its place.
 ///
 /// # Errors
-/// When there is none, or the clusters leave it open which is meant.
+/// When there is none, or the clusters leave it open which is meant; `Damaged` for a root that could be it.
 pub async fn choose_backup(
     repository: &Repository,
     choice: &BackupChoice,
@@ -49,12 +50,42 @@ pub async fn choose_backup(
         return Ok(repository.read_manifest(backup_id).await?);
     }
     let ids = repository.backup_ids().await?;
-    let roots: Vec<StoredManifest> = stream::iter(&ids)
-        .map(|backup_id| repository.read_manifest(backup_id))
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    choose(roots, choice, cluster)
+    let mut read = stream::iter(&ids)
+        .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
+        .buffered(CONCURRENCY);
+    let (mut roots, mut damaged) = (Vec::new(), None);
+    while let Some((backup_id, root)) = read.next().await {
+        match root {
+            Ok(root) => roots.push(root),
+            // Expired since it was listed.
+            Err(repository::Error::NoSuchBackup(_)) => {}
+            // Ids rise: the newest one that could be meant is kept.
+            Err(error) if error.damaged_key().is_some() => {
+                if can_be_meant(backup_id, choice) {
+                    damaged = Some((backup_id, error));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let chosen = choose(roots, choice, cluster);
+    match (damaged, &chosen) {
+        // Ids tell the second: of two in the same one either may be the newer.
+        (Some((backup_id, error)), Ok(root)) if backup_id.time() < root.manifest.backup_id.time() => {
+            tracing::warn!(%backup_id, %error, "backup passed over, a newer one is meant");
+            chosen
+        }
+        (Some((_, error)), Ok(_) | Err(Error::NoBackup { .. } | Error::NoBackupAt { .. })) => Err(error.into()),
+        _ => chosen,
+    }
+}
+
+/// A damaged root tells no more than its id.
+fn can_be_meant(backup_id: &BackupId, choice: &BackupChoice) -> bool {
+    match choice {
+        BackupChoice::At(time) => backup_id.time() <= *time,
+        BackupChoice::Latest | BackupChoice::Id(_) => true,
+    }
 }
 
 fn choose(mut roots: Vec<StoredManifest>, choice: &BackupChoice, cluster: Option<&str>) -> Result<StoredManifest> {

@@ -35,10 +35,15 @@ pub async fn drill(
 ) -> Result<Certificate> {
     let repository = open_repository(settings).await?;
     // Only the root is read here: what the index has to say belongs into the certificate.
-    let stored = choose_backup(&repository, choice, settings.cluster.as_deref()).await?;
-    let options = drill_options(settings, environment, &stored, overrides)?;
-    let backup_id = &stored.manifest.backup_id;
-    Ok(Box::pin(drill::drill(&repository, backup_id, &options, progress, cancel)).await?)
+    let (backup_id, options) = match choose_backup(&repository, choice, settings.cluster.as_deref()).await {
+        Ok(stored) => {
+            let options = drill_options(settings, environment, &stored, overrides)?;
+            (stored.manifest.backup_id, options)
+        }
+        // So does that the root is damaged. Nothing is rebuilt then.
+        Err(error) => (error.damaged_root().ok_or(error)?, DrillOptions::default()),
+    };
+    Ok(Box::pin(drill::drill(&repository, &backup_id, &options, progress, cancel)).await?)
 }
 
 fn drill_options(

@@ -44,3 +44,13 @@ pub enum Error {
     #[error("backup {backup_id} has several databases ({}); choose one with --database", .present.join(", "))]
     SeveralDatabases { backup_id: BackupId, present: Vec<String> },
 }
+
+impl Error {
+    /// The backup whose root is damaged, where that is what stopped the verb.
+    pub(super) fn damaged_root(&self) -> Option<BackupId> {
+        match self {
+            Self::Repository(error) => error.damaged_root(),
+            _ => None,
+        }
+    }
+}

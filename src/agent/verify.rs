@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::choose::{BackupChoice, choose_backup};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::open::open_repository;
 use crate::config::Settings;
 use crate::repository::id::VerifyId;
@@ -28,15 +28,21 @@ pub async fn verify(
         None => Vec::new(),
         // A damaged root is a finding of the verification, not a reason not to begin one.
         Some(BackupChoice::Id(backup_id)) => vec![backup_id.clone()],
-        Some(choice) => {
-            let chosen = choose_backup(&repository, choice, settings.cluster.as_deref()).await?;
-            vec![chosen.manifest.backup_id]
-        }
+        Some(choice) => match choose_backup(&repository, choice, settings.cluster.as_deref()).await {
+            Ok(chosen) => vec![chosen.manifest.backup_id],
+            Err(error) => vec![error.damaged_root().ok_or(error)?],
+        },
     };
     let options = VerifyOptions {
         verify_id: VerifyId::new(jiff::Timestamp::now(), rand::random()),
         backups,
         concurrency: CONCURRENCY,
+        record: true,
     };
-    Ok(repository::verify(&repository, &options, progress, cancel).await?)
+    let report = repository::verify(&repository, &options, progress, cancel).await?;
+    // Where all roots are gone, nothing is sound.
+    if report.backups.is_empty() && !cancel.is_cancelled() {
+        return Err(Error::NoBackup { cluster: None });
+    }
+    Ok(report)
 }

@@ -1,5 +1,7 @@
 //! From what happened in a drill to its certificate.
 
+use std::collections::BTreeSet;
+
 use super::certificate::{
     CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
 };
@@ -12,9 +14,9 @@ use crate::postgres::connect;
 use crate::postgres::machine::read_machine;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::read_server;
-use crate::repository;
-use crate::repository::id::{BackupId, DrillId};
+use crate::repository::id::{BackupId, DrillId, VerifyId};
 use crate::repository::manifest::Backup;
+use crate::repository::{self, VerifyOptions};
 
 impl Run<'_> {
     pub(super) async fn certify(
@@ -26,15 +28,8 @@ impl Run<'_> {
     ) -> Certificate {
         let verdict = judge(outcomes);
         let (mut reasons, mut not_tested) = (reasons(outcomes), not_tested(backup, outcomes));
-        let mut damaged_objects = Vec::new();
-        for outcome in outcomes {
-            if let DatabaseOutcome::Stopped(_, error) = outcome
-                && let Some(key) = error.damaged_key()
-            {
-                reasons.push(name_damage(backup, key));
-                damaged_objects.push(key.to_owned());
-            }
-        }
+        let damaged_objects = self.find_damage(backup, outcomes).await;
+        reasons.extend(damaged_objects.iter().map(|key| name_damage(backup, key)));
         let summary = summary(verdict, outcomes, &reasons, &not_tested);
         not_tested.extend(checks_not_run(outcomes));
         let databases: Vec<DatabaseCertificate> = outcomes.iter().filter_map(DatabaseOutcome::certificate).collect();
@@ -52,6 +47,27 @@ impl Run<'_> {
             not_tested,
             ..self.blank(&backup.manifest.backup_id, drill_id, verdict)
         }
+    }
+
+    /// A drill stops at the first damaged object. The others are looked for then: each that goes unnamed would be reused
+    /// by the next backup, and cost one more.
+    async fn find_damage(&self, backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<String> {
+        let mut damaged: BTreeSet<String> = outcomes.iter().filter_map(DatabaseOutcome::damaged_key).collect();
+        if damaged.is_empty() {
+            return Vec::new();
+        }
+        let options = VerifyOptions {
+            verify_id: VerifyId::new(self.started, rand::random()),
+            backups: vec![backup.manifest.backup_id.clone()],
+            concurrency: self.options.jobs,
+            // It stands in the certificate.
+            record: false,
+        };
+        match repository::verify(self.repository, &options, self.progress, self.cancel).await {
+            Ok(report) => damaged.extend(report.defects.into_iter().map(|defect| defect.key)),
+            Err(error) => tracing::warn!(error = chain(&error), "other damage was not looked for"),
+        }
+        damaged.into_iter().collect()
     }
 
     /// The certificate of a backup that cannot even be read.

@@ -111,8 +111,8 @@ pub async fn drill(
 pub(super) struct Run<'a> {
     pub(super) repository: &'a Repository,
     pub(super) options: &'a DrillOptions,
-    progress: &'a dyn Progress,
-    cancel: &'a CancellationToken,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) cancel: &'a CancellationToken,
     pub(super) started: jiff::Timestamp,
 }
 

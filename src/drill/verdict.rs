@@ -87,6 +87,14 @@ impl DatabaseOutcome {
             Self::NoTarget(_) => None,
         }
     }
+
+    /// The object of the repository that stopped it, where one is damaged.
+    pub(super) fn damaged_key(&self) -> Option<String> {
+        match self {
+            Self::Stopped(_, error) => error.damaged_key().map(str::to_owned),
+            Self::Compared(_) | Self::NoTarget(_) => None,
+        }
+    }
 }
 
 /// The verdict over all databases: one that failed outweighs one that could not be judged.

@@ -1,6 +1,7 @@
 //! Why a repository could not be read or written, in terms of what a caller can do about it.
 
 use super::id::{BackupId, ParseIdError};
+use super::layout::Key;
 use crate::storage;
 
 /// Result of a repository operation.
@@ -15,7 +16,7 @@ pub enum Error {
     /// Written by a newer version; update this program.
     #[error("'{key}' has format version {found}, and this version reads only {known}")]
     UnknownFormat { key: String, found: u64, known: u32 },
-    #[error("there is no backup {0}")]
+    #[error("there is no backup {0}: '{key}' does not exist", key = Key::Manifest(.0.clone()))]
     NoSuchBackup(BackupId),
     /// The object is not what was written, or is gone. Other backups may be sound.
     #[error("'{key}' is damaged: {reason}")]
@@ -71,6 +72,15 @@ impl Error {
     /// What an error of a `FrameReader` means.
     pub(super) fn of_frame(error: std::io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Zstd)
+    }
+
+    /// The backup whose root is damaged, where that is what went wrong.
+    #[must_use]
+    pub fn damaged_root(&self) -> Option<BackupId> {
+        match self.damaged_key()?.parse() {
+            Ok(Key::Manifest(backup_id)) => Some(backup_id),
+            _ => None,
+        }
     }
 
     /// The key of the object at fault, where the fault is the object's.

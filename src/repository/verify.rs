@@ -34,6 +34,8 @@ pub struct VerifyOptions {
     pub backups: Vec<BackupId>,
     /// Chunks read at once.
     pub concurrency: usize,
+    /// Write down what is damaged, so that the next backup knows.
+    pub record: bool,
 }
 
 /// Reads every object of the chosen backups again, an object that several share once. The progress counts stored bytes.
@@ -225,7 +227,11 @@ impl<'a> Run<'a> {
     }
 
     async fn into_report(self) -> Result<VerifyReport> {
-        let damage_record = record::record_damage(self.repository, &self.options.verify_id, &self.defects).await?;
+        let damage_record = if self.options.record {
+            record::record_damage(self.repository, &self.options.verify_id, &self.defects).await?
+        } else {
+            DamageRecord::NotNeeded
+        };
         let outcome = match (self.defects.is_empty(), self.cancel.is_cancelled()) {
             (false, _) => VerifyOutcome::Damaged,
             (true, true) => VerifyOutcome::Interrupted,

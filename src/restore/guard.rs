@@ -15,8 +15,8 @@ use super::error::{Error, Result};
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::target::{OtherSession, mark_statement, other_sessions, read_database, try_lock_target};
 use crate::postgres::{ConnectOptions, Session, connect};
-use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
+use crate::repository::{self, Repository};
 
 /// How long a session may take to end that its client has left.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -33,6 +33,12 @@ pub enum Refusal {
          source or a physical copy of one; restore into a cluster made by initdb"
     )]
     SourceServer { server: String, system_identifier: String },
+    /// The target could be that backup's source.
+    #[error(
+        "'{key}' is damaged ({reason}), so nobody knows which server that backup came from; remove that object if this \
+         server is not its source"
+    )]
+    UnknownSource { key: String, reason: String },
     #[error("database '{database}' does not exist on {server}; create it and mark it: CREATE DATABASE ...; {mark}")]
     Absent {
         database: String,
@@ -139,7 +145,10 @@ impl Guarded {
 /// # Errors
 /// `Error::Guard` with the guard that refused, or what kept one from being checked.
 pub async fn guard(repository: &Repository, target: &ConnectOptions, maintenance: &ConnectOptions) -> Result<Guarded> {
-    let identifiers = repository.system_identifiers().await?;
+    let identifiers = repository.system_identifiers().await.map_err(|error| match error {
+        repository::Error::Damaged { key, reason } => Refusal::UnknownSource { key, reason }.into(),
+        error => Error::Repository(error),
+    })?;
     guard_against(&identifiers, repository.id(), target, maintenance).await
 }
 

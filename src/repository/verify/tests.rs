@@ -56,6 +56,7 @@ fn options(backups: &[i64]) -> VerifyOptions {
         verify_id: VerifyId::new(time(1000), 3),
         backups: backups.iter().map(|minute| backup_id(*minute)).collect(),
         concurrency: 4,
+        record: true,
     }
 }
 
