@@ -95,6 +95,12 @@ impl<K: Copy> Assembler<K> {
         }
     }
 
+    /// Ends the chunk here and waits until it is stored: nothing of a large row stays in memory.
+    pub(super) async fn send_off(&mut self, key: K) -> Result<()> {
+        self.seal(key).await?;
+        self.settle().await
+    }
+
     /// Sends off what is left and returns where every stream's rows lie, in the order in which they came.
     pub(super) async fn finish(mut self) -> Result<Vec<(K, Segment)>> {
         self.send().await?;

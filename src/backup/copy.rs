@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::assembler::{Assembler, Assembly};
 use super::error::{Error, Result};
 use super::plan::{BackupPlan, Piece, Task};
-use crate::content::{QualifiedName, RowTally, TableDescription};
-use crate::postgres::copy::{copy_out, copy_out_statement, rows};
+use crate::content::{GeneratedColumns, QualifiedName, RowTally, TableDescription};
+use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows, tally_of};
 use crate::postgres::snapshot::{join_snapshot, lock_nowait};
-use crate::postgres::{ConnectOptions, Session};
+use crate::postgres::{self, ConnectOptions, Session};
 use crate::repository::manifest::Segment;
 use crate::telemetry::progress::Progress;
 
@@ -20,6 +21,8 @@ use crate::telemetry::progress::Progress;
 pub(super) struct CopiedTable {
     pub(super) tally: RowTally,
     pub(super) segments: Vec<Segment>,
+    /// Of the generated columns, which are not stored.
+    pub(super) generated: Option<GeneratedColumns>,
 }
 
 /// What the workers of one database share.
@@ -30,13 +33,16 @@ pub(super) struct CopyContext {
     pub(super) encoding: String,
     pub(super) assembly: Assembly,
     pub(super) progress: Arc<dyn Progress>,
+    /// One row larger than a chunk at a time: it is held several times over while it is compressed and sent.
+    pub(super) oversized: Arc<Semaphore>,
+    /// From this size on a message of the server counts as oversized.
+    pub(super) oversized_bytes: usize,
 }
 
-/// A piece's result: table, part, tally and segments.
+/// A piece's result.
 struct CopiedPiece {
     piece: Piece,
-    tally: RowTally,
-    segments: Vec<Segment>,
+    table: CopiedTable,
 }
 
 /// Copies every table of the plan with `jobs` workers; the results stand in the order of `plan.tables`.
@@ -55,8 +61,9 @@ pub(super) async fn copy_tables(context: &CopyContext, plan: &BackupPlan, jobs: 
     let mut copied = vec![CopiedTable::default(); plan.tables.len()];
     for piece in pieces {
         let table = &mut copied[piece.piece.table];
-        table.tally = table.tally.union(piece.tally);
-        table.segments.extend(piece.segments);
+        table.tally = table.tally.union(piece.table.tally);
+        table.segments.extend(piece.table.segments);
+        table.generated = table.generated.or(piece.table.generated);
     }
     Ok(copied)
 }
@@ -86,22 +93,22 @@ async fn copy_task(
     let mut assembler = Assembler::new(context.assembly.clone());
     let mut copied = Vec::with_capacity(task.pieces.len());
     for (position, &piece) in task.pieces.iter().enumerate() {
-        let tally = copy_piece(
-            context,
-            session,
-            &mut assembler,
-            position,
-            (&tables[piece.table], piece),
-        )
-        .await?;
+        let table = &tables[piece.table];
+        let tally = copy_piece(context, session, &mut assembler, position, (table, piece))
+            .await
+            .map_err(|error| name_oversized_row(error, &table.name))?;
+        let generated = tally_generated(context, session, (table, piece)).await?;
         copied.push(CopiedPiece {
             piece,
-            tally,
-            segments: Vec::new(),
+            table: CopiedTable {
+                tally,
+                segments: Vec::new(),
+                generated,
+            },
         });
     }
     for (position, segment) in assembler.finish().await? {
-        copied[position].segments.push(segment);
+        copied[position].table.segments.push(segment);
     }
     Ok(copied)
 }
@@ -118,11 +125,48 @@ async fn copy_piece(
     let doing = format!("copy table {}", table.name);
     let mut messages = copy_out(&session.client, &statement, doing).await?;
     while let Some(message) = messages.next().await? {
+        let is_oversized = message.len() > context.oversized_bytes;
+        let permit = if is_oversized {
+            context.oversized.acquire().await.ok()
+        } else {
+            None
+        };
         for row in rows(&message) {
             assembler.add_row(position, row, &mut tally).await?;
         }
         context.progress.advance(message.len() as u64);
+        if is_oversized {
+            drop(message);
+            assembler.send_off(position).await?;
+        }
+        drop(permit);
     }
     assembler.end_stream(position);
     Ok(tally)
+}
+
+/// A table's generated columns, once for all its parts.
+async fn tally_generated(
+    context: &CopyContext,
+    session: &Session,
+    (table, piece): (&TableDescription, Piece),
+) -> Result<Option<GeneratedColumns>> {
+    let Some(statement) = copy_generated_statement(table, &context.encoding).filter(|_| piece.part == 0) else {
+        return Ok(None);
+    };
+    let doing = format!("read the generated columns of {}", table.name);
+    let fingerprint = tally_of(&session.client, &statement, doing).await?.fingerprint;
+    Ok(Some(GeneratedColumns { fingerprint }))
+}
+
+/// PostgreSQL builds a row's text in one buffer of at most 1 GiB; a row beyond that cannot be copied by anyone.
+fn name_oversized_row(error: Error, table: &QualifiedName) -> Error {
+    match &error {
+        Error::Postgres { source, .. } if source.is_row_too_large() => postgres::Error::Unsupported {
+            object: format!("table {table}"),
+            reason: "a row's COPY text is larger than the 1 GiB that PostgreSQL can send".to_owned(),
+        }
+        .into(),
+        _ => error,
+    }
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::assembler::{Assembler, Assembly};
-use super::copy::{CopiedTable, CopyContext, copy_tables};
+use super::copy::{CopyContext, copy_tables};
 use super::error::{Error, Result};
 use super::options::BackupOptions;
 use super::plan::{BackupPlan, plan};
-use crate::content::{GeneratedColumns, LargeObjectTally, RowTally, row_hash};
-use crate::postgres::copy::{copy_generated_statement, copy_out, copy_query_statement, rows, tally_of};
+use crate::content::{
+    CatalogueObject, DatabaseProperties, Extension, LargeObjectTally, MaterializedView, RowTally, Sequence, row_hash,
+};
+use crate::postgres::copy::{copy_out, copy_query_statement, rows, tally_of};
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::schema_dump::{LeftOut, SchemaArchive, dump_schema, read_left_out};
 use crate::postgres::server::Server;
@@ -32,66 +35,94 @@ pub(super) struct Run<'run> {
 
 /// Backs one database up into chunks and returns its records.
 pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> Result<Database> {
-    let doing = |what: &str| format!("{what} of database {}", source.database);
-    let (snapshot, schema, left_out) = stable_snapshot(run, source).await?;
+    let (snapshot, definitions) = stable_snapshot(run, source).await?;
     crate::telemetry::failpoint::reach("after-schema").await;
-    let session = snapshot.session();
-    let client = &session.client;
-    let properties = databases::read_database_properties(client).await?;
     let plan = plan(&snapshot.relations, run.options)?;
     run.progress
         .begin(&format!("dump {}", source.database), Some(plan.estimated_bytes));
-    let context = CopyContext {
-        source: source.clone(),
-        snapshot_id: snapshot.id.clone(),
-        encoding: properties.encoding.clone(),
-        assembly: run.assembly.clone(),
-        progress: Arc::clone(&run.progress),
+    let lost = snapshot.session().closed.clone();
+    let database = tokio::select! {
+        database = copy_contents(run, source, &snapshot, definitions, plan) => database?,
+        () = lost.cancelled() => {
+            return Err(Error::SnapshotLost { database: source.database.clone() });
+        }
     };
-    let lost = session.closed.clone();
-    let copied = tokio::select! {
-        copied = copy_tables(&context, &plan, run.options.jobs) => copied?,
-        () = lost.cancelled() => return Err(Error::SnapshotLost { database: source.database.clone() }),
-    };
-    let tables = finish_tables(client, &plan, copied, &properties.encoding).await?;
-    let schema_archive = put_archive(&run.assembly, schema.archive).await?;
-    let (large_object_segments, large_objects_tally) = copy_large_objects(&run.assembly, session).await?;
-    let head = DatabaseHead {
-        extensions: databases::read_extensions(client).await?,
-        referenced_roles: role::read_referenced_roles(client).await?,
-        snapshot_time: snapshot.time,
-        lsn: snapshot.lsn.clone(),
-        properties,
-        schema_archive,
-        large_object_segments,
-        large_objects: large_objects_tally,
-        subscriptions_left_out: left_out.subscriptions,
-        mappings_redacted: left_out.mappings,
-        dump_warnings: schema.warnings,
-        assertions: evaluate_assertions(run.options, source, &snapshot.id).await?,
-    };
-    let database = Database {
-        tables,
-        sequences: sequence::read_sequences(client, &plan.sequences).await?,
-        large_objects: large_objects::read_large_objects(client).await?,
-        materialized_views: materialized_view::read_materialized_views(client).await?,
-        ledger: plan.ledger,
-        inventory: inventory::read_inventory(client).await?,
-        head,
-    };
-    check_definitions_are_still(source, &snapshot)
-        .await
-        .map_err(Error::postgres(doing("read the inventory")))?;
-    snapshot
-        .finish()
-        .await
-        .map_err(Error::postgres(doing("finish the snapshot")))?;
+    snapshot.finish().await.map_err(Error::postgres(format!(
+        "finish the snapshot of database {}",
+        source.database
+    )))?;
     run.progress.end();
     Ok(database)
 }
 
-/// A snapshot and an archive of definitions that belong together, or an error after a bounded number of attempts.
-async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snapshot, SchemaArchive, LeftOut)> {
+/// Everything that is no definition: rows, large objects, answers to assertions.
+async fn copy_contents(
+    run: &Run<'_>,
+    source: &ConnectOptions,
+    snapshot: &Snapshot,
+    definitions: Definitions,
+    plan: BackupPlan,
+) -> Result<Database> {
+    let session = snapshot.session();
+    let context = CopyContext {
+        source: source.clone(),
+        snapshot_id: snapshot.id.clone(),
+        encoding: definitions.properties.encoding.clone(),
+        assembly: run.assembly.clone(),
+        progress: Arc::clone(&run.progress),
+        oversized: Arc::new(Semaphore::new(1)),
+        oversized_bytes: run.options.chunks.max_bytes,
+    };
+    let copied = copy_tables(&context, &plan, run.options.jobs).await?;
+    let tables = plan.tables.into_iter().zip(copied).map(|(description, copied)| Table {
+        description,
+        tally: copied.tally,
+        generated: copied.generated,
+        segments: copied.segments,
+    });
+    let (large_object_segments, large_objects_tally) = copy_large_objects(&run.assembly, session).await?;
+    let head = DatabaseHead {
+        snapshot_time: snapshot.time,
+        lsn: snapshot.lsn.clone(),
+        properties: definitions.properties,
+        extensions: definitions.extensions,
+        referenced_roles: definitions.referenced_roles,
+        schema_archive: put_archive(&run.assembly, definitions.schema.archive).await?,
+        large_object_segments,
+        large_objects: large_objects_tally,
+        subscriptions_left_out: definitions.left_out.subscriptions,
+        mappings_redacted: definitions.left_out.mappings,
+        dump_warnings: definitions.schema.warnings,
+        assertions: evaluate_assertions(run.options, source, &snapshot.id).await?,
+    };
+    Ok(Database {
+        tables: tables.collect(),
+        sequences: definitions.sequences,
+        large_objects: large_objects::read_large_objects(&session.client).await?,
+        materialized_views: definitions.materialized_views,
+        ledger: plan.ledger,
+        inventory: definitions.inventory,
+        head,
+    })
+}
+
+/// What is read from the current catalogue rather than from the snapshot, or by its rules, all within one window in which
+/// nothing changed.
+struct Definitions {
+    properties: DatabaseProperties,
+    schema: SchemaArchive,
+    left_out: LeftOut,
+    extensions: Vec<Extension>,
+    referenced_roles: Vec<String>,
+    materialized_views: Vec<MaterializedView>,
+    inventory: Vec<CatalogueObject>,
+    /// Not transactional: read after the snapshot, they are at or ahead of its rows.
+    sequences: Vec<Sequence>,
+}
+
+/// A snapshot and definitions that belong together, or an error after a bounded number of attempts. DDL afterwards does not
+/// matter: tables are locked, and everything else has been read.
+async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snapshot, Definitions)> {
     let attempts = run.options.snapshot.attempts.max(1);
     let mut changed = String::new();
     for attempt in 0..attempts {
@@ -102,22 +133,9 @@ async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snap
                 source.database
             )))?;
         crate::telemetry::failpoint::reach("after-snapshot").await;
-        let client = &snapshot.session().client;
-        let left_out = read_left_out(client, run.server.may_read_all_data).await?;
-        let schema = dump_schema(
-            source,
-            run.programs,
-            &snapshot.id,
-            run.server.may_read_all_data,
-            run.options.snapshot.lock_timeout,
-        )
-        .await
-        .map_err(Error::postgres(format!(
-            "dump the definitions of database {}",
-            source.database
-        )))?;
+        let read = read_definitions(run, source, &snapshot).await;
         match check_definitions_are_still(source, &snapshot).await {
-            Ok(()) => return Ok((snapshot, schema, left_out)),
+            Ok(()) => return Ok((snapshot, read?)),
             Err(crate::postgres::Error::Unstable { reason }) => {
                 tracing::warn!(
                     database = source.database,
@@ -133,6 +151,35 @@ async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snap
     Err(crate::postgres::Error::Unstable { reason: changed }.into())
 }
 
+async fn read_definitions(run: &Run<'_>, source: &ConnectOptions, snapshot: &Snapshot) -> Result<Definitions> {
+    let client = &snapshot.session().client;
+    let as_reader = run.server.may_read_all_data;
+    let left_out = read_left_out(client, as_reader).await?;
+    let schema = dump_schema(
+        source,
+        run.programs,
+        &snapshot.id,
+        as_reader,
+        run.options.snapshot.lock_timeout,
+    )
+    .await
+    .map_err(Error::postgres(format!(
+        "dump the definitions of database {}",
+        source.database
+    )))?;
+    let sequences = plan(&snapshot.relations, run.options)?.sequences;
+    Ok(Definitions {
+        properties: databases::read_database_properties(client).await?,
+        schema,
+        left_out,
+        extensions: databases::read_extensions(client).await?,
+        referenced_roles: role::read_referenced_roles(client).await?,
+        materialized_views: materialized_view::read_materialized_views(client).await?,
+        inventory: inventory::read_inventory(client).await?,
+        sequences: sequence::read_sequences(client, &sequences).await?,
+    })
+}
+
 /// Fact 3: what `pg_dump` and the inventory read is the current catalogue; it must be the snapshot's.
 async fn check_definitions_are_still(source: &ConnectOptions, snapshot: &Snapshot) -> crate::postgres::Result<()> {
     let then = stability::read_definition_sums(&snapshot.session().client).await?;
@@ -145,36 +192,6 @@ async fn check_definitions_are_still(source: &ConnectOptions, snapshot: &Snapsho
     Err(crate::postgres::Error::Unstable {
         reason: format!("rows of {} changed", changed.join(", ")),
     })
-}
-
-async fn finish_tables(
-    client: &tokio_postgres::Client,
-    plan: &BackupPlan,
-    copied: Vec<CopiedTable>,
-    encoding: &str,
-) -> Result<Vec<Table>> {
-    let mut tables = Vec::with_capacity(copied.len());
-    for (description, CopiedTable { tally, segments }) in plan.tables.iter().zip(copied) {
-        let generated = match copy_generated_statement(description, encoding) {
-            Some(statement) => Some(GeneratedColumns {
-                fingerprint: tally_of(
-                    client,
-                    &statement,
-                    format!("read generated columns of {}", description.name),
-                )
-                .await?
-                .fingerprint,
-            }),
-            None => None,
-        };
-        tables.push(Table {
-            description: description.clone(),
-            tally,
-            generated,
-            segments,
-        });
-    }
-    Ok(tables)
 }
 
 /// The archive in pieces of at most a chunk.

@@ -69,6 +69,7 @@ async fn run(
     let server = read_server(&session.client).await?;
     let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
     let present = databases::list_databases(&session.client).await?;
+    let all = databases::list_all_databases(&session.client).await?;
     let included = choose_databases(&present, options)?;
     let predecessor = repository.previous_backup(&options.cluster).await?;
     let assembly = assemble(repository, predecessor.as_ref(), options).await?;
@@ -98,7 +99,7 @@ async fn run(
         started,
         finished: jiff::Timestamp::now(),
         databases: backed_up.iter().map(summarize).collect(),
-        databases_not_included: present.into_iter().filter(|name| !included.contains(name)).collect(),
+        databases_not_included: all.into_iter().filter(|name| !included.contains(name)).collect(),
         stats: count(&backed_up, clock),
     };
     let records = records::records(roles, memberships, backed_up);

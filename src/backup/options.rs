@@ -70,7 +70,7 @@ impl BackupOptions {
             jobs: 2,
             compression_level: 1,
             chunks: ChunkSizes::default(),
-            split_table_bytes: 1024 * 1024 * 1024,
+            split_table_bytes: 8 * 1024 * 1024 * 1024,
             part_blocks: 65_536,
             snapshot: SnapshotOptions {
                 lock_timeout: Duration::from_secs(10),

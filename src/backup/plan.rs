@@ -68,7 +68,7 @@ pub fn plan(relations: &[Relation], options: &BackupOptions) -> Result<BackupPla
             plan.tables.push(describe(relation, relations));
             sizes.push(relation);
         }
-        if relation.kind == RelationKind::Sequence && !relation.temporary && relation.extension.is_none() {
+        if relation.is_stored_sequence() {
             plan.sequences.push(relation.name.clone());
         }
         let kind = relation.kind.as_text().to_owned();
@@ -89,11 +89,10 @@ fn state_of(relation: &Relation, options: &BackupOptions) -> Result<(LedgerState
         return Ok((LedgerState::Temporary, "belongs to another session".to_owned()));
     }
     if let Some(extension) = &relation.extension {
-        let is_configuration = relation.configuration.is_some() && relation.kind == RelationKind::Table;
-        let state = if is_configuration {
-            LedgerState::Dumped
-        } else {
-            LedgerState::Extension
+        let state = match (relation.kind, &relation.configuration) {
+            (RelationKind::Table, Some(_)) => LedgerState::Dumped,
+            (RelationKind::Sequence, Some(_)) => LedgerState::Structure,
+            _ => LedgerState::Extension,
         };
         return Ok((state, format!("member of extension {extension}")));
     }
@@ -135,9 +134,16 @@ fn state_of(relation: &Relation, options: &BackupOptions) -> Result<(LedgerState
 }
 
 fn describe(relation: &Relation, relations: &[Relation]) -> TableDescription {
+    // Through the root of a tree with a foreign partition, rows could go to a server outside, and come back from there.
+    let contacts_nobody = |root: &u32| {
+        let is_foreign =
+            |other: &Relation| other.kind == RelationKind::ForeignTable && other.partition_root == Some(*root);
+        !relations.iter().any(is_foreign)
+    };
     let root = relation
         .partition_root
         .filter(|_| relation.routing_is_fragile)
+        .filter(contacts_nobody)
         .and_then(|oid| relations.iter().find(|candidate| candidate.oid == oid));
     let source = match (&relation.extension, &relation.configuration) {
         (Some(extension), Some(condition)) => TableSource::ExtensionConfiguration {

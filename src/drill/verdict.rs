@@ -51,6 +51,9 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
 }
 
 fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
+    if matches!(error, postgres::Error::ConnectTimeout { .. }) {
+        return Some(Cause::TargetAbsent);
+    }
     let postgres::Error::Connect { source, .. } = error else {
         return None;
     };

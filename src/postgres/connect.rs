@@ -43,7 +43,9 @@ impl ConnectOptions {
             ("PGPORT", self.port.to_string()),
             ("PGUSER", self.user.clone()),
             ("PGDATABASE", self.database.clone()),
-            ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().to_string()),
+            ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().max(2).to_string()),
+            // Ours like the rest: whoever looks at the server's sessions sees whose they are.
+            ("PGAPPNAME", "kubebackup client program".to_owned()),
         ];
         environment.extend(self.tls.child_environment());
         environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
@@ -100,8 +102,10 @@ const SESSION_SETTINGS: &str = "
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
     SET statement_timeout = 0;
+    SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
     SET idle_session_timeout = 0;
+    SET default_transaction_read_only = off;
 ";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
@@ -109,6 +113,17 @@ const SESSION_SETTINGS: &str = "
 /// # Errors
 /// `Error::Connect` naming the server, never the password; `Error::Settings` when the roots to trust cannot be read.
 pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session> {
+    // The driver's own timeout covers the TCP connection alone; a server may accept and then say nothing.
+    match tokio::time::timeout(options.connect_timeout, establish(options, purpose)).await {
+        Ok(session) => session,
+        Err(_) => Err(Error::ConnectTimeout {
+            server: options.to_string(),
+            seconds: options.connect_timeout.as_secs(),
+        }),
+    }
+}
+
+async fn establish(options: &ConnectOptions, purpose: &str) -> Result<Session> {
     let failed = |source: tokio_postgres::Error| Error::Connect {
         server: options.to_string(),
         source: source.into(),
@@ -169,6 +184,11 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
         .user(&options.user)
         .dbname(&options.database)
         .connect_timeout(options.connect_timeout)
+        // A node that vanished says nothing: idle sessions find out within about a minute, working ones as well.
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_mins(1))
         .application_name(format!("kubebackup {purpose}"));
     if let Some(password) = &options.password {
         config.password(password);

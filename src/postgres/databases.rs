@@ -34,6 +34,24 @@ pub async fn list_databases(client: &Client) -> Result<Vec<String>> {
         .collect()
 }
 
+/// Databases that hold or may hold data: all but `template0` and `template1`, whether they take connections or not.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn list_all_databases(client: &Client) -> Result<Vec<String>> {
+    client
+        .query(
+            "SELECT datname::text FROM pg_catalog.pg_database
+             WHERE datname NOT IN ('template0', 'template1') ORDER BY datname COLLATE \"C\"",
+            &[],
+        )
+        .await
+        .map_err(Error::query("list all databases"))?
+        .iter()
+        .map(|row| column(row, "datname"))
+        .collect()
+}
+
 /// The current database's own properties.
 ///
 /// # Errors

@@ -19,6 +19,9 @@ pub enum Error {
         #[source]
         source: ServerError,
     },
+    /// The server, or something in its place, took the connection and did not answer.
+    #[error("connect to {server}: no answer within {seconds} seconds")]
+    ConnectTimeout { server: String, seconds: u64 },
     #[error("{doing}")]
     Query {
         /// What was being done, a short verb phrase.
@@ -78,6 +81,14 @@ impl Error {
             Self::Query { source, .. } => source.message(),
             _ => None,
         }
+    }
+
+    /// A row's text did not fit the one buffer that the server builds it in.
+    #[must_use]
+    pub fn is_row_too_large(&self) -> bool {
+        let is_limit = self.sqlstate() == Some(&tokio_postgres::error::SqlState::PROGRAM_LIMIT_EXCEEDED);
+        let message = self.server_message().unwrap_or_default();
+        is_limit || message.starts_with("invalid memory alloc request size")
     }
 
     /// The server's SQLSTATE, where the error came from the server.

@@ -88,6 +88,14 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// A sequence whose value is stored: a user's, or one that an extension declares as configuration.
+    #[must_use]
+    pub fn is_stored_sequence(&self) -> bool {
+        self.kind == RelationKind::Sequence
+            && !self.temporary
+            && (self.extension.is_none() || self.configuration.is_some())
+    }
+
     /// Holds rows that are stored by default rules: a logged or unlogged table, not another session's temporary one.
     #[must_use]
     pub fn is_lockable(&self) -> bool {

@@ -135,9 +135,9 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
         )
         .await
         .map_err(Error::query("export a snapshot"))?;
+    let locked = read_locked(&session).await?;
     let relations = read_relations(client).await.map_err(as_lock_timeout)?;
     refuse_unreadable(&relations)?;
-    let locked: HashSet<u32> = to_lock.iter().map(|relation| relation.oid).collect();
     if let Some(reason) = slipped_through(&relations, &locked) {
         return Ok(Attempt::Interfered(reason));
     }
@@ -183,6 +183,22 @@ async fn lock(session: &Session, batch: &[&Relation]) -> Result<Option<String>> 
     }
 }
 
+/// What this session has really locked: the names in `LOCK TABLE` may have meant other tables than those listed.
+async fn read_locked(session: &Session) -> Result<HashSet<u32>> {
+    session
+        .client
+        .query(
+            "SELECT relation FROM pg_catalog.pg_locks
+             WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'relation' AND granted AND mode = 'AccessShareLock'",
+            &[],
+        )
+        .await
+        .map_err(Error::query("read which tables are locked"))?
+        .iter()
+        .map(|row| column(row, "relation"))
+        .collect()
+}
+
 /// Fact 1: a table that the snapshot sees but that is not locked by its OID, or whose file is not the one it has now.
 fn slipped_through(relations: &[Relation], locked: &HashSet<u32>) -> Option<String> {
     relations
@@ -205,9 +221,7 @@ fn slipped_through(relations: &[Relation], locked: &HashSet<u32>) -> Option<Stri
 /// What cannot be read is refused before anything is locked, all of it at once: never a silent gap.
 fn refuse_unreadable(relations: &[Relation]) -> Result<()> {
     let needed = |relation: &&Relation| {
-        let holds_state = relation.is_lockable()
-            || (relation.kind == RelationKind::Sequence && !relation.temporary && relation.extension.is_none());
-        holds_state && relation.kind != RelationKind::PartitionedTable
+        (relation.is_lockable() && relation.kind != RelationKind::PartitionedTable) || relation.is_stored_sequence()
     };
     let unreadable: Vec<String> = relations
         .iter()

@@ -25,7 +25,7 @@ pub async fn count_blocked_sessions(options: &ConnectOptions) -> Result<u64> {
             // `pg_locks` tells everyone who waits; `pg_stat_activity` would hide it from a role that is no superuser.
             "WITH ours AS (
                  SELECT pid FROM pg_catalog.pg_stat_activity
-                 WHERE usename = current_user AND (application_name LIKE 'kubebackup %' OR application_name = 'pg_dump')
+                 WHERE usename = current_user AND application_name LIKE 'kubebackup %'
              )
              SELECT pg_catalog.count(DISTINCT waiting.pid) AS blocked FROM pg_catalog.pg_locks waiting
              WHERE NOT waiting.granted AND waiting.pid NOT IN (SELECT pid FROM ours)

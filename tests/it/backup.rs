@@ -270,3 +270,66 @@ async fn a_database_without_room_for_locks_is_told_how_to_get_it() {
         "{text}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_extension_declares_as_configuration_is_stored_and_the_rest_is_said() {
+    let world = World::start();
+    // No extension of the distribution declares any, so one is made to.
+    world.source_sql(
+        "CREATE EXTENSION btree_gist; CREATE SEQUENCE declared; SELECT setval('declared', 4711); CREATE TABLE kept (n int);
+         INSERT INTO kept VALUES (1), (2); CREATE TABLE own (n int);
+         ALTER EXTENSION btree_gist ADD SEQUENCE declared; ALTER EXTENSION btree_gist ADD TABLE kept;
+         ALTER EXTENSION btree_gist ADD TABLE own;
+         UPDATE pg_extension SET extconfig = ARRAY['declared'::regclass::oid, 'kept'::regclass::oid],
+             extcondition = ARRAY['', 'WHERE n > 1'] WHERE extname = 'btree_gist'",
+    );
+    let read = backup_once(&world, &memory_repository().await).await;
+    let database = &read.databases[0];
+    let sequences: Vec<(&str, i64)> = database
+        .sequences
+        .iter()
+        .map(|sequence| (sequence.name.name.as_str(), sequence.last_value))
+        .collect();
+    assert_eq!(sequences, [("declared", 4711)]);
+    assert_eq!(
+        database.tables.iter().map(|table| table.tally.rows).collect::<Vec<_>>(),
+        [1]
+    );
+    let not_covered = kubebackup::drill::not_covered(database);
+    assert_eq!(
+        not_covered,
+        ["table \"public\".\"own\" (of an extension, which fills it itself)"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_with_a_foreign_partition_is_never_loaded_through_its_root() {
+    let world = World::start();
+    world.source_sql(
+        "CREATE TYPE colour AS ENUM ('red', 'green'); CREATE EXTENSION postgres_fdw;
+         CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'nowhere.invalid');
+         CREATE TABLE mixed (c colour) PARTITION BY HASH (c);
+         CREATE TABLE mixed_0 PARTITION OF mixed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE FOREIGN TABLE mixed_1 PARTITION OF mixed FOR VALUES WITH (MODULUS 2, REMAINDER 1) SERVER far;
+         CREATE TABLE local (c colour) PARTITION BY HASH (c);
+         CREATE TABLE local_0 PARTITION OF local FOR VALUES WITH (MODULUS 1, REMAINDER 0);",
+    );
+    let read = backup_once(&world, &memory_repository().await).await;
+    let through: Vec<(&str, bool)> = read.databases[0]
+        .tables
+        .iter()
+        .map(|table| (table.name().name.as_str(), table.description.load_through.is_some()))
+        .collect();
+    assert_eq!(through, [("local_0", true), ("mixed_0", false)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn databases_that_take_no_connections_are_named_as_not_included() {
+    let world = World::start();
+    world
+        .source
+        .sql("postgres", "CREATE DATABASE closed ALLOW_CONNECTIONS false")
+        .unwrap();
+    let read = backup_once(&world, &memory_repository().await).await;
+    assert_eq!(read.manifest.databases_not_included, ["closed", "postgres"]);
+}

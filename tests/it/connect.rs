@@ -232,3 +232,23 @@ async fn a_unix_socket_directory_is_a_host() {
         .unwrap();
     assert!(row.get::<_, bool>(0), "not through the socket");
 }
+
+/// A TCP connection is not an answer.
+#[tokio::test]
+async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = kubebackup::postgres::ConnectOptions {
+        host: "127.0.0.1".to_owned(),
+        port: silent.local_addr().unwrap().port(),
+        user: "u".to_owned(),
+        database: "d".to_owned(),
+        password: None,
+        tls: kubebackup::postgres::TlsMode::Disable,
+        connect_timeout: std::time::Duration::from_secs(1),
+    };
+    let error = kubebackup::postgres::connect(&options, "test").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("connect to {options}: no answer within 1 seconds")
+    );
+}

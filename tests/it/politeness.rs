@@ -137,3 +137,25 @@ async fn a_cancelled_run_closes_its_sessions_and_leaves_no_backup() {
     assert!(matches!(error, Error::Cancelled), "{error:?}");
     held.leaves_nothing().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_may_change_once_they_have_been_read() {
+    let mut held = held_backup(|_| ()).await;
+    held.world.source_sql(
+        "CREATE TABLE staging (id int); CREATE FUNCTION late() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE INDEX ON t (n); CREATE MATERIALIZED VIEW m AS SELECT 1 AS one; REFRESH MATERIALIZED VIEW m;",
+    );
+    held.holder
+        .client
+        .batch_execute("SELECT pg_catalog.pg_advisory_unlock(1)")
+        .await
+        .unwrap();
+    let stored = (&mut held.run).await.unwrap().unwrap();
+    let read = held.repository.read_backup(&stored.manifest.backup_id).await.unwrap();
+    let inventory = &read.databases[0].inventory;
+    assert!(
+        !inventory
+            .iter()
+            .any(|object| object.identity.contains("late") || object.identity.contains("staging"))
+    );
+}
