@@ -143,6 +143,7 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
                 "look at host, port and sslmode; 'kubebackup check' tries them",
             ),
         },
+        Error::Unsupported { .. } => plain(Exit::Refused),
         Error::Unreadable { .. } => hinted(
             Exit::Refused,
             "a role that may is created by backup-role.sql, among the manifests",

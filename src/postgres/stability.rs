@@ -2,7 +2,8 @@
 //!
 //! `pg_dump` and the `pg_get_*def` functions read the current catalogue, not the snapshot, and functions, views and
 //! sequences cannot be locked. So the rows of every definition catalogue, by key and `xmin`, are summed inside the
-//! snapshot and once more afterwards with a fresh look. Temporary objects, which come and go, are left out.
+//! snapshot and once more afterwards with a fresh look. Temporary objects, which come and go, are left out, and so are
+//! TOAST relations but for the options that a table sets on them.
 
 use tokio_postgres::Client;
 
@@ -28,7 +29,6 @@ impl DefinitionSums {
 /// Catalogues that hold definitions: name, key that identifies a row, and the relation that a row belongs to, where
 /// temporary relations have rows in it.
 const CATALOGUES: &[(&str, &str, Option<&str>)] = &[
-    ("pg_class", "oid", Some("oid")),
     ("pg_attribute", "attrelid, attnum", Some("attrelid")),
     ("pg_attrdef", "oid", Some("adrelid")),
     ("pg_constraint", "oid", Some("conrelid")),
@@ -96,7 +96,7 @@ fn query() -> String {
     let of_relations = CATALOGUES.iter().map(|(catalogue, key, relation)| {
         let condition = relation.map_or_else(
             || "true".to_owned(),
-            |relation| format!("{relation} NOT IN (SELECT oid FROM temporary_relation)"),
+            |relation| format!("{relation} NOT IN (SELECT oid FROM passing_relation)"),
         );
         select(catalogue, key, &condition)
     });
@@ -113,18 +113,41 @@ fn query() -> String {
             catalogue,
             "objoid, classoid, objsubid",
             "classoid <> 'pg_catalog.pg_largeobject'::pg_catalog.regclass
-             AND objoid NOT IN (SELECT oid FROM temporary_relation)",
+             AND objoid NOT IN (SELECT oid FROM passing_relation)",
         )
     });
-    let selects: Vec<String> = of_relations.chain(namespaced).chain(comments).collect();
+    let relations = [select_relations()];
+    let selects: Vec<String> = relations
+        .into_iter()
+        .chain(of_relations)
+        .chain(namespaced)
+        .chain(comments)
+        .collect();
     format!(
         "WITH temporary_namespace AS (
              SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
-         ), temporary_relation AS (
+         ), passing_relation AS (
              SELECT oid FROM pg_catalog.pg_class WHERE relnamespace IN (SELECT oid FROM temporary_namespace)
+                OR relnamespace = 'pg_toast'::pg_catalog.regnamespace
          )
          {} ORDER BY 1",
         selects.join(" UNION ALL ")
+    )
+}
+
+/// `pg_class` by row versions too, except where a new version need not mean a new definition: REFRESH and REINDEX give
+/// materialized views and indexes new files, and REFRESH a new TOAST table of the old name. A database of which a view is
+/// refreshed every few minutes could never be backed up; of these relations the columns that define them count.
+fn select_relations() -> String {
+    const OWN: &str = "oid, relname, relnamespace, relowner, relam, reltablespace, relpersistence, relreplident,
+        relispopulated, relispartition, relacl, reloptions";
+    format!(
+        "SELECT 'pg_class' AS catalogue, pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
+             pg_catalog.hashtextextended(CASE WHEN relkind = 't' THEN ROW(relname, relowner, reloptions)::text
+                 WHEN relkind IN ('m', 'i', 'I') THEN ROW({OWN})::text
+                 ELSE pg_catalog.concat_ws(',', oid, xmin) END, 0)::numeric), 0)::text AS sum
+         FROM pg_catalog.pg_class WHERE relkind = 't' AND relnamespace NOT IN (SELECT oid FROM temporary_namespace)
+             OR oid NOT IN (SELECT oid FROM passing_relation)"
     )
 }
 
