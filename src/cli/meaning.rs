@@ -47,6 +47,12 @@ pub(super) fn of_agent(error: &agent::Error) -> Meaning {
 
 fn of_backup(error: &backup::Error) -> Meaning {
     match error {
+        backup::Error::Postgres { source, .. } if source.sqlstate() == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE) => {
+            hinted(
+                Exit::Refused,
+                "a name or a comment in this SQL_ASCII database is no UTF-8, and a manifest is text: rename it",
+            )
+        }
         backup::Error::Postgres { source, .. } | backup::Error::Assertion { source, .. } => of_postgres(source),
         backup::Error::Repository(error) => of_repository(error),
         backup::Error::NoSuchDatabase { .. } => plain(Exit::Usage),

@@ -290,7 +290,11 @@ fn bytes_that_are_no_utf8_come_back_and_a_name_of_them_is_refused() {
         if encoding == "LATIN1" {
             ended.ok();
         } else {
-            assert!(ended.stderr.contains("is no UTF-8"), "{}", ended.stderr);
+            assert!(
+                ended.stderr.contains("is no UTF-8") && ended.stderr.contains("list the relations"),
+                "{}",
+                ended.stderr
+            );
             ended.expect(6);
         }
     }
