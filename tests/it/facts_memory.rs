@@ -63,3 +63,17 @@ fn the_memory_of_a_backup_does_not_grow_with_the_database() {
         assert!(peak < 128 * MIB, "{database}: {} MiB", peak / MIB);
     }
 }
+
+/// A value of type `bytea` is sent as hexadecimal text, in one message.
+#[test]
+fn the_largest_row_is_held_a_few_times_over() {
+    const ROW_TEXT: u64 = 96 * MIB;
+    let world = World::start();
+    world.source_sql(
+        "CREATE TABLE t (id int, bytes bytea);
+         INSERT INTO t SELECT 1, convert_to(string_agg(md5(i::text), ''), 'UTF8') FROM generate_series(1, 48 * 32768) i;",
+    );
+    let (bytes, peak) = peak(&world, "shop", &[]);
+    assert!(bytes > ROW_TEXT && peak > ROW_TEXT, "{bytes} {peak}");
+    assert!(peak < 128 * MIB + 3 * ROW_TEXT, "{} MiB", peak / MIB);
+}

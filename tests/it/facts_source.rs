@@ -338,3 +338,31 @@ async fn client_programs_of_another_major_are_refused_and_named() {
         "{refused}"
     );
 }
+
+/// Other sessions make and drop temporary objects of every kind all the time.
+#[test]
+fn temporary_objects_that_appear_meanwhile_are_no_change_of_definitions() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    let go = world.directory().join("go");
+    let mut backup = world
+        .program(&["backup"])
+        .env("KUBEBACKUP_FAILPOINT", &format!("after-schema=go:{}", go.display()))
+        .spawn();
+    backup.wait_for("failpoint after-schema");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let other = runtime.block_on(superuser_session(&world));
+    let make =
+        "CREATE TEMPORARY TABLE x (id serial PRIMARY KEY, v text DEFAULT 'a' CHECK (v <> 'b'), EXCLUDE (id WITH =));
+         CREATE INDEX ON x (v); COMMENT ON COLUMN x.v IS 'c'; COMMENT ON CONSTRAINT x_pkey ON x IS 'c';
+         CREATE TEMPORARY VIEW y AS SELECT * FROM x; CREATE STATISTICS pg_temp.st ON id, v FROM x;
+         CREATE FUNCTION pg_temp.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         COMMENT ON FUNCTION pg_temp.f() IS 'c'; CREATE TRIGGER g AFTER INSERT ON x EXECUTE FUNCTION pg_temp.f();
+         COMMENT ON TRIGGER g ON x IS 'c'; CREATE TYPE pg_temp.e AS ENUM ('a'); CREATE TYPE pg_temp.c AS (a int);
+         COMMENT ON TYPE pg_temp.e IS 'c'; CREATE TYPE pg_temp.r AS RANGE (SUBTYPE = int);
+         CREATE DOMAIN pg_temp.d AS int CHECK (value > 0); CREATE TEMPORARY SEQUENCE s;
+         CREATE TEMPORARY TABLE p (k int) PARTITION BY LIST (k); CREATE TEMPORARY TABLE p1 PARTITION OF p DEFAULT";
+    runtime.block_on(other.client.batch_execute(make)).unwrap();
+    std::fs::write(&go, "").unwrap();
+    backup.wait().ok();
+}

@@ -214,3 +214,29 @@ async fn rows_that_another_collation_routes_to_other_leaves_come_back_through_th
         "{problems}"
     );
 }
+
+/// The root of such a tree must not be touched, and its leaf does not take all of its rows on another server.
+#[test]
+fn a_tree_by_the_hash_of_an_enum_with_a_foreign_leaf_fails_by_name_and_contacts_nobody() {
+    let world = World::with(WorldOptions {
+        source_settings: &[("log_connections", "on")],
+        ..WorldOptions::default()
+    });
+    world.source_sql(&format!(
+        // Labels get other OIDs on the target only when others were taken here before.
+        "SELECT lo_unlink(lo_create(0)) FROM generate_series(1, 7); CREATE EXTENSION postgres_fdw;
+         CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{}', dbname 'shop');
+         DO $$ BEGIN EXECUTE 'CREATE TYPE label AS ENUM (' || (SELECT string_agg(quote_literal(i), ', ') FROM generate_series(1, 40) i) || ')'; END $$;
+         CREATE TABLE tree (k label) PARTITION BY HASH (k);
+         CREATE TABLE near_leaf PARTITION OF tree FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE FOREIGN TABLE far_leaf PARTITION OF tree FOR VALUES WITH (MODULUS 2, REMAINDER 1) SERVER elsewhere;
+         INSERT INTO near_leaf SELECT l FROM unnest(enum_range(NULL::label)) l WHERE satisfies_hash_partition('tree'::regclass, 2, 0, l)",
+        world.source.port()
+    ));
+    world.program(&["backup"]).run().ok();
+    world.mark_targets();
+    let before = visits(&world.source);
+    let drilled = world.program(&["drill"]).run().expect(3);
+    assert!(drilled.stdout.contains("near_leaf"), "{}", drilled.stdout);
+    assert_eq!(visits(&world.source), before);
+}
