@@ -219,6 +219,7 @@ fn a_tree_by_the_hash_of_an_enum_with_a_foreign_leaf_fails_by_name_and_contacts_
         // Labels get other OIDs on the target only when others were taken here before.
         "SELECT lo_unlink(lo_create(0)) FROM generate_series(1, 7); CREATE EXTENSION postgres_fdw;
          CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{}', dbname 'shop');
+         CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (user 'postgres');
          DO $$ BEGIN EXECUTE 'CREATE TYPE label AS ENUM (' || (SELECT string_agg(quote_literal(i), ', ') FROM generate_series(1, 40) i) || ')'; END $$;
          CREATE TABLE tree (k label) PARTITION BY HASH (k);
          CREATE TABLE near_leaf PARTITION OF tree FOR VALUES WITH (MODULUS 2, REMAINDER 0);
