@@ -10,6 +10,7 @@ use crate::repository::StoredManifest;
 use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::manifest::{BackupStats, DatabaseSummary};
 use crate::telemetry::figures;
+use crate::telemetry::memory::peak_resident_bytes;
 
 /// Take one backup now
 ///
@@ -35,6 +36,8 @@ struct BackupResult<'a> {
     databases: &'a [DatabaseSummary],
     databases_not_included: &'a [String],
     stats: BackupStats,
+    /// Resident memory of this process at its peak, where the kernel tells.
+    peak_memory_bytes: Option<u64>,
 }
 
 pub(super) async fn run(arguments: &BackupArguments, context: &Context) -> anyhow::Result<Exit> {
@@ -58,6 +61,7 @@ pub(super) async fn run(arguments: &BackupArguments, context: &Context) -> anyho
         databases: &manifest.databases,
         databases_not_included: &manifest.databases_not_included,
         stats: manifest.stats,
+        peak_memory_bytes: peak_resident_bytes(),
     };
     output::print(context.output, &result, || summary(&stored))?;
     Ok(Exit::Success)

@@ -47,6 +47,12 @@ pub(super) fn of_agent(error: &agent::Error) -> Meaning {
 
 fn of_backup(error: &backup::Error) -> Meaning {
     match error {
+        backup::Error::Postgres { source, .. } if source.sqlstate() == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE) => {
+            hinted(
+                Exit::Refused,
+                "a name or a comment in this SQL_ASCII database is no UTF-8, and a manifest is text: rename it",
+            )
+        }
         backup::Error::Postgres { source, .. } | backup::Error::Assertion { source, .. } => of_postgres(source),
         backup::Error::Repository(error) => of_repository(error),
         backup::Error::NoSuchDatabase { .. } => plain(Exit::Usage),
@@ -143,10 +149,14 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
                 "look at host, port and sslmode; 'kubebackup check' tries them",
             ),
         },
+<<<<<<< HEAD
         Error::ConnectTimeout { .. } => hinted(
             Exit::Failure,
             "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
         ),
+=======
+        Error::Unsupported { .. } => plain(Exit::Refused),
+>>>>>>> facts
         Error::Unreadable { .. } => hinted(
             Exit::Refused,
             "a role that may is created by backup-role.sql, among the manifests",

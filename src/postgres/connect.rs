@@ -101,6 +101,7 @@ const SESSION_SETTINGS: &str = "
     SET synchronize_seqscans = off;
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
+    SET default_transaction_read_only = off;
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;

@@ -8,6 +8,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyOutStream};
 
 use super::error::{Error, Result};
@@ -121,7 +122,17 @@ impl CopyMessages {
     /// `Error::Query` when the server ends the stream with an error; `Error::Protocol` when a message does not end at a
     /// row.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let message = self.stream.try_next().await.map_err(Error::query(self.doing.clone()))?;
+        let message = self
+            .stream
+            .try_next()
+            .await
+            .map_err(|error| match refused_row(&error) {
+                Some(reason) => Error::Unsupported {
+                    object: format!("what was being read ({})", self.doing),
+                    reason: reason.to_owned(),
+                },
+                None => Error::query(self.doing.clone())(error),
+            })?;
         match message {
             Some(message) if message.last() != Some(&b'\n') => Err(Error::Protocol(format!(
                 "{}: a COPY message does not end at a row",
@@ -130,6 +141,18 @@ impl CopyMessages {
             message => Ok(message),
         }
     }
+}
+
+/// Fact 6: the server cannot make a row's text longer than 1 GB; a value whose own text is longer it refuses with an
+/// internal error.
+fn refused_row(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let refusal = error.as_db_error()?;
+    let is_too_long = *refusal.code() == SqlState::PROGRAM_LIMIT_EXCEEDED
+        || refusal.message().starts_with("invalid memory alloc request size");
+    is_too_long.then_some(
+        "a row is longer than 1 GB as COPY text, which PostgreSQL cannot send; shorten it, or leave the table out by \
+         source.exclude_tables",
+    )
 }
 
 /// Count and fingerprint of a COPY's rows, none of which is kept.

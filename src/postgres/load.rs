@@ -1,4 +1,4 @@
-//! Putting rows, sequence values and large objects into a database, and what follows: refresh and analyze.
+//! Putting rows, sequence values and large objects into a database, and the refresh that follows.
 
 use std::pin::Pin;
 
@@ -226,23 +226,4 @@ pub async fn refresh(client: &Client, view: &QualifiedName) -> Result<()> {
         .batch_execute(&format!("REFRESH MATERIALIZED VIEW {view}"))
         .await
         .map_err(Error::query(format!("refresh materialized view {view}")))
-}
-
-/// `ANALYZE` of these tables, or of the whole database when there are none.
-///
-/// # Errors
-/// The server's.
-pub async fn analyze(client: &Client, tables: &[&QualifiedName]) -> Result<()> {
-    let statements = if tables.is_empty() {
-        vec!["ANALYZE".to_owned()]
-    } else {
-        tables.iter().map(|table| format!("ANALYZE {table}")).collect()
-    };
-    for statement in statements {
-        client
-            .batch_execute(&statement)
-            .await
-            .map_err(Error::query("analyze"))?;
-    }
-    Ok(())
 }

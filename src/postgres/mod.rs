@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of repositories: what it reads is plain data (`content`), what it copies are rows.
 
+pub mod analyze;
 pub mod archive;
 mod connect;
 pub mod copy;

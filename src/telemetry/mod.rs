@@ -3,6 +3,7 @@
 pub mod failpoint;
 pub mod figures;
 pub mod logging;
+pub mod memory;
 pub mod progress;
 pub mod progress_bar;
 pub mod progress_log;

@@ -118,7 +118,7 @@ async fn backup_with_a_change(gap: Gap, meanwhile: &str) -> (World, Repository, 
     (world, repository, stored.unwrap())
 }
 
-async fn superuser_session(world: &World) -> Session {
+pub(crate) async fn superuser_session(world: &World) -> Session {
     let options = ConnectOptions {
         user: world.source.superuser().to_owned(),
         password: Some(world.source.password().to_owned()),
@@ -271,8 +271,10 @@ async fn ddl_that_queues_behind_the_backup_is_given_way_to_or_waits_but_nothing_
 }
 
 /// A backup by the program that stops at `failpoint`, and goes on once `meanwhile` is done or waits for a lock.
-fn backup_stopped_at(world: &World, failpoint: &str, meanwhile: &str) -> (Ended, Result<String, String>) {
+pub(crate) fn backup_stopped_at(world: &World, failpoint: &str, meanwhile: &str) -> (Ended, Result<String, String>) {
     let go = world.directory().join("go");
+    // Of the stop before this one.
+    let _ = std::fs::remove_file(&go);
     let setting = format!("{failpoint}=go:{}", go.display());
     let mut backup = world
         .program(&["backup"])
@@ -297,7 +299,7 @@ fn backup_stopped_at(world: &World, failpoint: &str, meanwhile: &str) -> (Ended,
 }
 
 /// What is in the repository after a race is either nothing or something that a drill certifies.
-fn assert_nothing_or_certified(world: &World, ended: &Ended) -> bool {
+pub(crate) fn assert_nothing_or_certified(world: &World, ended: &Ended) -> bool {
     if world.keys("manifests/").is_empty() {
         assert_eq!(ended.code(), Some(YIELDED), "{}", ended.printed());
         return false;
@@ -309,7 +311,7 @@ fn assert_nothing_or_certified(world: &World, ended: &Ended) -> bool {
 }
 
 /// The exit code of a backup that gave way.
-const YIELDED: i32 = 7;
+pub(crate) const YIELDED: i32 = 7;
 
 #[test]
 fn a_function_replaced_after_the_snapshot_makes_the_backup_start_over_or_give_way() {

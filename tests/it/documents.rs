@@ -1,5 +1,6 @@
 //! Pages whose tables come from the code. `UPDATE_DOCS=1` writes them; otherwise a difference fails.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -66,6 +67,59 @@ fn the_documented_script_makes_a_role_that_can_back_everything_up() {
         .expect(0);
     let backup: serde_json::Value = serde_json::from_str(&backup.stdout).unwrap();
     assert_eq!(backup["stats"]["rows"], 1);
+}
+
+#[test]
+fn every_fact_is_shown_by_tests_that_exist_or_is_not_yet_used() {
+    let tests = names_of_tests();
+    let page = read("docs/facts.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let numbers: Vec<usize> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=34).collect::<Vec<_>>());
+    for row in rows {
+        let [number, _, shown] = row[..] else {
+            panic!("{row:?} has not three columns")
+        };
+        if shown == "not yet used" {
+            continue;
+        }
+        for name in shown.split("<br>").map(|name| name.trim_matches('`')) {
+            assert!(tests.contains(name), "fact {number}: there is no test '{name}'");
+        }
+    }
+}
+
+/// Functions with a test attribute, in the sources and here.
+fn names_of_tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut directories = vec!["src", "tests"]
+        .into_iter()
+        .map(|name| root().join(name))
+        .collect::<Vec<_>>();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let after = |marker| text.split(marker).skip(1).map(str::to_owned).collect::<Vec<_>>();
+                for following in after("#[test]").into_iter().chain(after("#[tokio::test")) {
+                    let name = following.split_once("fn ").and_then(|(_, name)| name.split_once('('));
+                    names.extend(name.map(|(name, _)| name.to_owned()));
+                }
+            }
+        }
+    }
+    names
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(page: &str) -> String {

@@ -198,28 +198,30 @@ async fn another_encoding_or_locale_makes_a_new_database_and_an_unknown_one_drop
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_tables_go_in_batches_that_fit_a_small_lock_table() {
+async fn ten_thousand_tables_go_in_batches_that_fit_a_small_lock_table() {
     let cluster = target_cluster_with(&[("max_locks_per_transaction", "10"), ("max_connections", "20")]);
     marked(&cluster);
-    for batch in 0..50 {
-        let make = format!(
-            "DO $$ BEGIN FOR n IN 1..50 LOOP
-                EXECUTE format('CREATE TABLE t_{batch}_%s (id int PRIMARY KEY, v text)', n);
-                IF n % 10 = 0 THEN EXECUTE format('CREATE FUNCTION f_{batch}_%s() RETURNS int LANGUAGE sql AS ''SELECT 1''', n); END IF;
-             END LOOP; END $$"
-        )
-        .replace("1..50", "1..10");
-        for part in 0..5 {
-            sql(
-                &cluster,
-                &make.replace(&format!("_{batch}_"), &format!("_{batch}_{part}_")),
-            );
-        }
-    }
-    assert_eq!(
-        sql(&cluster, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
-        "2500"
+    sql(
+        &cluster,
+        "CREATE SCHEMA many;
+         DO $$ BEGIN
+             COMMIT;
+             FOR n IN 1..10000 LOOP
+                 EXECUTE format('CREATE TABLE many.t_%s (id int)', n);
+                 IF n % 50 = 0 THEN COMMIT; END IF;
+             END LOOP;
+             FOR n IN 1..500 LOOP
+                 EXECUTE format('CREATE TABLE t_%s (id int PRIMARY KEY, v text)', n);
+                 EXECUTE format('CREATE FUNCTION f_%s() RETURNS int LANGUAGE sql AS ''SELECT 1''', n);
+                 IF n % 10 = 0 THEN COMMIT; END IF;
+             END LOOP;
+         END $$",
     );
+    let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND oid >= 16384";
+    assert_eq!(sql(&cluster, tables), "10500");
+    let at_once = cluster.sql(&DATABASE.replace('\'', "\\'"), "DROP SCHEMA many CASCADE");
+    let refused = at_once.unwrap_err().to_string();
+    assert!(refused.contains("out of shared memory"), "{refused}");
     let report = wiped(&cluster).await;
     assert_eq!(report.recreated, None);
     assert_fresh_and_marked(&cluster).await;

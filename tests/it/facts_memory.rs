@@ -1,0 +1,79 @@
+//! The memory of a backup, on the real process: a pool and a few of the largest row, whatever the size of the database.
+
+use crate::support::{World, WorldOptions};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Fills `database` with about `mebibytes` of COPY text that zstd does not make much of.
+fn fill(world: &World, database: &str, mebibytes: u64) {
+    let rows = mebibytes * 1024;
+    world
+        .source
+        .sql(
+            database,
+            &format!(
+                "CREATE TABLE a AS SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 31) j) AS text
+                     FROM generate_series(1, {rows} / 2) i;
+                 CREATE TABLE b AS SELECT * FROM a;"
+            ),
+        )
+        .unwrap();
+}
+
+/// Bytes of COPY text, and the peak of the process that copied them.
+fn peak(world: &World, database: &str, settings: &[(&str, &str)]) -> (u64, u64) {
+    let backup = ["--output", "json", "backup", "--jobs", "2", "--database", database];
+    let backup = world.program(&backup).envs(settings.iter().copied()).run().ok().json();
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let (bytes, peak) = (
+        number(&backup["stats"]["raw_bytes"]),
+        number(&backup["peak_memory_bytes"]),
+    );
+    println!("{database}: {} MiB with {} MiB at most", bytes / MIB, peak / MIB);
+    (bytes, peak)
+}
+
+/// With small chunks every buffer has been full long before the end of the smaller database; with the usual ones chance
+/// decides how full each was.
+const SMALL_CHUNKS: &[(&str, &str)] = &[
+    ("KUBEBACKUP_BACKUP_CHUNK_MIN_BYTES", "256KiB"),
+    ("KUBEBACKUP_BACKUP_CHUNK_MEAN_BYTES", "1MiB"),
+    ("KUBEBACKUP_BACKUP_CHUNK_MAX_BYTES", "2MiB"),
+];
+
+#[test]
+fn the_memory_of_a_backup_does_not_grow_with_the_database() {
+    let world = World::with(WorldOptions {
+        databases: &["small", "large"],
+        ..WorldOptions::default()
+    });
+    fill(&world, "small", 60);
+    fill(&world, "large", 240);
+    let ((small, peak_of_small), (large, peak_of_large)) =
+        (peak(&world, "small", SMALL_CHUNKS), peak(&world, "large", SMALL_CHUNKS));
+    assert!(small > 55 * MIB && large > 220 * MIB, "{small} {large}");
+    assert!(
+        peak_of_large < peak_of_small + 8 * MIB,
+        "{} MiB after {} MiB",
+        peak_of_large / MIB,
+        peak_of_small / MIB
+    );
+    for database in ["small", "large"] {
+        let (_, peak) = peak(&world, database, &[]);
+        assert!(peak < 128 * MIB, "{database}: {} MiB", peak / MIB);
+    }
+}
+
+/// A value of type `bytea` is sent as hexadecimal text, in one message.
+#[test]
+fn the_largest_row_is_held_a_few_times_over() {
+    const ROW_TEXT: u64 = 96 * MIB;
+    let world = World::start();
+    world.source_sql(
+        "CREATE TABLE t (id int, bytes bytea);
+         INSERT INTO t SELECT 1, convert_to(string_agg(md5(i::text), ''), 'UTF8') FROM generate_series(1, 48 * 32768) i;",
+    );
+    let (bytes, peak) = peak(&world, "shop", &[]);
+    assert!(bytes > ROW_TEXT && peak > ROW_TEXT, "{bytes} {peak}");
+    assert!(peak < 128 * MIB + 3 * ROW_TEXT, "{} MiB", peak / MIB);
+}
