@@ -149,14 +149,11 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
                 "look at host, port and sslmode; 'kubebackup check' tries them",
             ),
         },
-<<<<<<< HEAD
         Error::ConnectTimeout { .. } => hinted(
             Exit::Failure,
             "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
         ),
-=======
         Error::Unsupported { .. } => plain(Exit::Refused),
->>>>>>> facts
         Error::Unreadable { .. } => hinted(
             Exit::Refused,
             "a role that may is created by backup-role.sql, among the manifests",

@@ -193,7 +193,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.split_table_bytes",
         Size,
-        Some("1GiB"),
+        Some("8GiB"),
         "A table at least this large is copied in parts when the jobs could not be balanced otherwise.",
     ),
     Setting::new(
