@@ -13,7 +13,9 @@ use crate::postgres::Environment;
 use crate::repository::Repository;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database};
-use crate::restore::{self, RestoreOptions, RestoreReport, RolesMode, Selection, WipeReport, guard, restore_database};
+use crate::restore::{
+    self, RestoreOptions, RestoreReport, RolesMode, Selection, WipeReport, check_before_wipe, guard, restore_database,
+};
 use crate::telemetry::progress::Progress;
 
 /// What to restore where, and how.
@@ -131,6 +133,11 @@ impl Work<'_> {
         let guarded = guard(self.repository, &self.target.database, &self.target.maintenance).await?;
         let stop = cancel.child_token();
         let work = async {
+            let (repository, backup, database) = (self.repository, self.backup, self.database);
+            let checked = check_before_wipe(repository, backup, database, &guarded, &self.options);
+            stop.run_until_cancelled(Box::pin(checked))
+                .await
+                .unwrap_or(Err(restore::Error::Interrupted))?;
             let wiped = restore::wipe(&guarded, &self.database.head.properties, &stop).await?;
             Ok::<_, Error>((wiped, self.restore(&stop).await?))
         };

@@ -19,7 +19,7 @@ use crate::postgres::ConnectOptions;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
-use crate::restore::{Guarded, RestoreOptions, RolesMode, guard, restore_database, wipe};
+use crate::restore::{Guarded, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -197,6 +197,13 @@ impl Run<'_> {
     ) -> Result<()> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
+        // A target that cannot take this backup keeps what it has.
+        let (repository, options) = (self.repository, self.restore_options());
+        let checked = check_before_wipe(repository, backup, database, &guarded, &options);
+        self.cancel
+            .run_until_cancelled(Box::pin(checked))
+            .await
+            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
         let lost = guarded.lost().clone();
         guards.push((guarded, database));
         let Some((guarded, _)) = guards.last() else {

@@ -62,12 +62,22 @@ pub(super) struct Ready {
     pub(super) warnings: Vec<String>,
 }
 
+/// What becomes of the target before anything is restored into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing: it must be empty already, or absent.
+    AsItIs,
+    /// It is wiped, once everything else has been looked at.
+    ToBeWiped,
+}
+
 /// Looks at everything; `Err(Error::Preflight)` holds all problems found.
 pub(super) async fn preflight(
     backup: &Backup,
     database: &Database,
     target: &ConnectOptions,
     options: &RestoreOptions,
+    place: Place,
 ) -> Result<Ready> {
     let maintenance = connect(&target.with_database(&options.maintenance_database), "preflight").await?;
     let server = read_server(&maintenance.client).await?;
@@ -92,7 +102,9 @@ pub(super) async fn preflight(
     let programs = find_programs(origin, server.major(), options).await;
     let available = available_extensions(&maintenance.client).await?;
     problems.extend(missing_extensions(&available, database, &mut warnings));
-    problems.extend(place(&maintenance, database, target, options, &mut warnings).await?);
+    if place == Place::AsItIs {
+        problems.extend(look_at_target(&maintenance, database, target, options, &mut warnings).await?);
+    }
     match programs {
         Ok(programs) if problems.is_empty() => Ok(Ready {
             server,
@@ -146,7 +158,7 @@ fn missing_extensions(
 }
 
 /// Is the target there, and empty?
-async fn place(
+async fn look_at_target(
     maintenance: &Session,
     database: &Database,
     target: &ConnectOptions,

@@ -6,12 +6,13 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
+use super::guard::Guarded;
 use super::large_objects::restore_large_objects;
 use super::load::Load;
 use super::options::{RestoreOptions, RolesMode};
 use super::plan::plan_load;
 use super::post_data::PostDataSteps;
-use super::preflight::{Ready, preflight};
+use super::preflight::{Place, Ready, preflight};
 use super::report::{Phase, RestoreReport};
 use super::roles::make_roles;
 use super::selection::{Chosen, choose};
@@ -26,7 +27,7 @@ use crate::postgres::target::{create_database, is_missing_locale};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
 use crate::repository::manifest::{Backup, Database, Table};
-use crate::telemetry::progress::Progress;
+use crate::telemetry::progress::{Progress, Silent};
 
 /// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
 /// so, absent. On an error the target is left incomplete, for people to look at.
@@ -56,6 +57,34 @@ pub async fn restore_database(
         .unwrap_or(Err(Error::Interrupted))
 }
 
+/// Looks for every reason why `database` could not be restored into the guarded target, with its definitions read and
+/// checked: the target is worth more than a restore that cannot begin, so this comes before its wipe.
+///
+/// # Errors
+/// `Error::Preflight`; `Error::Repository` when the definitions are damaged; `Error::Selection`.
+pub async fn check_before_wipe(
+    repository: &Repository,
+    backup: &Backup,
+    database: &Database,
+    guarded: &Guarded,
+    options: &RestoreOptions,
+) -> Result<()> {
+    let restore = Restore {
+        repository,
+        backup,
+        database,
+        target: guarded.target(),
+        options,
+        progress: &Silent,
+    };
+    let ready = preflight(backup, database, guarded.target(), options, Place::ToBeWiped).await?;
+    let archive = restore.archive(&ready).await?;
+    restore
+        .chosen(&archive, &mut RestoreReport::default(), Place::ToBeWiped)
+        .await?;
+    Ok(())
+}
+
 pub(super) struct Restore<'a> {
     pub(super) repository: &'a Repository,
     pub(super) backup: &'a Backup,
@@ -69,10 +98,10 @@ impl Restore<'_> {
     async fn run(&self) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         let clock = self.begin("preflight", None);
-        let ready = preflight(self.backup, self.database, self.target, self.options).await?;
+        let ready = preflight(self.backup, self.database, self.target, self.options, Place::AsItIs).await?;
         report.warnings.extend(ready.warnings.iter().cloned());
         let archive = self.archive(&ready).await?;
-        let mut chosen = self.chosen(&archive, &mut report).await?;
+        let mut chosen = self.chosen(&archive, &mut report, Place::AsItIs).await?;
         self.end(clock, &mut report);
 
         let clock = self.begin("roles", None);
@@ -146,7 +175,7 @@ impl Restore<'_> {
         Ok(Archive::new(&contents, ready.programs.clone(), ready.watches_clients)?)
     }
 
-    async fn chosen(&self, archive: &Archive, report: &mut RestoreReport) -> Result<Chosen> {
+    async fn chosen(&self, archive: &Archive, report: &mut RestoreReport, place: Place) -> Result<Chosen> {
         let entries = archive.list().await?;
         for name in &self.database.head.subscriptions_left_out {
             let text =
@@ -161,7 +190,7 @@ impl Restore<'_> {
         if self.options.selection.is_everything() {
             return Ok(Chosen::everything(entries));
         }
-        let present = if self.options.create_database {
+        let present = if self.options.create_database || place == Place::ToBeWiped {
             Present::fresh()
         } else {
             Present::read(&connect(self.target, "preflight").await?.client).await?

@@ -323,6 +323,29 @@ async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_not_wiped_for_a_backup_that_cannot_be_restored_into_it() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    ground.restored("CREATE TABLE precious AS SELECT 1 AS one");
+    let without_programs = DrillOptions {
+        bin_directory: Some("/nonexistent".into()),
+        ..ground.options()
+    };
+    assert_ne!(ground.drill(&without_programs).await.verdict, Verdict::Certified);
+    assert_eq!(ground.restored("TABLE precious"), "1");
+
+    let backup = ground.repository.read_backup(&ground.backup_id).await.unwrap();
+    let segment = &backup.databases[0].head.schema_archive[0];
+    let key = backup.chunks[segment.chunk as usize].key.clone();
+    ground.flip_a_byte(&key).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(
+        (certificate.verdict, certificate.damaged_objects),
+        (Verdict::Failed, vec![key])
+    );
+    assert_eq!(ground.restored("TABLE precious"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
     let cancel = CancellationToken::new();
