@@ -32,7 +32,7 @@ END
 missing_things() {
     has_postgres_server || echo postgresql
     has psql || echo psql
-    has cc || echo compiler
+    compiles || echo compiler
     has jq || echo jq
     has zstd || echo zstd
     has setpriv || echo setpriv
@@ -41,11 +41,20 @@ missing_things() {
     has_certificates || echo certificates
 }
 
+# With the C library's headers, which gcc alone does not bring.
+compiles() { has cc && echo '#include <stdlib.h>' | cc -E -x c - > /dev/null 2>&1; }
+
 has_certificates() { [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ]; }
 
-# Whether apt can install the package (it may know the name without having it).
-offered() { apt-cache policy "$1" 2> /dev/null | grep -q 'Candidate: [^(]'; }
+# Whether apt can install the package (it may know the name without having it). Not `| grep -q`: it would end before
+# apt-cache does, and under pipefail the broken pipe reads as "not offered" now and then.
+offered() {
+    local policy
+    policy=$(LC_ALL=C apt-cache policy "$1" 2> /dev/null) || return 1
+    [[ $policy =~ Candidate:\ [^\(] ]]
+}
 
+# The first one that apt offers here; else the first one, so that apt itself says what is wrong with it.
 first_offered() {
     local package
     for package in "$@"; do
@@ -54,15 +63,19 @@ first_offered() {
             return
         fi
     done
-    echo "error: none of these packages is offered by apt here: $*" >&2
-    exit 1
+    echo "$1"
+}
+
+packages_of() {
+    local thing
+    for thing in "$@"; do package_of "$thing"; done
 }
 
 package_of() {
     case "$1" in
         postgresql) first_offered postgresql-15 postgresql ;;
         psql) first_offered postgresql-client-15 postgresql-client ;;
-        compiler) echo gcc libc6-dev ;;
+        compiler) printf '%s\n' gcc libc6-dev ;;
         setpriv) echo util-linux ;;
         s3-client) first_offered awscli s3cmd ;;
         certificates) echo ca-certificates ;;
@@ -74,6 +87,9 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
+# sudo may ask for a password only where somebody sits at a terminal to type it.
+may_be_root() { [ "$(id -u)" -eq 0 ] || { has sudo && { sudo -n true 2> /dev/null || [ -t 0 ]; }; }; }
+
 readonly NO_DEFAULT_CLUSTER=/etc/postgresql-common/createcluster.d/kubebackup-setup.conf
 
 refuse_default_cluster() {
@@ -83,26 +99,29 @@ refuse_default_cluster() {
 }
 
 install_with_apt() {
-    local thing line names=() packages=()
+    local packages
     echo "setup: installing with apt: $*"
-    as_root apt-get update -q
-    for thing in "$@"; do
-        line=$(package_of "$thing")
-        read -ra names <<< "$line"
-        packages+=("${names[@]}")
-    done
+    # A foreign source that does not answer is no reason to stop: what is needed comes from the distribution's own.
+    as_root apt-get update -q || echo "setup: apt-get update failed; trying with the package lists that are there" >&2
+    mapfile -t packages < <(packages_of "$@")
     case " $* " in *" postgresql "*) refuse_default_cluster ;; esac
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 "${packages[@]}"
 }
 
 explain() {
-    cat >&2 << END
-error: missing on this machine: $*
-hint: install PostgreSQL 15 (server and client programs), a C compiler with the C library's headers, jq, zstd,
-      openssl, util-linux (setpriv), ca-certificates, and the AWS command line or s3cmd; on Debian and Ubuntu run this as root
-      or with sudo, and it installs them:
-      apt-get install postgresql-15 gcc libc6-dev jq zstd openssl util-linux ca-certificates awscli
+    echo "error: missing on this machine: $*" >&2
+    if has apt-get; then
+        cat >&2 << END
+hint: run this as root, or with a sudo that needs no password here; or let somebody who may run
+      apt-get install --no-install-recommends $(packages_of "$@" | xargs)
 END
+    else
+        cat >&2 << 'END'
+hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
+      zstd, openssl, util-linux (setpriv), ca-certificates, and the AWS command line or s3cmd
+END
+    fi
     exit 1
 }
 
@@ -111,7 +130,7 @@ main() {
     require_rust
     mapfile -t missing < <(missing_things)
     [ "${#missing[@]}" -gt 0 ] || return 0
-    if has apt-get && { [ "$(id -u)" -eq 0 ] || has sudo; }; then
+    if has apt-get && may_be_root; then
         install_with_apt "${missing[@]}"
         mapfile -t missing < <(missing_things)
     fi
