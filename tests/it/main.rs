@@ -27,5 +27,6 @@ mod round_trip;
 mod shop;
 mod storage;
 mod support;
+mod verdicts;
 mod wipe;
 mod zoo;
