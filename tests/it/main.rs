@@ -24,6 +24,7 @@ mod layering;
 mod politeness;
 mod restore;
 mod round_trip;
+mod secrets;
 mod shop;
 mod storage;
 mod support;
