@@ -46,6 +46,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store does not let these credentials do what the verb has to do.
+    #[must_use]
+    pub fn is_refused_by_store(&self) -> bool {
+        match self {
+            Self::Storage(error)
+            | Self::Repository(repository::Error::Storage(error))
+            | Self::Drill(drill::Error::Repository(repository::Error::Storage(error))) => error.is_refused(),
+            _ => false,
+        }
+    }
+
     /// The backup whose root is damaged, where that is what stopped the verb.
     pub(super) fn damaged_root(&self) -> Option<BackupId> {
         match self {

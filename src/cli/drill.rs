@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::target::BackupArgument;
-use super::{Context, output};
+use super::{Context, output, report};
 use crate::agent::{self, DrillOverrides};
 use crate::drill::{self, Verdict};
 
@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &DrillArguments, context: &Context) -> anyhow
         amcheck: arguments.amcheck,
     };
     let progress = context.progress();
-    let certificate = agent::drill(
+    let drilled = agent::drill(
         &context.settings,
         &context.environment,
         &arguments.backup.backup,
@@ -53,7 +53,16 @@ pub(super) async fn run(arguments: &DrillArguments, context: &Context) -> anyhow
         progress.as_ref(),
         &context.cancel,
     )
-    .await?;
+    .await;
+    let certificate = match drilled {
+        Ok(certificate) => certificate,
+        // There is nowhere to leave a certificate: the exit code has to say it.
+        Err(error) if error.is_refused_by_store() => {
+            let _failure = report(&error.into());
+            return Ok(Exit::Unverified);
+        }
+        Err(error) => return Err(error.into()),
+    };
     output::print(context.output, &certificate, || {
         drill::render(&certificate, SHOWN_TABLES)
     })?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,9 @@ use crate::telemetry::progress::Progress;
 
 /// Stands on every role that a drill creates; such roles are dropped after it, or by the next one.
 pub const ROLE_COMMENT: &str = "created by a kubebackup drill, which drops it again";
+
+/// How much later than any other session the lock's own may be seen to have ended.
+const LOSS_SHOWS: Duration = Duration::from_secs(1);
 
 /// How to drill.
 #[derive(Clone, Debug)]
@@ -211,20 +214,26 @@ impl Run<'_> {
         };
         // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
         let stop = self.cancel.child_token();
-        let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
-        tokio::pin!(work);
-        let done = tokio::select! {
-            done = &mut work => done,
-            () = lost.cancelled() => {
-                stop.cancel();
-                work.await
+        let done = {
+            let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
+            tokio::pin!(work);
+            tokio::select! {
+                done = &mut work => done,
+                () = lost.cancelled() => {
+                    stop.cancel();
+                    work.await
+                }
             }
         };
-        match done {
-            // The lock's loss is the cause; that work stopped is only its effect.
-            Err(_) if lost.is_cancelled() => Ok(guarded.check()?),
-            done => done,
+        match &done {
+            Ok(()) if certificate.equal => {}
+            Err(error) if error.damaged_key().is_some() => return done,
+            // A server that crashes ends its sessions one after the other, the lock's perhaps last.
+            _ => drop(tokio::time::timeout(LOSS_SHOWS, lost.cancelled()).await),
         }
+        // The lock's loss is the cause; whatever else went wrong is only its effect.
+        guarded.check()?;
+        done
     }
 
     async fn rebuild_and_compare(

@@ -194,6 +194,9 @@ pub fn is_missing_locale(error: &Error) -> bool {
         || state == Some(&SqlState::INVALID_PARAMETER_VALUE)
         || state == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         || state == Some(&SqlState::INVALID_OBJECT_DEFINITION)
+        // ICU's refusal has no SQLSTATE of its own.
+        || (state == Some(&SqlState::INTERNAL_ERROR)
+            && error.server_message().is_some_and(|message| message.contains("collator")))
 }
 
 /// # Errors

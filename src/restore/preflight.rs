@@ -115,7 +115,10 @@ pub(super) async fn preflight(
         }),
         Ok(_) => Err(Error::Preflight(problems)),
         Err(problem) => {
-            problems.push(problem);
+            // On an older target no programs would do.
+            if server.major() >= origin {
+                problems.push(problem);
+            }
             Err(Error::Preflight(problems))
         }
     }

@@ -362,11 +362,12 @@ fn failures(certificate: &Value) -> Vec<String> {
 #[test]
 fn a_consistent_lie_about_rows_is_sound_to_a_verification_and_fails_the_drill_naming_the_table() {
     let (world, honest) = liar(ROWS);
-    let lies: [(&str, fn(&mut Vec<String>)); 4] = [
+    type Tell = fn(&mut Vec<String>);
+    let lies: [(&str, Tell); 4] = [
         ("a row less", |rows| drop(rows.remove(50))),
         ("a row more", |rows| rows.push("7\tseven\n".to_owned())),
         ("a row twice in the place of another", |rows| {
-            rows[50] = rows[51].clone()
+            rows[50] = rows[51].clone();
         }),
         ("a value changed", |rows| rows[50] = rows[50].replacen("15", "16", 1)),
     ];

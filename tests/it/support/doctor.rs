@@ -92,6 +92,12 @@ impl Forgery {
         table.segments[0].rows = rows.len() as u64;
     }
 
+    /// Leaves nothing but the roles.
+    pub(crate) fn drop_databases(&mut self) {
+        self.backup.databases.clear();
+        self.frames.clear();
+    }
+
     /// Puts an archive in the place of the database's own, which lies in a single segment.
     pub(crate) fn replace_schema_archive(&mut self, archive: Vec<u8>) {
         let segment = self.database().head.schema_archive[0];
