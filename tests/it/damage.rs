@@ -178,6 +178,33 @@ fn whatever_happens_to_a_chunk_of_rows_is_noticed_and_named_with_its_table() {
     mend();
 }
 
+/// Another row in a valid frame of the same sizes: neither zstd nor a length tells, and the count of rows neither.
+#[test]
+fn a_well_formed_object_of_the_right_size_is_noticed_too() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE tiny AS SELECT 'original'::text AS text");
+    let backup = world.read_backup(&world.back_up());
+    world.mark_targets();
+    let key = &backup.chunks[backup.databases[0].tables[0].segments[0].chunk as usize].key;
+    let was = world.s3.read(&World::object(key));
+    assert_eq!(zstd::decode_all(was.as_slice()).unwrap(), b"original\n");
+    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    compressor
+        .set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))
+        .unwrap();
+    let replaced = compressor.compress(b"replaced\n").unwrap();
+    assert_eq!(replaced.len(), was.len());
+    world.s3.overwrite(&World::object(key), &replaced);
+    let verified = world.program(&["verify"]).run().expect(5);
+    assert!(verified.stdout.contains(key), "{}", verified.stdout);
+    let drilled = world.program(&["drill"]).run().expect(3);
+    assert!(
+        drilled.stdout.contains(&format!("{key} is damaged")),
+        "{}",
+        drilled.stdout
+    );
+}
+
 #[test]
 fn whatever_happens_to_the_schema_archive_is_noticed_and_named() {
     let ground = Ground::new();
