@@ -24,6 +24,7 @@ mod generator;
 mod guard;
 mod kill;
 mod layering;
+mod lies;
 mod politeness;
 mod restore;
 mod round_trip;

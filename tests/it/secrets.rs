@@ -230,7 +230,7 @@ fn no_secret_comes_out_of_any_verb_that_fails() {
         format!("postgres://me:{WRONG_SOURCE}@localhost:port/shop"),
         format!("host=localhost pasword={WRONG_SOURCE}"),
         format!("host=localhost password='{WRONG_SOURCE}"),
-        format!("{WRONG_SOURCE}"),
+        WRONG_SOURCE.to_owned(),
     ] {
         ground.run(2, &["backup"], &[("KUBEBACKUP_SOURCE_DSN", &dsn)]);
     }

@@ -142,10 +142,11 @@ fn a_bucket_that_refuses_the_credentials_is_unverified_by_the_exit_code() {
     assert_eq!(world.keys("certificates/"), before);
 }
 
+type Change<'a> = &'a dyn Fn(&mut Forgery);
+
 #[test]
 fn what_the_targets_machine_lacks_leaves_a_drill_unverified() {
     let (world, backup_id) = backed_up();
-    type Change<'a> = &'a dyn Fn(&mut Forgery);
     let cases: [(Change<'_>, &str, &str); 4] = [
         (
             &|forgery| {
@@ -297,10 +298,10 @@ fn everything_else_is_failed() {
     assert_failed(&world, weak, "permission denied");
     // The backup is not what it says.
     let forged = world.forge(&backup_id, |forgery| {
-        forgery.replace_schema_archive(b"PGDMP no".to_vec())
+        forgery.replace_schema_archive(b"PGDMP no".to_vec());
     });
     assert_failed(&world, drill_of(&world, &forged), "pg_restore");
-    let forged = world.forge(&backup_id, |forgery| forgery.drop_databases());
+    let forged = world.forge(&backup_id, Forgery::drop_databases);
     assert_failed(&world, drill_of(&world, &forged), "no database in the backup");
     drill_of(&world, &backup_id).expect(0);
 }
