@@ -39,6 +39,8 @@ pub struct DrillOptions {
     pub jobs: usize,
     /// Directory of `pg_dump` and `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
+    /// A drill that takes longer is ended, and unverified.
+    pub max_duration: Duration,
     /// Leave the rebuilt databases and roles in place.
     pub keep: bool,
     pub amcheck: bool,
@@ -57,6 +59,7 @@ impl Default for DrillOptions {
             maintenance_database: "postgres".to_owned(),
             jobs: 2,
             bin_directory: None,
+            max_duration: Duration::from_hours(24),
             keep: false,
             amcheck: false,
             login_role: None,
@@ -85,6 +88,7 @@ pub async fn drill(
         progress,
         cancel,
         started: jiff::Timestamp::now(),
+        clock: Instant::now(),
     };
     let drill_id = DrillId::new(run.started, rand::random());
     run.put_start_marker(backup_id, &drill_id).await?;
@@ -117,6 +121,8 @@ pub(super) struct Run<'a> {
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) started: jiff::Timestamp,
+    /// Began with the drill.
+    pub(super) clock: Instant,
 }
 
 /// A target for as long as the drill has it, and the database whose properties it was wiped to.
@@ -200,13 +206,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
-        // A target that cannot take this backup keeps what it has.
-        let (repository, options) = (self.repository, self.restore_options());
-        let checked = check_before_wipe(repository, backup, database, &guarded, &options);
-        self.cancel
-            .run_until_cancelled(Box::pin(checked))
-            .await
-            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
+        self.check_before_wipe(backup, database, &guarded).await?;
         let lost = guarded.lost().clone();
         guards.push((guarded, database));
         let Some((guarded, _)) = guards.last() else {
@@ -214,6 +214,8 @@ impl Run<'_> {
         };
         // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
         let stop = self.cancel.child_token();
+        let limit = self.options.max_duration;
+        let deadline = self.clock + limit;
         let done = {
             let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
             tokio::pin!(work);
@@ -223,10 +225,16 @@ impl Run<'_> {
                     stop.cancel();
                     work.await
                 }
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    stop.cancel();
+                    work.await
+                }
             }
         };
+        let ran_out = stop.is_cancelled() && !lost.is_cancelled() && !self.cancel.is_cancelled();
         match &done {
             Ok(()) if certificate.equal => {}
+            Err(_) if ran_out => return Err(Error::TooLong { limit }),
             Err(error) if error.damaged_key().is_some() => return done,
             // A server that crashes ends its sessions one after the other, the lock's perhaps last.
             _ => drop(tokio::time::timeout(LOSS_SHOWS, lost.cancelled()).await),
@@ -234,6 +242,17 @@ impl Run<'_> {
         // The lock's loss is the cause; whatever else went wrong is only its effect.
         guarded.check()?;
         done
+    }
+
+    /// A target that cannot take this backup keeps what it has.
+    async fn check_before_wipe(&self, backup: &Backup, database: &Database, guarded: &Guarded) -> Result<()> {
+        let options = self.restore_options();
+        let checked = check_before_wipe(self.repository, backup, database, guarded, &options);
+        self.cancel
+            .run_until_cancelled(Box::pin(checked))
+            .await
+            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
+        Ok(())
     }
 
     async fn rebuild_and_compare(

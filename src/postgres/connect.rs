@@ -44,6 +44,7 @@ impl ConnectOptions {
             ("PGUSER", self.user.clone()),
             ("PGDATABASE", self.database.clone()),
             ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().max(2).to_string()),
+            ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
             // Ours like the rest: whoever looks at the server's sessions sees whose they are.
             ("PGAPPNAME", "kubebackup client program".to_owned()),
         ];
@@ -87,6 +88,11 @@ pub struct Session {
 /// would leave its sessions, with their locks and their snapshot, until they next write. Not every platform has it.
 const NOTICE_A_LOST_CLIENT: &str = "SET client_connection_check_interval = '1s'";
 
+/// In force from the first statement on, for our sessions and for client programs: a role's or a database's own time-outs
+/// would otherwise end the very statement that switches them off.
+const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+                               -c default_transaction_read_only=off";
+
 /// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same.
 const SESSION_SETTINGS: &str = "
     SET search_path = '';
@@ -107,6 +113,7 @@ const SESSION_SETTINGS: &str = "
     SET idle_in_transaction_session_timeout = 0;
     SET idle_session_timeout = 0;
     SET default_transaction_read_only = off;
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
 ";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
@@ -190,6 +197,7 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_mins(1))
+        .options(STARTUP_OPTIONS)
         .application_name(format!("kubebackup {purpose}"));
     if let Some(password) = &options.password {
         config.password(password);
