@@ -46,6 +46,7 @@ impl ConnectOptions {
             ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().max(2).to_string()),
             // Ours like the rest: whoever looks at the server's sessions sees whose they are.
             ("PGAPPNAME", "kubebackup client program".to_owned()),
+            ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
         ];
         environment.extend(self.tls.child_environment());
         environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
@@ -101,13 +102,16 @@ const SESSION_SETTINGS: &str = "
     SET synchronize_seqscans = off;
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
-    SET default_transaction_read_only = off;
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
     SET idle_session_timeout = 0;
     SET default_transaction_read_only = off;
 ";
+
+/// In force before the first statement: a role's or a database's timeout of a millisecond would not let the others be set.
+const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+    -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
 ///
@@ -190,6 +194,7 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_mins(1))
+        .options(STARTUP_OPTIONS)
         .application_name(format!("kubebackup {purpose}"));
     if let Some(password) = &options.password {
         config.password(password);
