@@ -47,6 +47,7 @@ impl ConnectOptions {
             ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
             // Ours like the rest: whoever looks at the server's sessions sees whose they are.
             ("PGAPPNAME", "kubebackup client program".to_owned()),
+            ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
         ];
         environment.extend(self.tls.child_environment());
         environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
@@ -107,7 +108,6 @@ const SESSION_SETTINGS: &str = "
     SET synchronize_seqscans = off;
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
-    SET default_transaction_read_only = off;
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
@@ -115,6 +115,10 @@ const SESSION_SETTINGS: &str = "
     SET default_transaction_read_only = off;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
 ";
+
+/// In force before the first statement: a role's or a database's timeout of a millisecond would not let the others be set.
+const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+    -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
 ///
