@@ -47,7 +47,6 @@ impl ConnectOptions {
             ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
             // Ours like the rest: whoever looks at the server's sessions sees whose they are.
             ("PGAPPNAME", "kubebackup client program".to_owned()),
-            ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
         ];
         environment.extend(self.tls.child_environment());
         environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
@@ -92,7 +91,7 @@ const NOTICE_A_LOST_CLIENT: &str = "SET client_connection_check_interval = '1s'"
 /// In force from the first statement on, for our sessions and for client programs: a role's or a database's own time-outs
 /// would otherwise end the very statement that switches them off.
 const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-                               -c default_transaction_read_only=off";
+                               -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same.
 const SESSION_SETTINGS: &str = "
@@ -115,10 +114,6 @@ const SESSION_SETTINGS: &str = "
     SET default_transaction_read_only = off;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
 ";
-
-/// In force before the first statement: a role's or a database's timeout of a millisecond would not let the others be set.
-const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-    -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
 ///
