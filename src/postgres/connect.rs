@@ -101,12 +101,12 @@ const SESSION_SETTINGS: &str = "
     SET synchronize_seqscans = off;
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
-    SET default_transaction_read_only = off;
     SET statement_timeout = 0;
     SET lock_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
     SET idle_session_timeout = 0;
     SET default_transaction_read_only = off;
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
 ";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).
