@@ -69,6 +69,7 @@ fn drill_options(
         maintenance_database: settings.target.maintenance_database.clone(),
         jobs: overrides.jobs.unwrap_or(settings.drill.jobs),
         bin_directory: settings.target.bin_directory.clone(),
+        max_duration: settings.drill.max_duration.0,
         keep: overrides.keep || settings.drill.keep,
         amcheck: overrides.amcheck || settings.drill.amcheck,
         login_role: settings.drill.login_role.clone(),

@@ -98,6 +98,7 @@ impl TargetSettings {
 #[derive(Clone, Debug, Deserialize)]
 pub struct DrillSettings {
     pub jobs: usize,
+    pub max_duration: Span,
     pub keep: bool,
     pub login_role: Option<String>,
     pub amcheck: bool,

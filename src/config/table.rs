@@ -271,6 +271,12 @@ pub const SETTINGS: &[Setting] = &[
         "Connections that load and compare at the same time, in drills and in restores by hand.",
     ),
     Setting::new(
+        "drill.max_duration",
+        Duration,
+        Some("24h"),
+        "A drill that takes longer is ended, and unverified.",
+    ),
+    Setting::new(
         "drill.keep",
         Flag,
         Some("false"),

@@ -12,6 +12,9 @@ pub enum Error {
     /// The caller's token was cancelled.
     #[error("interrupted")]
     Interrupted,
+    /// The target is incomplete; nothing is known about the backup.
+    #[error("the drill took longer than drill.max_duration ({}s)", .limit.as_secs())]
+    TooLong { limit: std::time::Duration },
     #[error("a worker ended early")]
     Worker(#[from] tokio::task::JoinError),
     #[error("write the certificate")]

@@ -39,6 +39,8 @@ pub struct DrillOptions {
     pub jobs: usize,
     /// Directory of `pg_dump` and `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
+    /// A drill that takes longer is ended, and unverified.
+    pub max_duration: Duration,
     /// Leave the rebuilt databases and roles in place.
     pub keep: bool,
     pub amcheck: bool,
@@ -57,6 +59,7 @@ impl Default for DrillOptions {
             maintenance_database: "postgres".to_owned(),
             jobs: 2,
             bin_directory: None,
+            max_duration: Duration::from_hours(24),
             keep: false,
             amcheck: false,
             login_role: None,
@@ -85,6 +88,7 @@ pub async fn drill(
         progress,
         cancel,
         started: jiff::Timestamp::now(),
+        clock: Instant::now(),
     };
     let drill_id = DrillId::new(run.started, rand::random());
     run.put_start_marker(backup_id, &drill_id).await?;
@@ -117,6 +121,8 @@ pub(super) struct Run<'a> {
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) started: jiff::Timestamp,
+    /// Began with the drill.
+    pub(super) clock: Instant,
 }
 
 /// A target for as long as the drill has it, and the database whose properties it was wiped to.
@@ -200,13 +206,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
-        // A target that cannot take this backup keeps what it has.
-        let (repository, options) = (self.repository, self.restore_options());
-        let checked = check_before_wipe(repository, backup, database, &guarded, &options);
-        self.cancel
-            .run_until_cancelled(Box::pin(checked))
-            .await
-            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
+        self.check_before_wipe(backup, database, &guarded).await?;
         let lost = guarded.lost().clone();
         guards.push((guarded, database));
         let Some((guarded, _)) = guards.last() else {
@@ -214,12 +214,19 @@ impl Run<'_> {
         };
         // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
         let stop = self.cancel.child_token();
+        let deadline = self.clock + self.options.max_duration;
+        let mut is_late = false;
         let done = {
             let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
             tokio::pin!(work);
             tokio::select! {
                 done = &mut work => done,
                 () = lost.cancelled() => {
+                    stop.cancel();
+                    work.await
+                }
+                () = tokio::time::sleep_until(deadline.into()) => {
+                    is_late = true;
                     stop.cancel();
                     work.await
                 }
@@ -233,7 +240,22 @@ impl Run<'_> {
         }
         // The lock's loss is the cause; whatever else went wrong is only its effect.
         guarded.check()?;
+        if is_late && done.is_err() && !self.cancel.is_cancelled() {
+            let limit = self.options.max_duration;
+            return Err(Error::TooLong { limit });
+        }
         done
+    }
+
+    /// A target that cannot take this backup keeps what it has.
+    async fn check_before_wipe(&self, backup: &Backup, database: &Database, guarded: &Guarded) -> Result<()> {
+        let options = self.restore_options();
+        let checked = check_before_wipe(self.repository, backup, database, guarded, &options);
+        self.cancel
+            .run_until_cancelled(Box::pin(checked))
+            .await
+            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
+        Ok(())
     }
 
     async fn rebuild_and_compare(

@@ -16,7 +16,7 @@ const NAMED: usize = 5;
 #[must_use]
 pub fn cause_of(error: &Error) -> Option<Cause> {
     match error {
-        Error::Interrupted => Some(Cause::Interrupted),
+        Error::Interrupted | Error::TooLong { .. } => Some(Cause::Interrupted),
         Error::Postgres(error) => cause_of_postgres(error),
         Error::Repository(error) => cause_of_repository(error),
         Error::Restore(error) => cause_of_restore(error),

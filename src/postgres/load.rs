@@ -11,6 +11,9 @@ use super::error::{Error, Result};
 use super::privileges::privilege_statements;
 use crate::content::{LargeObject, QualifiedName, Sequence, quote_identifier, quote_literal};
 
+/// Longest wait for a lock while loading. The target is the restore's alone, so that somebody holds one is a fault.
+const LOCK_TIMEOUT: &str = "5min";
+
 /// Connects for loading: no triggers or rules fire, commits do not wait for the disk (later phases' commits do), and a
 /// statement ends when its client is gone.
 ///
@@ -24,7 +27,7 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         ""
     };
     let settings = format!(
-        "{replica} SET synchronous_commit = off; SET lock_timeout = 0;
+        "{replica} SET synchronous_commit = off; SET lock_timeout = '{LOCK_TIMEOUT}';
          SET default_transaction_read_only = off;"
     );
     session

@@ -108,6 +108,21 @@ pub async fn other_sessions(client: &Client, name: &str) -> Result<Vec<OtherSess
         .collect())
 }
 
+/// Names of the prepared transactions in database `name`. They hold locks without a session, across restarts even.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn prepared_transactions(client: &Client, name: &str) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1 ORDER BY gid",
+            &[&name],
+        )
+        .await
+        .map_err(Error::query("list the prepared transactions of the target database"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// At most `limit` objects of a user's in the connected database, described for people; none in a fresh one.
 ///
 /// # Errors
@@ -211,15 +226,20 @@ pub async fn drop_database(client: &Client, name: &str) -> Result<()> {
     .await
 }
 
+/// Lets database `new` take the name of database `name`, which is called `old` then: both or neither.
+///
 /// # Errors
-/// The server's, above all when a session is on the database.
-pub async fn rename_database(client: &Client, name: &str, to: &str) -> Result<()> {
-    let statement = format!(
-        "ALTER DATABASE {} RENAME TO {}",
-        quote_identifier(name),
-        quote_identifier(to)
-    );
-    run(client, "rename", name, &statement).await
+/// The server's, above all when a session is on one of them.
+pub async fn replace_database(client: &Client, name: &str, new: &str, old: &str) -> Result<()> {
+    let (quoted, new, old) = (quote_identifier(name), quote_identifier(new), quote_identifier(old));
+    let statements =
+        format!("BEGIN; ALTER DATABASE {quoted} RENAME TO {old}; ALTER DATABASE {new} RENAME TO {quoted}; COMMIT");
+    let replaced = run(client, "replace", name, &statements).await;
+    if replaced.is_err() {
+        // A refused statement leaves the session in its transaction.
+        run(client, "keep", name, "ROLLBACK").await?;
+    }
+    replaced
 }
 
 /// Marks a database as disposable for the repository called `repository`.

@@ -288,16 +288,20 @@ impl WipeStep {
     }
 }
 
+/// Nobody else is on a guarded target: who waits this long for a lock waits for something that will not end by itself.
+/// An autovacuum worker gives way within a second.
+const LOCK_TIMEOUT: &str = "30s";
+
 /// Frees a session from settings of the database or role that would stand in the way of a wipe.
 ///
 /// # Errors
 /// The server's.
 pub async fn prepare(client: &Client) -> Result<()> {
     client
-        .batch_execute(
-            "SET default_transaction_read_only = off; SET ROLE NONE; SET lock_timeout = 0;
-             SET client_min_messages = warning",
-        )
+        .batch_execute(&format!(
+            "SET default_transaction_read_only = off; SET ROLE NONE; SET lock_timeout = '{LOCK_TIMEOUT}';
+             SET client_min_messages = warning"
+        ))
         .await
         .map_err(Error::query("prepare a session for the wipe"))
 }

@@ -1,7 +1,7 @@
 //! The guards before anything is destroyed: all of them, for machines and people alike.
 //!
 //! The target's server occurs in no backup of this repository, the database carries its owner's marker with this
-//! repository's id, nobody else is on it, and a session-level advisory lock on its name is held in the maintenance
+//! repository's id, nobody else is on it nor left a prepared transaction in it, and a session-level advisory lock on its name is held in the maintenance
 //! database (a lock inside would die with `DROP DATABASE`). Losing that lock cancels [`Guarded::lost`]. A physical
 //! clone of a source has its system identifier and is so refused.
 
@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
 use crate::postgres::server::{Server, read_server};
-use crate::postgres::target::{OtherSession, mark_statement, other_sessions, read_database, try_lock_target};
+use crate::postgres::target::{
+    OtherSession, mark_statement, other_sessions, prepared_transactions, read_database, try_lock_target,
+};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::id::RepositoryId;
 use crate::repository::{self, Repository};
@@ -59,6 +61,11 @@ pub enum Refusal {
         database: String,
         others: Vec<OtherSession>,
     },
+    #[error(
+        "database '{database}' has prepared transactions, which keep their locks until somebody ends them: run \
+         COMMIT PREPARED or ROLLBACK PREPARED for {}", .names.join(", ")
+    )]
+    Prepared { database: String, names: Vec<String> },
     #[error("another restore or drill holds the lock on target '{database}'; wait for it to end")]
     Locked { database: String },
     #[error("the maintenance database must be another than the target '{database}'; name one such as 'postgres'")]
@@ -195,6 +202,10 @@ pub async fn guard_against(
     let others = sessions_that_stay(&session.client, &database).await?;
     if !others.is_empty() {
         return Err(Refusal::InUse { database, others }.into());
+    }
+    let names = prepared_transactions(&session.client, &database).await?;
+    if !names.is_empty() {
+        return Err(Refusal::Prepared { database, names }.into());
     }
     tracing::info!(database = %target.database, server = %server.system_identifier, "every guard passed");
     Ok(Guarded {

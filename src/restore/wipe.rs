@@ -3,7 +3,8 @@
 //! A scratch database is created first, from `template0` with the backup's encoding and locale: what the target must
 //! equal, and the proof that the server can make such a database before anything is dropped. The target is emptied in
 //! place, in batches that fit the lock table. Where that does not end equal (or the locale differs), the scratch
-//! database takes the target's place: it carries the marker before the target is dropped.
+//! database takes the target's place: it carries the marker, both are renamed in one transaction, and only then is the
+//! old one dropped. So there is a marked target at every moment.
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::guard::Guarded;
 use crate::content::DatabaseProperties;
 use crate::postgres::fresh::differences;
 use crate::postgres::target::{
-    DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, rename_database,
+    DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, replace_database,
 };
 use crate::postgres::wipe::{STEPS, batches, prepare, public_schema_statements};
 use crate::postgres::{self, connect};
@@ -32,7 +33,7 @@ pub struct WipeReport {
 ///
 /// # Errors
 /// `Error::MissingLocale` before anything was touched; `Error::Residue` when even a new database does not equal another;
-/// `Refusal::LockLost` and `Error::Interrupted` between two batches; whatever the server refused.
+/// `Refusal::LockLost` and `Error::Interrupted` at any time; whatever the server refused.
 pub async fn wipe(
     guarded: &Guarded,
     properties: &DatabaseProperties,
@@ -43,6 +44,7 @@ pub async fn wipe(
         properties,
         cancel,
         scratch: format!("kubebackup_fresh_{}", scratch_suffix(&guarded.target().database)),
+        old: format!("kubebackup_old_{}", scratch_suffix(&guarded.target().database)),
     };
     let result = Box::pin(wipe.run()).await;
     if result.is_err() && !guarded.lost().is_cancelled() {
@@ -60,10 +62,13 @@ struct Wipe<'a> {
     cancel: &'a CancellationToken,
     /// One name per target: what an earlier run left behind is found and replaced.
     scratch: String,
+    /// What a target that was replaced is called until it is dropped.
+    old: String,
 }
 
 impl Wipe<'_> {
     async fn run(&self) -> Result<WipeReport> {
+        self.drop_old().await?;
         self.create_scratch().await?;
         let mut report = WipeReport::default();
         let facts = self.target_facts().await?;
@@ -129,6 +134,8 @@ impl Wipe<'_> {
         let run = client.batch_execute(statements);
         tokio::select! {
             () = self.guarded.lost().cancelled() => Err(self.guarded.lock_lost()),
+            // The session is dropped with the error, and the server ends a statement whose client is gone.
+            () = self.cancel.cancelled() => Err(Error::Interrupted),
             result = run => result.map_err(|source| {
                 Error::Postgres(postgres::Error::Query { doing: doing.to_owned(), source: source.into() })
             }),
@@ -147,8 +154,8 @@ impl Wipe<'_> {
         let name = &self.guarded.target().database;
         self.guarded.check()?;
         mark_database(client, &self.scratch, self.guarded.repository_id().as_str()).await?;
-        drop_database(client, name).await?;
-        rename_database(client, &self.scratch, name).await?;
+        replace_database(client, name, &self.scratch, &self.old).await?;
+        self.drop_old().await?;
         self.create_scratch().await?;
         let residue = self.compare_with_scratch().await?;
         drop_database(client, &self.scratch).await?;
@@ -157,6 +164,19 @@ impl Wipe<'_> {
         } else {
             Err(Error::Residue(residue))
         }
+    }
+
+    /// The target that this or a killed wipe replaced. It still carries its marker: nothing else of that name is dropped.
+    async fn drop_old(&self) -> Result<()> {
+        let client = self.guarded.maintenance();
+        self.guarded.check()?;
+        let Some(facts) = read_database(client, &self.old).await? else {
+            return Ok(());
+        };
+        if facts.marker.as_deref() == Some(self.guarded.repository_id().as_str()) {
+            drop_database(client, &self.old).await?;
+        }
+        Ok(())
     }
 
     async fn create_scratch(&self) -> Result<()> {

@@ -346,6 +346,37 @@ async fn a_target_is_not_wiped_for_a_backup_that_cannot_be_restored_into_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_takes_too_long_is_ended_and_unverified() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let options = DrillOptions {
+        max_duration: Duration::from_millis(1),
+        ..ground.options()
+    };
+    let certificate = ground.drill(&options).await;
+    assert_eq!(certificate.verdict, Verdict::Unverified(Cause::Interrupted));
+    assert!(
+        certificate.summary.contains("drill.max_duration"),
+        "{}",
+        certificate.summary
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_read_only_by_default_is_certified() {
+    let ground = Ground::with(
+        "CREATE TABLE t AS SELECT 1 AS a; GRANT SELECT ON t TO app_user;
+         ALTER DATABASE shop SET default_transaction_read_only = on",
+    )
+    .await;
+    let options = DrillOptions {
+        login_role: Some("app_user".to_owned()),
+        ..ground.options()
+    };
+    let certificate = ground.drill(&options).await;
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
     let cancel = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! Every guard refuses on its own, with its mend in the text, and before anything is dropped.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kubebackup::content::DatabaseProperties;
 use kubebackup::demo::Cluster;
@@ -11,7 +12,7 @@ use kubebackup::restore::{Error, Guarded, Refusal, wipe};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::library::cluster_options;
-use crate::support::{target_cluster, wait};
+use crate::support::{target_cluster, target_cluster_with, wait};
 
 const DATABASE: &str = "shop_restored";
 
@@ -21,7 +22,10 @@ fn repository_id() -> RepositoryId {
 
 /// A target with one table in it, marked for the repository.
 fn marked_target() -> Cluster {
-    let cluster = target_cluster();
+    marked_target_on(target_cluster())
+}
+
+fn marked_target_on(cluster: Cluster) -> Cluster {
     cluster.sql("postgres", &format!("CREATE DATABASE {DATABASE}")).unwrap();
     cluster
         .sql(DATABASE, "CREATE TABLE precious AS SELECT 1 AS one")
@@ -180,4 +184,37 @@ async fn a_lost_lock_stops_the_wipe_before_anything_is_dropped() {
         .unwrap_err();
     assert!(matches!(error, Error::Guard(Refusal::LockLost { .. })), "{error}");
     assert_nothing_was_dropped(&cluster);
+}
+
+const PREPARE: &str = "BEGIN; LOCK TABLE precious; PREPARE TRANSACTION 'forgotten'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prepared_transaction_in_the_target_is_refused_and_named() {
+    let cluster = marked_target_on(target_cluster_with(&[("max_prepared_transactions", "1")]));
+    cluster.sql(DATABASE, PREPARE).unwrap();
+    let (_, text) = refused(&cluster, &[]).await;
+    assert!(text.contains("ROLLBACK PREPARED for forgotten"), "{text}");
+    cluster.sql(DATABASE, "ROLLBACK PREPARED 'forgotten'").unwrap();
+    try_guard(&cluster, &[]).await.unwrap();
+    assert_nothing_was_dropped(&cluster);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wipe_that_waits_for_a_lock_ends_when_it_is_cancelled() {
+    let cluster = marked_target_on(target_cluster_with(&[("max_prepared_transactions", "1")]));
+    let guarded = try_guard(&cluster, &[]).await.unwrap();
+    cluster.sql(DATABASE, PREPARE).unwrap();
+    let cancel = CancellationToken::new();
+    let once_it_waits = async {
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        wait::until_async("the wipe to wait for the lock", async || {
+            cluster.sql("postgres", waits).unwrap() != "0"
+        })
+        .await;
+        cancel.cancel();
+    };
+    let properties = properties(DATABASE);
+    let both = async { tokio::join!(wipe(&guarded, &properties, &cancel), once_it_waits) };
+    let (wiped, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert!(matches!(wiped, Err(Error::Interrupted)), "{wiped:?}");
 }

@@ -274,3 +274,42 @@ async fn a_subscription_is_dropped_without_a_word_to_its_publisher() {
     assert_eq!(slots, "2");
     assert_eq!(connections(&publisher.log()), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_cannot_be_replaced_is_still_there_and_marked() {
+    let cluster = target_cluster();
+    marked(&cluster);
+    sql(
+        &cluster,
+        "DROP SCHEMA public; CREATE SCHEMA mine; CREATE TABLE mine.t (a int)",
+    );
+    let target = cluster_options(&cluster, DATABASE);
+    let maintenance = target.with_database("postgres");
+    let guarded = guard_against(&BTreeSet::new(), &RepositoryId::new(7), &target, &maintenance)
+        .await
+        .unwrap();
+    // Holds the wipe up until somebody is on the database that is to take the target's place.
+    let holder = connect(&target, "test").await.unwrap();
+    let lock = "BEGIN; LOCK TABLE mine.t";
+    holder.client.batch_execute(lock).await.unwrap();
+    let meanwhile = async {
+        let fresh = "SELECT datname FROM pg_database WHERE datname LIKE 'kubebackup\\_fresh%'";
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        wait::until_async("the wipe to wait for the lock", async || {
+            cluster.sql("postgres", waits).unwrap() != "0"
+        })
+        .await;
+        let fresh = cluster.sql("postgres", fresh).unwrap();
+        let stays = connect(&target.with_database(&fresh), "test").await.unwrap();
+        drop(holder);
+        stays
+    };
+    let properties = properties(DATABASE);
+    let cancel = CancellationToken::new();
+    let (wiped, stays) = tokio::join!(wipe(&guarded, &properties, &cancel), meanwhile);
+    assert!(matches!(wiped, Err(Error::Postgres(_))), "{wiped:?}");
+    assert_eq!(sql(&cluster, "SELECT 1"), "1");
+    drop((stays, guarded));
+    assert!(crate::wipe::wiped(&cluster).await.recreated.is_some());
+    assert_fresh_and_marked(&cluster).await;
+}
