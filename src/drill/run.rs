@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::{CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, StartMarker};
-use super::clean::{clean_up, drop_leftover_roles};
+use super::clean::{RolesInUse, clean_up};
 use super::compare::{CompareOptions, compare_database};
 use super::error::{Error, Result};
 use super::verdict::{DatabaseOutcome, chain};
@@ -95,11 +95,11 @@ pub async fn drill(
     failpoint::reach("after-drill-start").await;
     let clock = Instant::now();
     let backup = repository.read_backup(backup_id).await;
-    let mut guards = Vec::new();
+    let mut held = Held::default();
     let certificate = match &backup {
         Ok(backup) => {
             let find_seconds = clock.elapsed().as_secs_f64();
-            let outcomes = run.databases(backup, &mut guards).await?;
+            let outcomes = run.databases(backup, &mut held).await?;
             run.certify(backup, &drill_id, find_seconds, &outcomes).await
         }
         Err(error) => run.unreadable(backup_id, &drill_id, error),
@@ -109,7 +109,7 @@ pub async fn drill(
     }
     run.put(&certificate).await?;
     if !options.keep {
-        clean_up(&guards, cancel).await;
+        clean_up(held, cancel).await;
     }
     Ok(certificate)
 }
@@ -125,8 +125,13 @@ pub(super) struct Run<'a> {
     pub(super) clock: Instant,
 }
 
-/// A target for as long as the drill has it, and the database whose properties it was wiped to.
-pub(super) type Held<'a> = (Guarded, &'a Database);
+/// What the drill holds until it ends.
+#[derive(Default)]
+pub(super) struct Held<'a> {
+    /// Each with the database whose properties it was wiped to.
+    pub(super) targets: Vec<(Guarded, &'a Database)>,
+    pub(super) roles: Option<RolesInUse>,
+}
 
 impl Run<'_> {
     async fn put_start_marker(&self, backup_id: &BackupId, drill_id: &DrillId) -> Result<()> {
@@ -156,7 +161,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn databases<'b>(&self, backup: &'b Backup, guards: &mut Vec<Held<'b>>) -> Result<Vec<DatabaseOutcome>> {
+    async fn databases<'b>(&self, backup: &'b Backup, held: &mut Held<'b>) -> Result<Vec<DatabaseOutcome>> {
         let mut outcomes = Vec::new();
         for database in &backup.databases {
             let name = &database.head.properties.name;
@@ -176,7 +181,7 @@ impl Run<'_> {
                 roles_created: Vec::new(),
                 remarks: Vec::new(),
             };
-            let done = Box::pin(self.database(backup, database, target, &mut certificate, guards)).await;
+            let done = Box::pin(self.database(backup, database, target, &mut certificate, held)).await;
             if self.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
             }
@@ -202,14 +207,17 @@ impl Run<'_> {
         database: &'b Database,
         target: &ConnectOptions,
         certificate: &mut DatabaseCertificate,
-        guards: &mut Vec<Held<'b>>,
+        held: &mut Held<'b>,
     ) -> Result<()> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
         self.check_before_wipe(backup, database, &guarded).await?;
         let lost = guarded.lost().clone();
-        guards.push((guarded, database));
-        let Some((guarded, _)) = guards.last() else {
+        if held.roles.is_none() {
+            held.roles = Some(RolesInUse::begin(&maintenance).await?);
+        }
+        held.targets.push((guarded, database));
+        let (Some((guarded, _)), Some(roles)) = (held.targets.last(), &held.roles) else {
             return Ok(());
         };
         // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
@@ -217,7 +225,7 @@ impl Run<'_> {
         let deadline = self.clock + self.options.max_duration;
         let mut is_late = false;
         let done = {
-            let work = self.rebuild_and_compare(backup, database, guarded, certificate, &stop);
+            let work = self.rebuild_and_compare(backup, database, (guarded, roles), certificate, &stop);
             tokio::pin!(work);
             tokio::select! {
                 done = &mut work => done,
@@ -262,7 +270,7 @@ impl Run<'_> {
         &self,
         backup: &Backup,
         database: &Database,
-        guarded: &Guarded,
+        (guarded, roles): (&Guarded, &RolesInUse),
         certificate: &mut DatabaseCertificate,
         stop: &CancellationToken,
     ) -> Result<()> {
@@ -271,7 +279,7 @@ impl Run<'_> {
         let wiped = wipe(guarded, &database.head.properties, stop).await;
         self.progress.end();
         wiped?;
-        drop_leftover_roles(guarded.target()).await?;
+        roles.drop_leftovers().await?;
         certificate.phases.push(phase("wipe", clock));
         failpoint::reach("after-wipe").await;
 

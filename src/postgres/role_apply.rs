@@ -82,12 +82,55 @@ pub async fn grant_membership(client: &Client, membership: &Membership) -> Resul
     run(client, &membership.member, &[statement]).await
 }
 
+/// Says, for the life of the connected session, that roles which drills made may be in use: waits while one drops some.
+/// All drills of a server must be connected to the same database.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn use_drill_roles(client: &Client) -> Result<()> {
+    lock_call(client, "pg_advisory_lock_shared", "say that roles are in use").await
+}
+
+/// Takes that back.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn release_drill_roles(client: &Client) -> Result<()> {
+    lock_call(client, "pg_advisory_unlock_shared", "say that roles are not in use").await
+}
+
+/// [`drop_roles_with_comment`], unless another session says that it uses such roles: then nothing happens.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn drop_unused_drill_roles(client: &Client, comment: &str) -> Result<Option<(Vec<String>, Vec<String>)>> {
+    let locked = client
+        .query_one(&format!("SELECT pg_catalog.pg_try_advisory_lock({DRILL_ROLES})"), &[])
+        .await
+        .map_err(Error::query("ask whether roles are in use"))?;
+    if !locked.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let dropped = drop_roles_with_comment(client, comment).await;
+    lock_call(client, "pg_advisory_unlock", "let others make roles again").await?;
+    dropped.map(Some)
+}
+
+const DRILL_ROLES: &str = "pg_catalog.hashtextextended('kubebackup drill roles', 0)";
+
+async fn lock_call(client: &Client, function: &str, doing: &str) -> Result<()> {
+    client
+        .batch_execute(&format!("SELECT pg_catalog.{function}({DRILL_ROLES})"))
+        .await
+        .map_err(Error::query(doing.to_owned()))
+}
+
 /// Drops the roles that carry exactly this comment and own nothing any more; returns those dropped and, with the
 /// server's reason, those that could not be.
 ///
 /// # Errors
 /// When the roles cannot be listed.
-pub async fn drop_roles_with_comment(client: &Client, comment: &str) -> Result<(Vec<String>, Vec<String>)> {
+async fn drop_roles_with_comment(client: &Client, comment: &str) -> Result<(Vec<String>, Vec<String>)> {
     let rows = client
         .query(
             "SELECT rolname::text FROM pg_catalog.pg_roles
