@@ -41,7 +41,8 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// No server answers, the database does not exist, or a guard does not allow it to be used.
+    /// No server answers, the database does not exist, a guard does not allow it to be used, or the server can make no
+    /// database beside it.
     TargetAbsent,
     /// The target or the bucket refuses the drill's credentials.
     Credentials,

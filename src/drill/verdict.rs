@@ -45,7 +45,8 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
     match problem {
         Problem::TargetOlder { .. } => Some(Cause::SourceMajorAboveTarget),
         Problem::MissingExtensions(_) => Some(Cause::MissingExtension),
-        Problem::DatabaseAbsent { .. } => Some(Cause::TargetAbsent),
+        Problem::NoScratchDatabase { is_denied: true, .. } => Some(Cause::Credentials),
+        Problem::DatabaseAbsent { .. } | Problem::NoScratchDatabase { .. } => Some(Cause::TargetAbsent),
         _ => None,
     }
 }

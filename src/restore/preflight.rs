@@ -48,6 +48,14 @@ pub enum Problem {
     LockSpace { needed: u64, available: u64 },
     #[error("the target is a standby in recovery; nothing can be restored into it")]
     Standby,
+    /// A wipe compares with a scratch database, and so does a comparison.
+    #[error("the target server makes no scratch database for {user}: {reason}")]
+    NoScratchDatabase {
+        user: String,
+        reason: String,
+        /// The role is not allowed to, which CREATEDB mends; else the server cannot.
+        is_denied: bool,
+    },
     #[error("roles that the database refers to are missing: {}; create them or let the restore create them", .0.join(", "))]
     MissingRoles(Vec<String>),
 }

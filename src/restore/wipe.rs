@@ -7,10 +7,12 @@
 //! old one dropped. So there is a marked target at every moment.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
 use super::guard::Guarded;
+use super::preflight::Problem;
 use crate::content::DatabaseProperties;
 use crate::postgres::fresh::differences;
 use crate::postgres::target::{
@@ -32,7 +34,7 @@ pub struct WipeReport {
 /// Wipes the guarded target so that it equals a fresh database with the encoding and locale of `properties`.
 ///
 /// # Errors
-/// `Error::MissingLocale` before anything was touched; `Error::Residue` when even a new database does not equal another;
+/// `Error::MissingLocale` and `Problem::NoScratchDatabase` before anything was touched; `Error::Residue` when even a new database does not equal another;
 /// `Refusal::LockLost` and `Error::Interrupted` at any time; whatever the server refused.
 pub async fn wipe(
     guarded: &Guarded,
@@ -69,7 +71,7 @@ struct Wipe<'a> {
 impl Wipe<'_> {
     async fn run(&self) -> Result<WipeReport> {
         self.drop_old().await?;
-        self.create_scratch().await?;
+        self.create_scratch().await.map_err(|error| self.no_scratch(error))?;
         let mut report = WipeReport::default();
         let facts = self.target_facts().await?;
         let reason = if facts.has_locale_of(self.properties) {
@@ -193,6 +195,19 @@ impl Wipe<'_> {
                     source.into()
                 }
             })
+    }
+
+    /// Nothing was touched yet, and the backup has no part in it.
+    fn no_scratch(&self, error: Error) -> Error {
+        let Error::Postgres(cause) = &error else { return error };
+        let Some(reason) = cause.server_message() else {
+            return error;
+        };
+        Error::Preflight(vec![Problem::NoScratchDatabase {
+            user: self.guarded.target().user.clone(),
+            reason: reason.to_owned(),
+            is_denied: cause.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+        }])
     }
 
     async fn target_facts(&self) -> Result<DatabaseFacts> {

@@ -377,6 +377,59 @@ async fn a_database_that_is_read_only_by_default_is_certified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_whose_role_may_not_create_a_scratch_database_is_unverified_and_keeps_what_it_has() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let poor = "CREATE ROLE poor LOGIN PASSWORD 'poor'; ALTER DATABASE restored OWNER TO poor";
+    ground.target.sql("postgres", poor).unwrap();
+    ground.restored("CREATE TABLE precious AS SELECT 1 AS one");
+    let target = connect_options(&ground.target, "poor", "poor", "restored");
+    let options = DrillOptions {
+        targets: BTreeMap::from([("shop".to_owned(), target)]),
+        ..DrillOptions::default()
+    };
+    let certificate = ground.drill(&options).await;
+    assert_eq!(
+        certificate.verdict,
+        Verdict::Unverified(Cause::Credentials),
+        "{}",
+        certificate.summary
+    );
+    assert!(
+        certificate.summary.contains("permission denied to create database"),
+        "{}",
+        certificate.summary
+    );
+    assert_eq!(ground.restored("TABLE precious"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_drills_on_one_server_leave_each_other_their_roles() {
+    let ground = Ground::with("CREATE TABLE t (a int); ALTER TABLE t OWNER TO app_owner").await;
+    ground.target.sql("postgres", "CREATE DATABASE other").unwrap();
+    mark_disposable(&ground.target, "other", ground.repository.id().as_str());
+    let other = DrillOptions {
+        targets: BTreeMap::from([("shop".to_owned(), ground.target_options().with_database("other"))]),
+        ..DrillOptions::default()
+    };
+    // The first has made its roles, which own nothing yet.
+    let drill_the_other = || {
+        let drilled = async { ground.drill(&other).await };
+        let certificate = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(drilled));
+        assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+    };
+    let certificate = ground
+        .drill_and("pre-data", &drill_the_other, &CancellationToken::new())
+        .await
+        .unwrap();
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+    assert_eq!(
+        ground.restored("SELECT rolname FROM pg_roles WHERE rolname ~ '^app_'"),
+        "",
+        "the last one dropped them"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
     let cancel = CancellationToken::new();
@@ -446,7 +499,8 @@ async fn a_drill_that_loses_its_lock_stops_and_is_unverified() {
     for phase in ["wipe", "data", "compare"] {
         let end_the_lock = || {
             let terminate = "SELECT count(pg_terminate_backend(l.pid, 10000)) FROM pg_locks l \
-                             WHERE l.locktype = 'advisory' AND l.granted";
+                             JOIN pg_stat_activity a USING (pid) \
+                             WHERE l.locktype = 'advisory' AND l.granted AND a.application_name = 'kubebackup guard'";
             assert_eq!(ground.target.sql("postgres", terminate).unwrap(), "1");
         };
         let certificate = ground

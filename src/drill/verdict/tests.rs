@@ -41,7 +41,16 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
     let lost = Refusal::LockLost {
         database: "d".to_owned(),
     };
+    let no_scratch = |is_denied| Problem::NoScratchDatabase {
+        user: "u".to_owned(),
+        reason: String::new(),
+        is_denied,
+    };
+    let limit = std::time::Duration::from_secs(1);
     for (error, cause) in [
+        (preflight(vec![no_scratch(true)]), Cause::Credentials),
+        (preflight(vec![no_scratch(false)]), Cause::TargetAbsent),
+        (Error::TooLong { limit }, Cause::Interrupted),
         (preflight(vec![absent]), Cause::TargetAbsent),
         (restore::Error::Guard(locked).into(), Cause::TargetAbsent),
         (refused(storage::ErrorKind::Credentials), Cause::Credentials),
