@@ -13,7 +13,7 @@ use crate::repository::id::BackupId;
 /// Compare a database with what a backup says it holds: rows, definitions, privileges, sequences and the rest
 ///
 /// Reads the database itself and never the backup's rows. It changes nothing but a scratch database beside it, which it
-/// removes; the role needs CREATEDB for that.
+/// removes, with any that a killed comparison left there (known by their comment); the role needs CREATEDB for that.
 #[derive(Debug, Args)]
 pub(super) struct CompareArguments {
     #[command(flatten)]

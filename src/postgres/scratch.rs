@@ -1,7 +1,8 @@
 //! A scratch database: what stock `pg_restore` makes of an archive, on the server of the database under comparison.
 //!
 //! It is created from template0 with the target's own encoding and locale, loaded, read, and dropped again, also after an
-//! error or a cancellation. One that a killed process left behind is dropped by the next comparison.
+//! error or a cancellation. One that a killed process left behind is known by its comment and
+//! dropped by the next comparison.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,10 +19,13 @@ use super::row::column;
 use super::server::read_server;
 use super::target::create_database;
 use super::validity::read_invalid_objects;
-use crate::content::quote_identifier;
+use crate::content::{quote_identifier, quote_literal};
 
 /// Scratch databases are recognized by this beginning.
 const PREFIX: &str = "kubebackup_scratch_";
+
+/// Stands on them, and nothing without it is ever dropped: this may be anybody's server.
+const COMMENT: &str = "scratch database of a kubebackup comparison, which drops it";
 
 /// One without sessions is left over once it is this old; a younger one may be about to be used.
 const LEFTOVER_SECONDS: i64 = 600;
@@ -49,22 +53,46 @@ pub async fn read_scratch(
 ) -> Result<Option<ScratchContents>> {
     let session = connect(target, "compare").await?;
     drop_leftovers(&session.client).await?;
-    let name = format!(
-        "{PREFIX}{}_{:08x}",
-        jiff::Timestamp::now().as_second(),
-        rand::random::<u32>()
-    );
+    let name = scratch_name(&session.client).await?;
     let properties = read_database_properties(&session.client).await?;
     let major = read_server(&session.client).await?.major();
     create_database(&session.client, &name, &properties, major).await?;
     let options = target.with_database(&name);
     let contents = cancel
-        .run_until_cancelled(load_and_read(&options, programs, archive, jobs))
+        .run_until_cancelled(async {
+            mark(&session.client, &name).await?;
+            load_and_read(&options, programs, archive, jobs).await
+        })
         .await;
     let dropped = drop_database(&session, &name).await;
     let contents = contents.transpose()?;
     dropped?;
     Ok(contents)
+}
+
+/// Its age is told by the server's own clock.
+async fn scratch_name(client: &Client) -> Result<String> {
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())::bigint AS now",
+            &[],
+        )
+        .await
+        .map_err(Error::query("ask the server for the time"))?;
+    let now: i64 = column(&row, "now")?;
+    Ok(format!("{PREFIX}{now}_{:08x}", rand::random::<u32>()))
+}
+
+async fn mark(client: &Client, name: &str) -> Result<()> {
+    let statement = format!(
+        "COMMENT ON DATABASE {} IS {}",
+        quote_identifier(name),
+        quote_literal(COMMENT)
+    );
+    client
+        .batch_execute(&statement)
+        .await
+        .map_err(Error::query("mark the scratch database"))
 }
 
 async fn load_and_read(
@@ -110,8 +138,9 @@ async fn drop_leftovers(client: &Client) -> Result<()> {
              WHERE d.datname ~ ('^' || $1 || '[0-9]{1,18}_[0-9a-f]{8}$')
                AND pg_catalog.split_part(d.datname::text, '_', 3)::bigint
                    < pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) - $2::bigint
+               AND pg_catalog.shobj_description(d.oid, 'pg_database') = $3
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)",
-            &[&PREFIX, &LEFTOVER_SECONDS],
+            &[&PREFIX, &LEFTOVER_SECONDS, &COMMENT],
         )
         .await
         .map_err(Error::query("look for scratch databases that were left over"))?;

@@ -291,7 +291,10 @@ async fn a_denied_relation_and_a_hole_in_the_ledger_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_comparison_drops_its_scratch_database_and_one_that_was_left_over() {
     let pair = Pair::with("CREATE TABLE t (a int)").await;
-    let leftover = "CREATE DATABASE kubebackup_scratch_1700000000_0badcafe; CREATE DATABASE kubebackup_scratch_mine";
+    let leftover = "CREATE DATABASE kubebackup_scratch_1700000000_0badcafe;
+         COMMENT ON DATABASE kubebackup_scratch_1700000000_0badcafe
+             IS 'scratch database of a kubebackup comparison, which drops it';
+         CREATE DATABASE kubebackup_scratch_1700000000_00c0ffee";
     pair.cluster.sql("postgres", leftover).unwrap();
     let cancel = CancellationToken::new();
     cancel.cancel();
@@ -299,7 +302,7 @@ async fn a_cancelled_comparison_drops_its_scratch_database_and_one_that_was_left
     assert!(read.unwrap().is_none());
     assert_eq!(
         pair.scratch_databases(),
-        "kubebackup_scratch_mine",
+        "kubebackup_scratch_1700000000_00c0ffee",
         "what only looks like one is not ours"
     );
 }
