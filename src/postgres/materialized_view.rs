@@ -96,7 +96,7 @@ async fn read_graph(client: &Client) -> Result<Graph> {
         )
         .await
         .map_err(Error::query("list the materialized views"))?;
-    // A query names what it reads in its rule's dependencies; a partitioned table reads its foreign partitions.
+    // A query names what it reads in its rule's dependencies; a parent reads its children, however deep.
     let edges = client
         .query(
             "SELECT DISTINCT r.ev_class AS reader, d.refobjid AS read
@@ -105,8 +105,7 @@ async fn read_graph(client: &Client) -> Result<Graph> {
              WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class
                AND r.ev_class >= 16384
              UNION
-             SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
-             JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid WHERE f.relkind IN ('f', 'p')
+             SELECT inhparent, inhrelid FROM pg_catalog.pg_inherits
              ORDER BY 1, 2",
             &[],
         )
