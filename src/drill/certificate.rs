@@ -177,6 +177,9 @@ pub struct DatabaseCertificate {
     /// Roles that the drill created and removes again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles_created: Vec<String>,
+    /// Tablespaces of the source, whose objects a drill rebuilds in the database's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tablespaces_left_out: Vec<String>,
     /// Remarks of the restore that a person should read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

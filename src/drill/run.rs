@@ -179,6 +179,7 @@ impl Run<'_> {
                 checks: Vec::new(),
                 tables: Vec::new(),
                 roles_created: Vec::new(),
+                tablespaces_left_out: Vec::new(),
                 remarks: Vec::new(),
             };
             let done = Box::pin(self.database(backup, database, target, &mut certificate, held)).await;
@@ -291,6 +292,7 @@ impl Run<'_> {
             }));
         certificate.stored_bytes = report.stored_bytes;
         certificate.roles_created = report.roles_created;
+        certificate.tablespaces_left_out = report.tablespaces_left_out;
         certificate.remarks = report.skipped;
         certificate.remarks.extend(report.warnings);
         failpoint::reach("after-restore").await;

@@ -56,6 +56,7 @@ pub(super) fn database(name: &str) -> DatabaseCertificate {
             table("order", 0, 1000, Some(1000)),
         ],
         roles_created: vec!["shop_owner".to_owned()],
+        tablespaces_left_out: Vec::new(),
         remarks: vec!["subscription s: a restore contacts nothing outside".to_owned()],
     }
 }

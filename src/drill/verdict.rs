@@ -46,7 +46,9 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
         Problem::TargetOlder { .. } => Some(Cause::SourceMajorAboveTarget),
         Problem::MissingExtensions(_) => Some(Cause::MissingExtension),
         Problem::NoScratchDatabase { is_denied: true, .. } => Some(Cause::Credentials),
-        Problem::DatabaseAbsent { .. } | Problem::NoScratchDatabase { .. } => Some(Cause::TargetAbsent),
+        Problem::DatabaseAbsent { .. } | Problem::NoScratchDatabase { .. } | Problem::RunsJobs { .. } => {
+            Some(Cause::TargetAbsent)
+        }
         _ => None,
     }
 }
@@ -175,7 +177,14 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
             DatabaseOutcome::Stopped(database, _) => {
                 not_tested.push(format!("database {} (stopped)", database.database));
             }
-            DatabaseOutcome::Compared(_) => {}
+            DatabaseOutcome::Compared(database) => {
+                let tablespaces = &database.tablespaces_left_out;
+                not_tested.extend(
+                    tablespaces
+                        .iter()
+                        .map(|name| format!("tablespace {name} (objects rebuilt in the default one)")),
+                );
+            }
         }
     }
     let several = backup.databases.len() > 1;

@@ -1,5 +1,6 @@
 //! A `pg_dump` archive held in memory and what `pg_restore` does with it: list its entries, restore some of them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
@@ -92,6 +93,16 @@ impl Archive {
         let arguments: Vec<OsString> = vec!["--list".into(), "--verbose".into(), self.file.path().into()];
         let printed = run_program(&self.programs.pg_restore(), &arguments, None).await?;
         parse_list(&String::from_utf8_lossy(&printed.stdout))
+    }
+
+    /// Tablespaces that its objects were in, apart from their database's own.
+    ///
+    /// # Errors
+    /// `pg_restore`'s.
+    pub async fn tablespaces(&self) -> Result<BTreeSet<String>> {
+        let arguments: Vec<OsString> = vec!["--file=-".into(), self.file.path().into()];
+        let printed = run_program(&self.programs.pg_restore(), &arguments, None).await?;
+        Ok(tablespaces_of(&String::from_utf8_lossy(&printed.stdout)))
     }
 
     /// Restores those of `entries` that belong to `section`, in their order, into the database of `target`; subscriptions
@@ -212,6 +223,16 @@ const LONG_DESCRIPTIONS: &[&str] = &[
     "USER MAPPING",
 ];
 
+/// Those that a script sets for what it creates next.
+fn tablespaces_of(script: &str) -> BTreeSet<String> {
+    script
+        .lines()
+        .filter_map(|line| line.strip_prefix("SET default_tablespace = ")?.strip_suffix(';'))
+        .filter(|name| *name != "''")
+        .map(|name| name.trim_matches('"').replace("\"\"", "\""))
+        .collect()
+}
+
 fn parse_list(text: &str) -> Result<Vec<TocEntry>> {
     let mut entries: Vec<TocEntry> = Vec::new();
     for line in text.lines() {
@@ -267,6 +288,13 @@ mod tests {
         assert_eq!(entries[1].after("public orders"), Some("orders_customer_fkey owner"));
         assert!(entries[0].readings().any(|reading| reading == "public odd name"));
         assert!(parse_list("nonsense\n").is_err());
+    }
+
+    #[test]
+    fn tablespaces_are_those_that_the_script_sets() {
+        let script = "SET default_tablespace = '';\nSET default_tablespace = fast;\nCREATE TABLE t ();\n\
+                      SET default_tablespace = \"Odd \"\"one\";\nSET default_tablespace = fast;\n";
+        assert_eq!(Vec::from_iter(tablespaces_of(script)), ["Odd \"one", "fast"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod error;
 pub mod extension;
 pub mod fresh;
 pub mod inventory;
+pub mod jobs;
 pub mod large_objects;
 pub mod load;
 pub mod login;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::content::quote_identifier;
 use crate::postgres::extension::{Available, available_extensions};
+use crate::postgres::jobs::job_runners;
 use crate::postgres::load::watch_for_lost_client;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
@@ -46,6 +47,12 @@ pub enum Problem {
          max_locks_per_transaction"
     )]
     LockSpace { needed: u64, available: u64 },
+    /// A drill contacts nothing outside, and neither may the jobs that it restores.
+    #[error(
+        "the target server would run jobs that are restored into database {database}: {}; let it name another database, or \
+         do not preload it", .runners.join(", ")
+    )]
+    RunsJobs { database: String, runners: Vec<String> },
     #[error("the target is a standby in recovery; nothing can be restored into it")]
     Standby,
     /// A wipe compares with a scratch database, and so does a comparison.
@@ -110,8 +117,11 @@ pub(super) async fn preflight(
     let programs = find_programs(origin, server.major(), options).await;
     let available = available_extensions(&maintenance.client).await?;
     problems.extend(missing_extensions(&available, database, &mut warnings));
-    if place == Place::AsItIs {
-        problems.extend(look_at_target(&maintenance, database, target, options, &mut warnings).await?);
+    match place {
+        Place::AsItIs => {
+            problems.extend(look_at_target(&maintenance, database, target, options, &mut warnings).await?);
+        }
+        Place::ToBeWiped => problems.extend(jobs(&maintenance, target).await?),
     }
     match programs {
         Ok(programs) if problems.is_empty() => Ok(Ready {
@@ -198,6 +208,15 @@ async fn look_at_target(
     Ok((!objects.is_empty()).then_some(Problem::NotEmpty {
         database: name,
         objects,
+    }))
+}
+
+/// Who wipes does so for a drill, or as if for one.
+async fn jobs(maintenance: &Session, target: &ConnectOptions) -> Result<Option<Problem>> {
+    let runners = job_runners(&maintenance.client, &target.database).await?;
+    Ok((!runners.is_empty()).then(|| Problem::RunsJobs {
+        database: quote_identifier(&target.database),
+        runners,
     }))
 }
 

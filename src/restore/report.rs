@@ -24,6 +24,9 @@ pub struct RestoreReport {
     pub roles_created: Vec<String>,
     /// Created roles that could log in at the source, and need a password or another way in.
     pub roles_without_password: Vec<String>,
+    /// Tablespaces whose objects were restored into the database's own; among those skipped too.
+    #[serde(skip)]
+    pub tablespaces_left_out: Vec<String>,
     /// What was left out on purpose, each with its reason.
     pub skipped: Vec<String>,
     /// What a person should read: remarks of `pg_restore`, differences that were tolerated.

@@ -101,6 +101,7 @@ impl Restore<'_> {
         let ready = preflight(self.backup, self.database, self.target, self.options, Place::AsItIs).await?;
         report.warnings.extend(ready.warnings.iter().cloned());
         let archive = self.archive(&ready).await?;
+        self.name_tablespaces(&archive, &mut report).await?;
         let mut chosen = self.chosen(&archive, &mut report, Place::AsItIs).await?;
         self.end(clock, &mut report);
 
@@ -173,6 +174,19 @@ impl Restore<'_> {
         let segments = &self.database.head.schema_archive;
         let contents = self.repository.read_segments(self.backup, segments).await?;
         Ok(Archive::new(&contents, ready.programs.clone(), ready.watches_clients)?)
+    }
+
+    async fn name_tablespaces(&self, archive: &Archive, report: &mut RestoreReport) -> Result<()> {
+        if self.options.tablespaces {
+            return Ok(());
+        }
+        for name in archive.tablespaces().await? {
+            report
+                .skipped
+                .push(format!("tablespace {name}: its objects are in the database's own"));
+            report.tablespaces_left_out.push(name);
+        }
+        Ok(())
     }
 
     async fn chosen(&self, archive: &Archive, report: &mut RestoreReport, place: Place) -> Result<Chosen> {

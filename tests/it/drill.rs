@@ -430,6 +430,47 @@ async fn two_drills_on_one_server_leave_each_other_their_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_materialized_view_that_reads_a_foreign_grandchild_is_not_refreshed() {
+    let ground = Ground::with(
+        "CREATE EXTENSION postgres_fdw;
+         CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1');
+         CREATE USER MAPPING FOR PUBLIC SERVER away;
+         CREATE TABLE parent (a int); CREATE TABLE child () INHERITS (parent);
+         CREATE MATERIALIZED VIEW m AS SELECT a FROM parent;
+         CREATE FOREIGN TABLE grandchild () INHERITS (child) SERVER away",
+    )
+    .await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+    let remarks = certificate.databases[0].remarks.join("\n");
+    assert!(
+        remarks.contains("\"m\": reads a foreign table, not refreshed"),
+        "{remarks}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablespace_that_was_not_restored_stands_in_the_first_line() {
+    let mut ground = Ground::with("").await;
+    for statement in [
+        "ALTER ROLE CURRENT_USER SET allow_in_place_tablespaces = on",
+        "CREATE TABLESPACE fast LOCATION ''",
+    ] {
+        ground.source.sql("postgres", statement).unwrap();
+    }
+    let table = "CREATE TABLE t (a int) TABLESPACE fast";
+    ground.source.sql("shop", table).unwrap();
+    ground.back_up(&["shop"]).await;
+    let certificate = ground.drill(&ground.options()).await;
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+    assert!(
+        certificate.summary.contains("tablespace fast (objects rebuilt"),
+        "{}",
+        certificate.summary
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
     let ground = Ground::with("CREATE TABLE t (a int)").await;
     let cancel = CancellationToken::new();

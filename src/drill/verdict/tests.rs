@@ -46,10 +46,15 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         reason: String::new(),
         is_denied,
     };
+    let runs_jobs = Problem::RunsJobs {
+        database: "d".to_owned(),
+        runners: Vec::new(),
+    };
     let limit = std::time::Duration::from_secs(1);
     for (error, cause) in [
         (preflight(vec![no_scratch(true)]), Cause::Credentials),
         (preflight(vec![no_scratch(false)]), Cause::TargetAbsent),
+        (preflight(vec![runs_jobs]), Cause::TargetAbsent),
         (Error::TooLong { limit }, Cause::Interrupted),
         (preflight(vec![absent]), Cause::TargetAbsent),
         (restore::Error::Guard(locked).into(), Cause::TargetAbsent),

@@ -1,0 +1,100 @@
+//! Background workers that would run jobs stored in a database, as soon as they are restored into it.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Client;
+
+use super::error::{Error, Result};
+use super::row::column;
+
+/// A library that runs what it finds in the databases that a setting names, and what it takes for that setting.
+struct Runner {
+    library: &'static str,
+    setting: &'static str,
+    default: &'static str,
+}
+
+const RUNNERS: &[Runner] = &[
+    Runner {
+        library: "pg_cron",
+        setting: "cron.database_name",
+        default: "postgres",
+    },
+    Runner {
+        library: "pg_partman_bgw",
+        setting: "pg_partman_bgw.dbname",
+        default: "",
+    },
+];
+
+/// What on the connected server would run jobs of `database`, as `library (setting)`.
+///
+/// # Errors
+/// `Error::Query`. Settings that the role may not see are not there.
+pub async fn job_runners(client: &Client, database: &str) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT name, setting FROM pg_catalog.pg_settings
+             WHERE name = 'shared_preload_libraries' OR name = ANY ($1)",
+            &[&RUNNERS.iter().map(|runner| runner.setting).collect::<Vec<_>>()],
+        )
+        .await
+        .map_err(Error::query("look for what would run jobs on the target server"))?;
+    let mut settings = BTreeMap::new();
+    for row in &rows {
+        settings.insert(column(row, "name")?, column(row, "setting")?);
+    }
+    Ok(runners_of(&settings, database))
+}
+
+fn runners_of(settings: &BTreeMap<String, String>, database: &str) -> Vec<String> {
+    let value = |name: &str| settings.get(name).map(String::as_str);
+    let names = |list: &str| -> Vec<String> {
+        list.split(',')
+            .map(|name| name.trim().trim_matches('"').to_owned())
+            .collect()
+    };
+    let libraries = names(value("shared_preload_libraries").unwrap_or_default());
+    let is_loaded = |library: &str| {
+        libraries
+            .iter()
+            .any(|loaded| loaded.rsplit('/').next().unwrap_or_default().trim_end_matches(".so") == library)
+    };
+    RUNNERS
+        .iter()
+        .filter(|runner| is_loaded(runner.library))
+        .filter(|runner| names(value(runner.setting).unwrap_or(runner.default)).contains(&database.to_owned()))
+        .map(|runner| format!("{} ({})", runner.library, runner.setting))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runners(settings: &[(&str, &str)], database: &str) -> Vec<String> {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        runners_of(&settings, database)
+    }
+
+    #[test]
+    fn a_library_runs_the_jobs_of_the_databases_that_its_setting_names() {
+        let loaded = ("shared_preload_libraries", "pg_stat_statements, $libdir/pg_cron");
+        let cron = ("cron.database_name", "restored");
+        assert_eq!(runners(&[loaded, cron], "restored"), ["pg_cron (cron.database_name)"]);
+        assert_eq!(runners(&[loaded, cron], "shop"), [""; 0]);
+        assert_eq!(runners(&[loaded], "postgres"), ["pg_cron (cron.database_name)"]);
+        assert_eq!(runners(&[cron], "restored"), [""; 0], "what is not loaded runs nothing");
+        let partman = [
+            ("shared_preload_libraries", "pg_partman_bgw"),
+            ("pg_partman_bgw.dbname", "shop, restored"),
+        ];
+        assert_eq!(
+            runners(&partman, "restored"),
+            ["pg_partman_bgw (pg_partman_bgw.dbname)"]
+        );
+    }
+}
