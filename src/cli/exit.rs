@@ -70,7 +70,7 @@ impl Exit {
             ),
             Self::Damaged => (
                 "damaged",
-                "An object of the repository is damaged or missing. The next backup stores it anew.",
+                "An object of the repository is damaged or missing. A chunk is stored anew by the next backup; a manifest is not.",
             ),
             Self::Refused => (
                 "refused",

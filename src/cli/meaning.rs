@@ -103,7 +103,7 @@ fn of_repository(error: &repository::Error) -> Meaning {
         ),
         repository::Error::Damaged { .. } => hinted(
             Exit::Damaged,
-            "'kubebackup verify --all' finds and records what is damaged; the next backup then stores it anew",
+            "'kubebackup verify --all' finds and records what is damaged; the next backup stores chunks anew, never a manifest",
         ),
         repository::Error::LostChunk { .. } => plain(Exit::Damaged),
         repository::Error::UnknownFormat { .. } => hinted(Exit::Failure, "update this program"),

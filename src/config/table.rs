@@ -292,7 +292,7 @@ pub const SETTINGS: &[Setting] = &[
         "drill.amcheck",
         Flag,
         Some("false"),
-        "Check the rebuilt indexes with the `amcheck` extension.",
+        "Check the rebuilt indexes with the extension `amcheck`, which the database must have: without it nothing is certified.",
     ),
     Setting::new(
         "log.level",

@@ -40,11 +40,11 @@ impl RolesInUse {
 
     /// Drops the roles of a killed drill that nothing belongs to any more, unless another drill relies on them.
     pub(super) async fn drop_leftovers(&self) -> Result<()> {
-        match drop_unused_drill_roles(&self.session.client, ROLE_COMMENT).await? {
-            Some((dropped, left)) => {
-                tracing::debug!(dropped = dropped.len(), left = left.len(), "dropped roles of a drill");
-            }
-            None => tracing::info!("another drill runs on this server; the last one drops the roles of both"),
+        let dropped = drop_unused_drill_roles(&self.session.client, ROLE_COMMENT).await?;
+        if let Some((dropped, left)) = dropped {
+            tracing::debug!(dropped = dropped.len(), left = left.len(), "dropped roles of a drill");
+        } else {
+            tracing::info!("another drill runs on this server; the last one drops the roles of both");
         }
         Ok(())
     }

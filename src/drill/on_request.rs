@@ -43,9 +43,9 @@ pub(super) async fn check_amcheck(client: &Client, options: &CompareOptions) -> 
         return Ok(vec![Check::skipped(CheckName::Amcheck, "not asked for")]);
     }
     let Some((indexes, broken)) = amcheck_indexes(client).await? else {
-        return Ok(vec![Check::skipped(
+        return Ok(vec![Check::not_run(
             CheckName::Amcheck,
-            "the extension amcheck is not installed",
+            "asked for, but the extension amcheck is not part of the database",
         )]);
     };
     let mut findings = Findings::new(CheckName::Amcheck);

@@ -145,9 +145,7 @@ impl Archive {
             arguments.push("--no-tablespaces".into());
         }
         arguments.push(self.file.path().into());
-        let printed = run_program(&self.programs.pg_restore(), &arguments, Some(target))
-            .await
-            .map_err(without_row_values)?;
+        let printed = run_program(&self.programs.pg_restore(), &arguments, Some(target)).await?;
         Ok(printed.stderr)
     }
 }
@@ -164,21 +162,6 @@ fn connection_string(database: &str, watch_for_lost_client: bool) -> String {
         "dbname='{}' options='-c default_transaction_read_only=off{watch}'",
         database.replace('\\', "\\\\").replace('\'', "\\'")
     )
-}
-
-/// The server's DETAIL and CONTEXT can quote rows; the message itself names the object.
-fn without_row_values(error: Error) -> Error {
-    match error {
-        Error::Program { program, message } => Error::Program {
-            program,
-            message: message
-                .split("; ")
-                .filter(|line| !["DETAIL:", "CONTEXT:"].iter().any(|word| line.starts_with(word)))
-                .collect::<Vec<_>>()
-                .join("; "),
-        },
-        other => other,
-    }
 }
 
 /// `pg_restore` writes line breaks in names as blanks.
@@ -295,19 +278,5 @@ mod tests {
         let script = "SET default_tablespace = '';\nSET default_tablespace = fast;\nCREATE TABLE t ();\n\
                       SET default_tablespace = \"Odd \"\"one\";\nSET default_tablespace = fast;\n";
         assert_eq!(Vec::from_iter(tablespaces_of(script)), ["Odd \"one", "fast"]);
-    }
-
-    #[test]
-    fn a_failed_rows_values_are_left_out_of_the_error() {
-        let error = without_row_values(Error::Program {
-            program: "pg_restore".to_owned(),
-            message:
-                "exit status: 1; ERROR:  could not create unique index \"i\"; DETAIL:  Key (a)=(secret) is duplicated."
-                    .to_owned(),
-        });
-        assert_eq!(
-            error.to_string(),
-            "pg_restore: exit status: 1; ERROR:  could not create unique index \"i\""
-        );
     }
 }

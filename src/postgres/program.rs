@@ -113,13 +113,33 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
     if !output.status.success() {
         return Err(Error::Program {
             program: name,
-            message: format!("{}: {}", output.status, stderr.join("; ")),
+            message: format!("{}: {}", output.status, without_values(&stderr).join("; ")),
         });
     }
     Ok(Printed {
         stdout: output.stdout.into(),
         stderr,
     })
+}
+
+/// What a program complained of, without what can quote rows (DETAIL, CONTEXT) or secrets (the statement that failed, which
+/// may hold the options of a server). The message itself names the object.
+fn without_values(stderr: &[String]) -> Vec<&str> {
+    let mut is_quoting = false;
+    let mut kept = Vec::new();
+    for line in stderr {
+        let begins_anew = ["pg_restore:", "pg_dump:", "ERROR:", "FATAL:", "HINT:"]
+            .iter()
+            .any(|word| line.starts_with(word));
+        let quotes = ["DETAIL:", "CONTEXT:", "Command was:", "STATEMENT:"]
+            .iter()
+            .any(|word| line.starts_with(word));
+        is_quoting = quotes || (is_quoting && !begins_anew);
+        if !is_quoting {
+            kept.push(line.as_str());
+        }
+    }
+    kept
 }
 
 /// Bytes that a program can open by path although they are on no disk (`pg_restore -j` refuses standard input).
@@ -196,5 +216,22 @@ mod tests {
         );
         assert_eq!(major_of("pg_dump (PostgreSQL) 17beta1"), Some(17));
         assert_eq!(major_of("something else"), None);
+    }
+
+    #[test]
+    fn neither_rows_nor_statements_are_part_of_what_went_wrong() {
+        let stderr = [
+            "pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"",
+            "DETAIL:  Key (a)=(secret) is duplicated.",
+            "Command was: CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (",
+            "    password 'secret'",
+            ");",
+            "pg_restore: warning: errors ignored on restore: 1",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            without_values(&stderr),
+            [stderr[0].as_str(), "pg_restore: warning: errors ignored on restore: 1"]
+        );
     }
 }
