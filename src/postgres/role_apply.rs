@@ -99,7 +99,7 @@ pub async fn release_drill_roles(client: &Client) -> Result<()> {
     lock_call(client, "pg_advisory_unlock_shared", "say that roles are not in use").await
 }
 
-/// [`drop_roles_with_comment`], unless another session says that it uses such roles: then nothing happens.
+/// Drops the roles of drills that nothing belongs to, unless another session says that it uses such roles: then nothing happens.
 ///
 /// # Errors
 /// `Error::Query`.
