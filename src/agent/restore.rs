@@ -10,9 +10,9 @@ use super::error::{Error, Result};
 use super::open::{RestoreTarget, Target, open_repository, restore_target};
 use crate::config::Settings;
 use crate::postgres::Environment;
-use crate::repository::Repository;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database};
+use crate::repository::{CertificateState, Repository, last_verdict};
 use crate::restore::{
     self, RestoreOptions, RestoreReport, RolesMode, Selection, WipeReport, check_before_wipe, guard, restore_database,
 };
@@ -64,6 +64,7 @@ pub async fn restore(
     let repository = open_repository(settings).await?;
     let stored = choose_backup(&repository, &request.backup, settings.cluster.as_deref()).await?;
     let backup = repository.read_index(stored).await?;
+    warn_if_refuted(&repository, &backup.manifest.backup_id).await?;
     let database = choose_database(&backup, request.database.as_ref())?;
     let work = Work {
         repository: &repository,
@@ -155,4 +156,13 @@ impl Work<'_> {
         }
         done
     }
+}
+
+/// Somebody in an emergency takes `latest` and may not know that its last drill failed.
+async fn warn_if_refuted(repository: &Repository, backup_id: &BackupId) -> Result<()> {
+    let certificates = repository.certificates_of(backup_id).await?;
+    if last_verdict(&certificates) == Some(CertificateState::Failed) {
+        tracing::warn!(%backup_id, "the last drill of this backup FAILED; 'kubebackup list' shows which ones are certified");
+    }
+    Ok(())
 }

@@ -305,6 +305,18 @@ fn everything_else_is_failed() {
     assert_failed(&world, drill_of(&world, &forged), "pg_restore");
     let forged = world.forge(&backup_id, Forgery::drop_databases);
     assert_failed(&world, drill_of(&world, &forged), "no database in the backup");
+    // A person who restores the refuted backup all the same is told.
+    let into = world.target.dsn(world.target.superuser(), "emergency");
+    let restored = world
+        .program(&["restore", "--backup", &backup_id, "--into", &into, "--create-database"])
+        .env("PGPASSWORD", world.target.password())
+        .run()
+        .ok();
+    assert!(
+        restored.stderr.contains("the last drill of this backup FAILED"),
+        "{}",
+        restored.stderr
+    );
     drill_of(&world, &backup_id).expect(0);
 }
 
