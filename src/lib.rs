@@ -10,6 +10,7 @@ pub mod content;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drill;
+pub mod http;
 pub mod postgres;
 pub mod repository;
 pub mod restore;

@@ -206,6 +206,7 @@ mod tests {
                 finished: times[0],
                 databases: times.iter().map(summary).collect(),
                 databases_not_included: Vec::new(),
+                phases: Vec::new(),
                 stats: BackupStats::default(),
                 index: Vec::new(),
             },

@@ -9,10 +9,12 @@ mod choose;
 mod compare;
 mod drill;
 mod error;
+mod live;
 mod open;
 mod overview;
 mod restore;
 mod verify;
+mod view;
 
 pub use backup::{BackupOverrides, backup, backup_options};
 pub use check::{Finding, Level, check};
@@ -20,9 +22,11 @@ pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases}
 pub use compare::{CompareRequest, Compared, compare};
 pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
+pub use live::{Live, LiveProgress, RunEnd};
 pub use open::{
     RestoreTarget, Target, create_repository, drill_target, open_repository, open_store, restore_target, source,
 };
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
 pub use verify::verify;
+pub use view::View;

@@ -1,6 +1,7 @@
 //! One database of a run: snapshot, definitions, rows, and everything else that belongs to its records.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -33,9 +34,23 @@ pub(super) struct Run<'run> {
     pub(super) progress: Arc<dyn Progress>,
 }
 
-/// Backs one database up into chunks and returns its records.
-pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> Result<Database> {
+/// One database's records and how long its steps took.
+pub(super) struct BackedUp {
+    pub(super) database: Database,
+    /// Locks, snapshot and definitions.
+    pub(super) snapshot_seconds: f64,
+    /// Rows and large objects.
+    pub(super) dump_seconds: f64,
+}
+
+/// Backs one database up into chunks.
+pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> Result<BackedUp> {
+    let clock = Instant::now();
+    run.progress.begin(&format!("snapshot {}", source.database), None);
     let (snapshot, definitions) = stable_snapshot(run, source).await?;
+    run.progress.end();
+    let snapshot_seconds = clock.elapsed().as_secs_f64();
+    let clock = Instant::now();
     crate::telemetry::failpoint::reach("after-schema").await;
     let plan = plan(&snapshot.relations, run.options)?;
     run.progress
@@ -52,7 +67,11 @@ pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> R
         source.database
     )))?;
     run.progress.end();
-    Ok(database)
+    Ok(BackedUp {
+        database,
+        snapshot_seconds,
+        dump_seconds: clock.elapsed().as_secs_f64(),
+    })
 }
 
 /// Everything that is no definition: rows, large objects, answers to assertions.

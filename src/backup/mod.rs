@@ -24,7 +24,9 @@ use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::{ConnectOptions, connect, databases, role};
 use crate::repository::id::BackupId;
-use crate::repository::manifest::{BackupKind, BackupStats, Database, DatabaseSummary, Predecessor, Source};
+use crate::repository::manifest::{
+    BackupKind, BackupStats, Database, DatabaseSummary, PhaseSeconds, Predecessor, Source,
+};
 use crate::repository::{BackupWriter, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
@@ -49,12 +51,12 @@ pub async fn backup(
     progress: Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<StoredManifest> {
-    let run: BoxFuture<'_, Result<StoredManifest>> = Box::pin(run(source, repository, options, progress));
+    let run: BoxFuture<'_, Result<StoredManifest>> = Box::pin(run(source, repository, options, Arc::clone(&progress)));
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
         stored = run => stored,
-        error = watch::watch(source, options) => Err(error),
+        error = watch::watch(source, options, progress.as_ref()) => Err(error),
     }
 }
 
@@ -81,8 +83,12 @@ async fn run(
         progress,
     };
     let mut backed_up = Vec::with_capacity(included.len());
+    let (mut snapshot_seconds, mut dump_seconds) = (0.0, 0.0);
     for database in &included {
-        backed_up.push(backup_database(&run, &source.with_database(database)).await?);
+        let done = backup_database(&run, &source.with_database(database)).await?;
+        snapshot_seconds += done.snapshot_seconds;
+        dump_seconds += done.dump_seconds;
+        backed_up.push(done.database);
     }
     let roles = role::read_roles(&session.client).await?;
     let memberships = role::read_memberships(&session.client).await?;
@@ -101,12 +107,18 @@ async fn run(
         databases: backed_up.iter().map(summarize).collect(),
         databases_not_included: all.into_iter().filter(|name| !included.contains(name)).collect(),
         stats: count(&backed_up, clock),
+        phases: vec![phase("snapshot", snapshot_seconds), phase("dump", dump_seconds)],
     };
     let records = records::records(roles, memberships, backed_up);
     failpoint::reach("before-manifest").await;
     drop(assembly);
     let writer = Arc::into_inner(run.assembly.writer).ok_or_else(|| Error::Worker("still writing".to_owned()))?;
     Ok(writer.commit(draft, records).await?)
+}
+
+fn phase(name: &str, seconds: f64) -> PhaseSeconds {
+    let name = name.to_owned();
+    PhaseSeconds { name, seconds }
 }
 
 fn oldest_snapshot(databases: &[Database]) -> Option<jiff::Timestamp> {

@@ -8,25 +8,30 @@ use super::error::Error;
 use super::options::BackupOptions;
 use crate::postgres::watch::count_blocked_sessions;
 use crate::postgres::{self, ConnectOptions};
+use crate::telemetry::progress::Progress;
 
 /// How often production is looked after. Short enough to leave within a smart shutdown's patience.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Returns only when the run must end, with the reason.
-pub(super) async fn watch(source: &ConnectOptions, options: &BackupOptions) -> Error {
+pub(super) async fn watch(source: &ConnectOptions, options: &BackupOptions, progress: &dyn Progress) -> Error {
     tokio::select! {
-        error = watch_server(source, options.max_blocking) => error,
+        error = watch_server(source, options.max_blocking, progress) => error,
         () = sleep_until(Instant::now() + options.max_duration) => Error::TooLong { limit: options.max_duration },
     }
 }
 
-async fn watch_server(source: &ConnectOptions, max_blocking: Duration) -> Error {
+async fn watch_server(source: &ConnectOptions, max_blocking: Duration, progress: &dyn Progress) -> Error {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut blocked_since: Option<Instant> = None;
     loop {
         ticks.tick().await;
-        match count_blocked_sessions(source).await {
+        let blocked = count_blocked_sessions(source).await;
+        if let Ok(sessions) = &blocked {
+            progress.blocked_sessions(*sessions);
+        }
+        match blocked {
             Ok(0) => blocked_since = None,
             Ok(sessions) => {
                 let since = *blocked_since.get_or_insert_with(Instant::now);

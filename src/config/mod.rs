@@ -5,6 +5,7 @@
 
 mod error;
 mod load;
+mod schedule;
 mod settings;
 mod table;
 mod validate;
@@ -12,9 +13,11 @@ mod value;
 
 pub use error::{Error, Result};
 pub use load::load;
+pub use schedule::Schedule;
 pub use settings::{
-    AssertionSettings, BackupSettings, DrillSettings, LogFormat, LogSettings, RepositorySettings, Secret, Settings,
-    SourceSettings, TargetSettings,
+    AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, DrillSettings, LogFormat, LogSettings,
+    NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings, RepositorySettings, RestoreAgentSettings, RunOn,
+    Secret, Settings, SourceSettings, TargetSettings,
 };
 pub use table::{Kind, SETTINGS, Setting, markdown};
 pub use value::{ByteSize, Span};

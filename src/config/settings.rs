@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::error::{Error, Result};
+use super::schedule::Schedule;
 use super::table::variable_of;
 use super::value::{ByteSize, Span};
 
@@ -23,6 +25,12 @@ pub struct Settings {
     pub assertions: Vec<AssertionSettings>,
     pub target: TargetSettings,
     pub drill: DrillSettings,
+    pub agent: AgentSettings,
+    pub backup_agent: BackupAgentSettings,
+    pub restore_agent: RestoreAgentSettings,
+    #[serde(default)]
+    pub objectives: ObjectiveSettings,
+    pub notify: NotifySettings,
     pub log: LogSettings,
 }
 
@@ -102,6 +110,74 @@ pub struct DrillSettings {
     pub keep: bool,
     pub login_role: Option<String>,
     pub amcheck: bool,
+}
+
+/// What both long-running agents share.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AgentSettings {
+    pub listen: SocketAddr,
+    pub poll_interval: Span,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct BackupAgentSettings {
+    pub schedule: Schedule,
+    pub jitter: Option<Span>,
+    pub run_on: RunOn,
+    pub retry_first: Span,
+    pub retry_max: Span,
+    pub lease_duration: Span,
+}
+
+/// Role that a server must have to be backed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunOn {
+    Primary,
+    Standby,
+    Any,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct RestoreAgentSettings {
+    pub retry_first: Span,
+    pub retry_max: Span,
+    pub reprove: Option<Schedule>,
+}
+
+/// What the operator wants to hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ObjectiveSettings {
+    pub rto: Option<Span>,
+    pub rpo: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotifySettings {
+    pub webhook: Option<Secret>,
+    pub webhook_file: Option<PathBuf>,
+    pub format: NotifyFormat,
+    pub success: NotifySuccess,
+    pub unverified_after: Span,
+    pub text: String,
+    pub timeout: Span,
+}
+
+/// Shape of a notification's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyFormat {
+    Slack,
+    Generic,
+}
+
+/// Whether certified drills are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifySuccess {
+    Never,
+    Each,
+    Daily,
 }
 
 #[derive(Clone, Debug, Deserialize)]

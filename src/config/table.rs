@@ -20,6 +20,12 @@ pub enum Kind {
     TextList,
     /// In a variable: `a=b`, separated by commas.
     TextMap,
+    /// An IP address and a port.
+    Address,
+    /// A URL that may hold a token.
+    SecretUrl,
+    /// When something happens: a cron expression or `every 6h`.
+    Schedule,
     /// A list of `{name, database, query}`; in the file alone.
     Assertions,
 }
@@ -57,7 +63,10 @@ pub(super) fn variable_of(key: &str) -> String {
     format!("KUBEBACKUP_{}", key.replace('.', "_").to_uppercase())
 }
 
-use Kind::{Assertions, Choice, Duration, Flag, Number, Path, Secret, Size, Text, TextList, TextMap};
+use Kind::{
+    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Text, TextList,
+    TextMap,
+};
 
 /// All settings, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
@@ -295,6 +304,130 @@ pub const SETTINGS: &[Setting] = &[
         "Check the rebuilt indexes with the extension `amcheck`, which the database must have: without it nothing is certified.",
     ),
     Setting::new(
+        "agent.listen",
+        Address,
+        Some("0.0.0.0:9847"),
+        "Address and port of `/livez`, `/readyz`, `/metrics`, `/status` and the page at `/`.",
+    ),
+    Setting::new(
+        "agent.poll_interval",
+        Duration,
+        Some("1m"),
+        "How often an agent looks at what lies in the bucket.",
+    ),
+    Setting::new(
+        "backup_agent.schedule",
+        Schedule,
+        Some("every 6h"),
+        "When the backup agent backs up: a cron expression of five fields and perhaps a time zone \
+         (`30 2 * * * Europe/Berlin`; UTC without one), or `every` and a duration (`every 6h`). A run missed while no \
+         agent was there is caught up.",
+    ),
+    Setting::new(
+        "backup_agent.jitter",
+        Duration,
+        None,
+        "Each scheduled backup begins up to this much later, so that many clusters do not begin at once.",
+    ),
+    Setting::new(
+        "backup_agent.run_on",
+        Choice(&["primary", "standby", "any"]),
+        Some("primary"),
+        "Role that the server must have for a backup to be made; asked before each run.",
+    ),
+    Setting::new(
+        "backup_agent.retry_first",
+        Duration,
+        Some("1m"),
+        "How long after a backup that failed the agent tries again; each further pause is twice as long.",
+    ),
+    Setting::new(
+        "backup_agent.retry_max",
+        Duration,
+        Some("30m"),
+        "Longest pause between such attempts.",
+    ),
+    Setting::new(
+        "backup_agent.lease_duration",
+        Duration,
+        Some("5m"),
+        "How long an agent that has died keeps others from backing up the same cluster.",
+    ),
+    Setting::new(
+        "restore_agent.retry_first",
+        Duration,
+        Some("1m"),
+        "How long after a drill that could not judge the agent tries again; each further pause is twice as long.",
+    ),
+    Setting::new(
+        "restore_agent.retry_max",
+        Duration,
+        Some("1h"),
+        "Longest pause between such attempts.",
+    ),
+    Setting::new(
+        "restore_agent.reprove",
+        Schedule,
+        None,
+        "When to drill one of the older certified backups again, chosen by chance; written like \
+         `backup_agent.schedule`.",
+    ),
+    Setting::new(
+        "objectives.rto",
+        Duration,
+        None,
+        "Longest time a recovery may take. A drill that takes longer says so; its verdict stays what it is.",
+    ),
+    Setting::new(
+        "objectives.rpo",
+        Duration,
+        None,
+        "Longest span of changes that may be lost. A backup that leaves more behind says so.",
+    ),
+    Setting::new(
+        "notify.webhook",
+        SecretUrl,
+        None,
+        "URL that the restore agent tells of failed and recovered drills by POST.",
+    ),
+    Setting::new(
+        "notify.webhook_file",
+        Path,
+        None,
+        "File that holds that URL and nothing else.",
+    ),
+    Setting::new(
+        "notify.format",
+        Choice(&["slack", "generic"]),
+        Some("slack"),
+        "Shape of the body: `slack` for a text that Slack, Mattermost and Rocket.Chat show, `generic` for all fields.",
+    ),
+    Setting::new(
+        "notify.success",
+        Choice(&["never", "each", "daily"]),
+        Some("never"),
+        "Whether certified drills are told too: each, or as a digest once a day.",
+    ),
+    Setting::new(
+        "notify.unverified_after",
+        Duration,
+        Some("6h"),
+        "Tell when no drill could judge the newest backup for this long.",
+    ),
+    Setting::new(
+        "notify.text",
+        Text,
+        Some("{event}: backup {backup_id} of {cluster}: {summary}"),
+        "Template of the text. Names in braces are replaced: `event`, `cluster`, `backup_id`, `drill_id`, `verdict`, \
+         `summary`, `reasons`.",
+    ),
+    Setting::new(
+        "notify.timeout",
+        Duration,
+        Some("10s"),
+        "Longest wait for the receiver. A drill never waits for it.",
+    ),
+    Setting::new(
         "log.level",
         Choice(&["error", "warn", "info", "debug", "trace"]),
         Some("info"),
@@ -351,6 +484,9 @@ fn type_text(kind: Kind) -> String {
         Flag => "`true` or `false`".to_owned(),
         Number(least, most) => format!("number, {least} to {most}"),
         Duration => "duration".to_owned(),
+        Address => "address and port".to_owned(),
+        SecretUrl => "URL".to_owned(),
+        Schedule => "schedule".to_owned(),
         Size => "size".to_owned(),
         Choice(words) => words
             .iter()

@@ -1,11 +1,13 @@
 //! What a value may be by itself, and which values fit together.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use super::error::{Error, Result};
+use super::schedule::Schedule;
 use super::settings::Settings;
 use super::table::Kind;
 use super::value::{ByteSize, Span};
@@ -30,6 +32,27 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
         },
         Kind::Duration => match scalar(key, value)?.parse::<Span>() {
             Ok(Span(Duration::ZERO)) => Err(Error::invalid(key, "must be longer than nothing")),
+            Ok(_) => Ok(()),
+            Err(expected) => Err(Error::invalid(key, expected)),
+        },
+        Kind::Address => match scalar(key, value)?.parse::<SocketAddr>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::invalid(
+                key,
+                "must be an IP address and a port, such as 0.0.0.0:9847",
+            )),
+        },
+        Kind::SecretUrl => {
+            let url = scalar(key, value)?;
+            if url.starts_with("https://") || url.starts_with("http://") {
+                return Ok(());
+            }
+            Err(Error::invalid(
+                key,
+                "must be a URL that begins with https:// or http://",
+            ))
+        }
+        Kind::Schedule => match scalar(key, value)?.parse::<Schedule>() {
             Ok(_) => Ok(()),
             Err(expected) => Err(Error::invalid(key, expected)),
         },

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::schedule::Schedule;
+
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -62,6 +64,7 @@ macro_rules! deserialize_from_text {
 
 deserialize_from_text!(Span);
 deserialize_from_text!(ByteSize);
+deserialize_from_text!(Schedule);
 
 #[cfg(test)]
 mod tests {

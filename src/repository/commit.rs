@@ -8,8 +8,8 @@ use super::id::{BackupId, Sha256Digest};
 use super::index::{self, ChunkRecord, Lines};
 use super::layout::Key;
 use super::manifest::{
-    BackupKind, BackupStats, Chunk, DatabaseSummary, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Predecessor, Record,
-    Source,
+    BackupKind, BackupStats, Chunk, DatabaseSummary, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, PhaseSeconds,
+    Predecessor, Record, Source,
 };
 use super::presence::stored_sizes;
 use super::reader::StoredManifest;
@@ -30,6 +30,7 @@ pub struct ManifestDraft {
     pub databases_not_included: Vec<String>,
     /// The writer fills in the bytes and chunks that it stored itself.
     pub stats: BackupStats,
+    pub phases: Vec<PhaseSeconds>,
 }
 
 impl BackupWriter {
@@ -102,6 +103,7 @@ impl BackupWriter {
                 healed_chunks: written.healed_chunks,
                 ..draft.stats
             },
+            phases: draft.phases,
             index,
         }
     }

@@ -46,6 +46,9 @@ pub struct Manifest {
     #[serde(default)]
     pub databases_not_included: Vec<String>,
     pub stats: BackupStats,
+    /// What the run did, in order, and how long each step took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseSeconds>,
     /// Chunks whose raw bytes, concatenated in this order, are the records.
     pub index: Vec<Chunk>,
 }
@@ -84,6 +87,13 @@ pub struct DatabaseSummary {
     pub rows: u64,
     /// Bytes of COPY text.
     pub raw_bytes: u64,
+}
+
+/// One step and how long it took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSeconds {
+    pub name: String,
+    pub seconds: f64,
 }
 
 /// What the run cost and reused.

@@ -197,6 +197,7 @@ pub(super) fn draft(minute: i64, tables: &[Rows]) -> ManifestDraft {
             raw_bytes: 0,
         }],
         databases_not_included: Vec::new(),
+        phases: Vec::new(),
         stats: BackupStats::default(),
     }
 }

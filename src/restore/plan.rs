@@ -256,6 +256,7 @@ mod tests {
                 finished: jiff::Timestamp::UNIX_EPOCH,
                 databases: Vec::new(),
                 databases_not_included: Vec::new(),
+                phases: Vec::new(),
                 stats: BackupStats::default(),
                 index: Vec::new(),
             },

@@ -10,6 +10,9 @@ pub trait Progress: Send + Sync {
 
     /// The phase is over.
     fn end(&self);
+
+    /// So many sessions of others wait for this work's locks now.
+    fn blocked_sessions(&self, _sessions: u64) {}
 }
 
 /// Tells nobody.

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "agent",
             "config",
             "demo",
+            "http",
             "backup",
             "restore",
             "drill",
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "repository",
             "postgres",
             "storage",
+            "http",
         ],
     ),
     ("backup", &["repository", "postgres"]),
@@ -56,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("config", &[]),
     ("content", &[]),
+    ("http", &[]),
     ("telemetry", &[]),
     ("shutdown", &[]),
 ];

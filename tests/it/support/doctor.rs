@@ -144,6 +144,7 @@ impl Forgery {
             finished: manifest.finished,
             databases: self.backup.databases.iter().map(summary).collect(),
             databases_not_included: manifest.databases_not_included,
+            phases: manifest.phases,
             stats: manifest.stats,
         };
         let mut records: Vec<Record> = self.backup.roles.into_iter().map(Record::Role).collect();

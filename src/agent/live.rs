@@ -1,0 +1,229 @@
+//! What a long-running agent is doing, shared between its loop, which tells, and its port, which shows.
+//!
+//! One short lock around plain data; nobody waits while holding it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::config::Settings;
+use crate::http::status::{
+    AgentKind, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives, Outcome,
+    RepositoryStatus, Status, StoreCounts, Trigger,
+};
+use crate::telemetry::progress::Progress;
+use crate::telemetry::progress_log::LogProgress;
+
+/// The handle. Clones share one state.
+#[derive(Clone, Debug)]
+pub struct Live(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    agent: AgentKind,
+    cluster: Option<String>,
+    started: Timestamp,
+    turned: Timestamp,
+    waiting_for: Option<String>,
+    next_run: Option<NextRun>,
+    is_queued: bool,
+    begun: u64,
+    current: Option<CurrentRun>,
+    runs: VecDeque<FinishedRun>,
+    counts: Counts,
+    objectives: Objectives,
+    lease: Option<LeaseStatus>,
+    repository: Option<RepositoryStatus>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnd {
+    pub outcome: Outcome,
+    pub backup_id: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Live {
+    #[must_use]
+    pub fn new(agent: AgentKind, settings: &Settings, now: Timestamp) -> Self {
+        let live = Self(Arc::new(Mutex::new(State {
+            agent,
+            cluster: None,
+            started: now,
+            turned: now,
+            waiting_for: None,
+            next_run: None,
+            is_queued: false,
+            begun: 0,
+            current: None,
+            runs: VecDeque::new(),
+            counts: Counts::default(),
+            objectives: Objectives::default(),
+            lease: None,
+            repository: None,
+        })));
+        live.apply(settings);
+        live
+    }
+
+    /// Takes over what new settings change.
+    pub fn apply(&self, settings: &Settings) {
+        let mut state = self.lock();
+        state.cluster.clone_from(&settings.cluster);
+        state.objectives = Objectives {
+            rto_seconds: settings.objectives.rto.map(|span| span.0.as_secs_f64()),
+            rpo_seconds: settings.objectives.rpo.map(|span| span.0.as_secs_f64()),
+        };
+    }
+
+    /// The document of this moment.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        let state = self.lock();
+        Status {
+            agent: state.agent,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: state.cluster.clone(),
+            started: state.started,
+            now,
+            turned: state.turned,
+            waiting_for: state.waiting_for.clone(),
+            next_run: state.next_run.clone(),
+            is_queued: state.is_queued,
+            current: state.current.clone(),
+            runs: state.runs.iter().cloned().collect(),
+            counts: state.counts.clone(),
+            objectives: state.objectives,
+            lease: state.lease.clone(),
+            repository: state.repository.clone(),
+        }
+    }
+
+    /// The loop came round.
+    pub fn turn(&self, now: Timestamp) {
+        self.lock().turned = now;
+    }
+
+    pub fn set_waiting_for(&self, what: Option<String>) {
+        self.lock().waiting_for = what;
+    }
+
+    pub fn set_next_run(&self, next: Option<NextRun>) {
+        self.lock().next_run = next;
+    }
+
+    pub fn set_queued(&self, is_queued: bool) {
+        self.lock().is_queued = is_queued;
+    }
+
+    pub fn set_lease(&self, lease: Option<LeaseStatus>) {
+        self.lock().lease = lease;
+    }
+
+    pub fn set_repository(&self, repository: RepositoryStatus) {
+        self.lock().repository = Some(repository);
+    }
+
+    pub fn set_store_counts(&self, store: StoreCounts) {
+        self.lock().counts.store = store;
+    }
+
+    /// Changes one of the counters.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.lock().counts);
+    }
+
+    pub fn count_trigger(&self, trigger: Trigger) {
+        self.count(|counts| *counts.triggers.entry(trigger).or_default() += 1);
+    }
+
+    /// A run begins; what it tells of its progress goes through what is returned.
+    #[must_use]
+    pub fn begin_run(&self, trigger: Trigger, backup_id: Option<String>, now: Timestamp) -> LiveProgress {
+        let mut state = self.lock();
+        state.begun += 1;
+        state.current = Some(CurrentRun {
+            number: state.begun,
+            trigger,
+            started: now,
+            backup_id,
+            phase: None,
+            blocked_sessions: None,
+        });
+        LiveProgress {
+            live: self.clone(),
+            log: LogProgress::default(),
+        }
+    }
+
+    /// The present run has ended.
+    pub fn end_run(&self, end: RunEnd, now: Timestamp) {
+        let mut state = self.lock();
+        let Some(run) = state.current.take() else { return };
+        *state.counts.runs.entry(end.outcome).or_default() += 1;
+        state.runs.push_front(FinishedRun {
+            number: run.number,
+            trigger: run.trigger,
+            started: run.started,
+            finished: now,
+            outcome: end.outcome,
+            backup_id: end.backup_id.or(run.backup_id),
+            message: end.message,
+        });
+        state.runs.truncate(KEPT_RUNS);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is one assignment or two: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run's progress, in the status and in the log.
+#[derive(Debug)]
+pub struct LiveProgress {
+    live: Live,
+    log: LogProgress,
+}
+
+impl LiveProgress {
+    fn change(&self, change: impl FnOnce(&mut CurrentRun)) {
+        if let Some(run) = &mut self.live.lock().current {
+            change(run);
+        }
+    }
+}
+
+impl Progress for LiveProgress {
+    fn begin(&self, phase: &str, total_bytes: Option<u64>) {
+        self.log.begin(phase, total_bytes);
+        self.change(|run| {
+            run.phase = Some(CurrentPhase {
+                name: phase.to_owned(),
+                started: Timestamp::now(),
+                done_bytes: 0,
+                total_bytes,
+            });
+        });
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.log.advance(bytes);
+        self.change(|run| {
+            if let Some(phase) = &mut run.phase {
+                phase.done_bytes += bytes;
+            }
+        });
+    }
+
+    fn end(&self) {
+        self.log.end();
+        self.change(|run| run.phase = None);
+    }
+
+    fn blocked_sessions(&self, sessions: u64) {
+        self.change(|run| run.blocked_sessions = Some(sessions));
+    }
+}

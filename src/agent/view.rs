@@ -1,0 +1,246 @@
+//! The repository as an agent sees it: listings each time, and of roots and certificates, which never change, only those
+//! not read before.
+//!
+//! Everything is listed, not only what came after the last one seen: a long run or a clock that was set may put a new
+//! backup before an old one, and what has been expired must disappear.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::error::Result;
+use crate::drill::{Certificate, TableComparison};
+use crate::http::status::{
+    BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus,
+    TableStatus,
+};
+use crate::repository::id::BackupId;
+use crate::repository::{self, CertificateRef, CertificateState, Repository, StoredManifest};
+
+/// Roots read at the same time; each is at most 64 KiB.
+const CONCURRENCY: usize = 16;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub struct View {
+    roots: HashMap<BackupId, BackupContents>,
+    certificate: Option<(BackupId, CertificateRef, CertificateStatus)>,
+}
+
+impl View {
+    /// Looks again.
+    ///
+    /// # Errors
+    /// The store's own. A root that cannot be read is part of the view.
+    pub async fn refresh(&mut self, repository: &Repository, cluster: Option<&str>) -> Result<RepositoryStatus> {
+        let read_at = Timestamp::now();
+        let ids = repository.backup_ids().await?;
+        let certificates = repository.certificates().await?;
+        self.roots.retain(|backup_id, _| ids.contains(backup_id));
+        let damage = self.read_roots(repository, &ids).await?;
+        let mut backups = Vec::with_capacity(ids.len());
+        for backup_id in &ids {
+            let contents = self.roots.get(backup_id);
+            let is_wanted = contents.is_none_or(|contents| cluster.is_none_or(|name| contents.cluster == name));
+            let is_there = contents.is_some() || damage.contains_key(backup_id);
+            if is_there && is_wanted {
+                backups.push(BackupStatus {
+                    backup_id: backup_id.to_string(),
+                    damage: damage.get(backup_id).cloned(),
+                    contents: contents.cloned(),
+                    drills: drills(certificates.get(backup_id).map_or(&[], Vec::as_slice)),
+                });
+            }
+        }
+        // Ids tell the second alone, and that of the oldest snapshot.
+        backups.sort_by_key(|backup| backup.contents.as_ref().map(|contents| contents.newest_snapshot));
+        self.read_certificate(repository, &backups, &certificates).await?;
+        Ok(RepositoryStatus {
+            read_at,
+            backups,
+            newest_certificate: self.certificate.as_ref().map(|(.., status)| status.clone()),
+        })
+    }
+
+    /// Reads the roots not known yet, and returns why some cannot be read.
+    async fn read_roots(&mut self, repository: &Repository, ids: &[BackupId]) -> Result<HashMap<BackupId, String>> {
+        let unknown: Vec<&BackupId> = ids.iter().filter(|id| !self.roots.contains_key(id)).collect();
+        let mut read = stream::iter(unknown)
+            .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
+            .buffer_unordered(CONCURRENCY);
+        let mut damage = HashMap::new();
+        while let Some((backup_id, root)) = read.next().await {
+            match root {
+                Ok(stored) => {
+                    self.roots.insert(backup_id.clone(), contents(stored));
+                }
+                // Expired since it was listed.
+                Err(repository::Error::NoSuchBackup(_)) => {}
+                Err(error @ (repository::Error::Damaged { .. } | repository::Error::UnknownFormat { .. })) => {
+                    damage.insert(backup_id.clone(), error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(damage)
+    }
+
+    /// The newest certificate that judges, of the backups in view.
+    async fn read_certificate(
+        &mut self,
+        repository: &Repository,
+        backups: &[BackupStatus],
+        certificates: &BTreeMap<BackupId, Vec<CertificateRef>>,
+    ) -> Result<()> {
+        let in_view = |backup_id: &BackupId| backups.iter().any(|backup| backup.backup_id == backup_id.to_string());
+        let newest = certificates
+            .iter()
+            .filter(|(backup_id, _)| in_view(backup_id))
+            .flat_map(|(backup_id, of_backup)| of_backup.iter().map(move |certificate| (certificate, backup_id)))
+            .filter(|(certificate, _)| judges(certificate.state))
+            .max();
+        let Some((certificate, backup_id)) = newest else {
+            self.certificate = None;
+            return Ok(());
+        };
+        if let Some((known_backup, known, _)) = &self.certificate
+            && (known_backup, known) == (backup_id, certificate)
+        {
+            return Ok(());
+        }
+        let body = repository.read_certificate(backup_id, certificate).await?;
+        match serde_json::from_slice::<Certificate>(&body) {
+            Ok(read) => {
+                let status = describe(read, certificate.state);
+                self.certificate = Some((backup_id.clone(), certificate.clone(), status));
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%backup_id, drill_id = %certificate.drill_id, error, "certificate cannot be read");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn judges(state: CertificateState) -> bool {
+    matches!(state, CertificateState::Certified | CertificateState::Failed)
+}
+
+/// One entry a drill: the start marker counts only where nothing came after it.
+fn drills(certificates: &[CertificateRef]) -> Vec<DrillStatus> {
+    let mut drills: Vec<DrillStatus> = Vec::new();
+    for certificate in certificates {
+        let status = DrillStatus {
+            drill_id: certificate.drill_id.to_string(),
+            started: certificate.drill_id.time(),
+            state: state(certificate.state),
+        };
+        match drills.last_mut() {
+            // Sorted by drill, then by state, and `Started` is the least.
+            Some(last) if last.drill_id == status.drill_id => *last = status,
+            _ => drills.push(status),
+        }
+    }
+    drills
+}
+
+fn state(state: CertificateState) -> DrillState {
+    match state {
+        CertificateState::Started => DrillState::Started,
+        CertificateState::Certified => DrillState::Certified,
+        CertificateState::Failed => DrillState::Failed,
+        CertificateState::Unverified => DrillState::Unverified,
+    }
+}
+
+fn contents(stored: StoredManifest) -> BackupContents {
+    let manifest = stored.manifest;
+    let stats = manifest.stats;
+    let times = || manifest.databases.iter().map(|database| database.snapshot_time);
+    BackupContents {
+        oldest_snapshot: times().min().unwrap_or(manifest.started),
+        newest_snapshot: times().max().unwrap_or(manifest.started),
+        started: manifest.started,
+        usable_since: manifest.finished,
+        databases: manifest
+            .databases
+            .iter()
+            .map(|database| database.name.clone())
+            .collect(),
+        databases_not_included: manifest.databases_not_included,
+        cluster: manifest.source.cluster,
+        tables: stats.tables,
+        rows: stats.rows,
+        raw_bytes: stats.raw_bytes,
+        stored_bytes: stats.stored_bytes,
+        new_bytes: stats.new_bytes,
+        chunks: stats.chunks,
+        reused_chunks: stats.reused_chunks,
+        healed_chunks: stats.healed_chunks,
+        duration_seconds: stats.duration_seconds,
+        phases: manifest
+            .phases
+            .into_iter()
+            .map(|phase| PhaseStatus {
+                name: phase.name,
+                seconds: phase.seconds,
+            })
+            .collect(),
+    }
+}
+
+fn describe(certificate: Certificate, judged: CertificateState) -> CertificateStatus {
+    let mut phases: Vec<PhaseStatus> = Vec::new();
+    let mut tables = Vec::new();
+    for database in certificate.databases {
+        for phase in database.phases {
+            match phases.iter_mut().find(|known| known.name == phase.name) {
+                Some(known) => known.seconds += phase.seconds,
+                None => phases.push(PhaseStatus {
+                    name: phase.name,
+                    seconds: phase.seconds,
+                }),
+            }
+        }
+        for table in database.tables {
+            tables.push(table_status(&database.database, &table));
+        }
+    }
+    CertificateStatus {
+        backup_id: certificate.backup_id.to_string(),
+        drill_id: certificate.drill_id.to_string(),
+        state: state(judged),
+        summary: certificate.summary,
+        reasons: certificate.reasons,
+        started: certificate.started,
+        finished: certificate.finished,
+        oldest_snapshot: certificate.source.map(|source| source.oldest_snapshot),
+        recovery_seconds: certificate.recovery_seconds,
+        phases,
+        tables,
+        not_tested: certificate.not_tested,
+    }
+}
+
+fn table_status(database: &str, table: &TableComparison) -> TableStatus {
+    TableStatus {
+        database: database.to_owned(),
+        table: table.name.to_string(),
+        rows: table.expected.rows,
+        raw_bytes: table.expected.raw_bytes,
+        fingerprint: table.expected.fingerprint.to_string(),
+        is_equal: table.equal,
+        remark: table_remark(table),
+    }
+}
+
+fn table_remark(table: &TableComparison) -> Option<String> {
+    match table.found {
+        _ if table.equal => None,
+        None => Some("could not be read".to_owned()),
+        Some(found) if found.rows != table.expected.rows => Some(format!("{} rows were rebuilt", found.rows)),
+        Some(_) => Some("the rows' contents differ".to_owned()),
+    }
+}
