@@ -17,6 +17,7 @@ mod demo;
 mod documents;
 mod drill;
 mod escape_hatch;
+mod extremes;
 mod facts_memory;
 mod facts_source;
 mod facts_target;
