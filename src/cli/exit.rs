@@ -42,7 +42,7 @@ impl Exit {
             Self::Damaged => 5,
             Self::Refused => 6,
             Self::Yielded => 7,
-            Self::Interrupted => crate::shutdown::INTERRUPTED,
+            Self::Interrupted => crate::signals::INTERRUPTED,
         }
     }
 
