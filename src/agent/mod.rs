@@ -13,6 +13,7 @@ mod live;
 mod open;
 mod overview;
 mod restore;
+mod store_counts;
 mod surroundings;
 mod verify;
 mod view;
