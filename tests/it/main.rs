@@ -29,6 +29,7 @@ mod lies;
 mod policies;
 mod politeness;
 mod restore;
+mod restore_agent;
 mod round_trip;
 mod secrets;
 mod shop;
