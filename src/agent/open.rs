@@ -23,6 +23,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
         endpoint: repository.endpoint.clone(),
         path_style: repository.path_style,
         profile: repository.profile.clone(),
+        ca_file: repository.ca_file.clone(),
         connect_timeout: repository.connect_timeout.0,
         read_timeout: repository.read_timeout.0,
         attempt_timeout: repository.attempt_timeout.0,

@@ -12,6 +12,7 @@ mod cli;
 mod compare;
 mod connect;
 mod consistency;
+mod credentials;
 mod damage;
 mod demo;
 mod documents;
