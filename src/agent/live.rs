@@ -151,6 +151,7 @@ impl Live {
             backup_id,
             phase: None,
             blocked_sessions: None,
+            snapshot: None,
         });
         LiveProgress {
             live: self.clone(),
@@ -225,5 +226,9 @@ impl Progress for LiveProgress {
 
     fn blocked_sessions(&self, sessions: u64) {
         self.change(|run| run.blocked_sessions = Some(sessions));
+    }
+
+    fn snapshot(&self, taken: Option<Timestamp>) {
+        self.change(|run| run.snapshot = taken);
     }
 }
