@@ -13,6 +13,8 @@ mod live;
 mod open;
 mod overview;
 mod restore;
+mod store_counts;
+mod surroundings;
 mod verify;
 mod view;
 
@@ -28,5 +30,6 @@ pub use open::{
 };
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
+pub use surroundings::{ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -40,7 +40,7 @@ impl View {
         self.roots.retain(|backup_id, _| ids.contains(backup_id));
         let damage = self.read_roots(repository, &ids).await?;
         let mut backups = Vec::with_capacity(ids.len());
-        for backup_id in &ids {
+        for backup_id in self.in_order(&ids) {
             let contents = self.roots.get(backup_id);
             let is_wanted = contents.is_none_or(|contents| cluster.is_none_or(|name| contents.cluster == name));
             let is_there = contents.is_some() || damage.contains_key(backup_id);
@@ -53,14 +53,23 @@ impl View {
                 });
             }
         }
-        // Ids tell the second alone, and that of the oldest snapshot.
-        backups.sort_by_key(|backup| backup.contents.as_ref().map(|contents| contents.newest_snapshot));
         self.read_certificate(repository, &backups, &certificates).await?;
         Ok(RepositoryStatus {
             read_at,
             backups,
             newest_certificate: self.certificate.as_ref().map(|(.., status)| status.clone()),
         })
+    }
+
+    /// By the newest snapshot; ids tell the second alone, and that of the oldest one. They must do for a damaged root.
+    fn in_order<'a>(&self, ids: &'a [BackupId]) -> Vec<&'a BackupId> {
+        let time = |backup_id: &BackupId| match self.roots.get(backup_id) {
+            Some(contents) => contents.newest_snapshot,
+            None => backup_id.time(),
+        };
+        let mut ordered: Vec<&BackupId> = ids.iter().collect();
+        ordered.sort_by_key(|backup_id| time(backup_id));
+        ordered
     }
 
     /// Reads the roots not known yet, and returns why some cannot be read.

@@ -60,6 +60,7 @@ fn of_backup(error: &backup::Error) -> Meaning {
             Exit::Yielded,
             "raise backup.max_duration or backup.jobs, or run it when the server is less busy",
         ),
+        backup::Error::LeaseLost { .. } => plain(Exit::Yielded),
         backup::Error::Cancelled => plain(Exit::Interrupted),
         backup::Error::Unaccounted(_)
         | backup::Error::NothingToBackUp

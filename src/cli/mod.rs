@@ -20,7 +20,7 @@ mod table;
 mod target;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 use crate::agent;
 use crate::config::{self, LogFormat, Settings};
 use crate::postgres::Environment;
-use crate::telemetry::logging::{self, Shape};
+use crate::signals::Handlers;
+use crate::telemetry::logging::{self, LogLevel, Shape};
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_bar::Terminal;
 use crate::telemetry::progress_log::LogProgress;
@@ -95,10 +96,14 @@ impl Arguments {
     /// # Errors
     /// What is wrong with the settings.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(config::load(self.config.as_deref(), variables).map_err(agent::Error::from)?)
+        Ok(read_settings(self.config.as_deref()).map_err(agent::Error::from)?)
     }
+}
+
+fn read_settings(file: Option<&Path>) -> config::Result<Settings> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, variables)
 }
 
 /// What every verb gets.
@@ -121,18 +126,25 @@ impl Context {
     }
 }
 
+/// Where log lines go.
+#[derive(Debug)]
+pub struct Console {
+    pub terminal: Terminal,
+    pub log_level: LogLevel,
+}
+
 /// Starts logging by the settings. The terminal keeps log lines and progress bars apart.
 ///
 /// # Errors
 /// When it was started before.
-pub fn start_logging(settings: &Settings) -> anyhow::Result<Terminal> {
+pub fn start_logging(settings: &Settings) -> anyhow::Result<Console> {
     let terminal = Terminal::default();
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,
     };
-    logging::start(&settings.log.level, shape, terminal.clone()).context("start logging")?;
-    Ok(terminal)
+    let log_level = logging::start(&settings.log.level, shape, terminal.clone()).context("start logging")?;
+    Ok(Console { terminal, log_level })
 }
 
 /// Runs the verb to its end.
@@ -142,15 +154,15 @@ pub fn start_logging(settings: &Settings) -> anyhow::Result<Terminal> {
 pub async fn run(
     arguments: Arguments,
     settings: Settings,
-    terminal: Terminal,
-    cancel: CancellationToken,
+    console: Console,
+    handlers: Handlers,
 ) -> anyhow::Result<Exit> {
     let context = Context {
         settings,
         environment: Environment::of_process(),
         output: arguments.output,
-        terminal,
-        cancel,
+        terminal: console.terminal,
+        cancel: handlers.cancel_only().context("watch for signals")?,
     };
     match arguments.verb {
         Verb::Backup(verb) => backup::run(&verb, &context).await,

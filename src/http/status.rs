@@ -165,7 +165,8 @@ pub struct Counts {
 /// Requests to the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCounts {
-    /// By operation (`put`, `get`, `head`, `list`, `delete`) and outcome (`ok`, or the kind of error).
+    /// By operation (`put`, `get`, `head`, `list`, `delete`, `probe`) and outcome (`ok`, `exists` of an object that was
+    /// to be created, or the kind of error).
     pub requests: BTreeMap<String, BTreeMap<String, u64>>,
     pub retries: u64,
     pub bytes_sent: u64,

@@ -215,6 +215,10 @@ impl ObjectStore for S3Store {
     fn stats(&self) -> RequestStats {
         self.counters.snapshot()
     }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.counters.now()
+    }
 }
 
 fn size(bytes: Option<i64>) -> Option<u64> {
