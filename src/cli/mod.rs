@@ -4,6 +4,7 @@
 
 mod agent_port;
 mod backup;
+mod backup_agent;
 mod check;
 mod compare;
 #[cfg(feature = "demo")]
@@ -99,6 +100,7 @@ enum OneShot {
 #[derive(Debug, Subcommand)]
 enum Agent {
     RestoreAgent(restore_agent::RestoreAgentArguments),
+    BackupAgent(backup_agent::BackupAgentArguments),
 }
 
 impl Arguments {
@@ -207,6 +209,7 @@ pub async fn run(
             let context = AgentContext::new(arguments.config, settings, console, handlers)?;
             match verb {
                 Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
+                Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
             }
         }
     }
