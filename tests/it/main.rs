@@ -26,6 +26,7 @@ mod guard;
 mod kill;
 mod layering;
 mod lies;
+mod newer_format;
 mod politeness;
 mod restore;
 mod round_trip;
