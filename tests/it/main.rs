@@ -23,6 +23,7 @@ mod facts_source;
 mod facts_target;
 mod generator;
 mod guard;
+mod jobs;
 mod kill;
 mod layering;
 mod lies;
