@@ -58,12 +58,11 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
 
 pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
     let source = match error {
-        postgres::Error::ConnectTimeout { .. } => return Some(Cause::TargetAbsent),
         // As before the wipe: CREATEDB mends the one, and the other is the server's.
         postgres::Error::NoScratch { source } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             return Some(Cause::Credentials);
         }
-        postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
+        postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
         postgres::Error::Connect { source, .. } => source,
         _ => return None,
     };
