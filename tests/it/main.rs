@@ -26,6 +26,7 @@ mod generator;
 mod guard;
 mod kill;
 mod layering;
+mod leases;
 mod lies;
 mod policies;
 mod politeness;
