@@ -154,6 +154,7 @@ impl Live {
             snapshot: None,
         });
         LiveProgress {
+            number: state.begun,
             live: self.clone(),
             log: LogProgress::default(),
         }
@@ -185,11 +186,18 @@ impl Live {
 /// A run's progress, in the status and in the log.
 #[derive(Debug)]
 pub struct LiveProgress {
+    number: u64,
     live: Live,
     log: LogProgress,
 }
 
 impl LiveProgress {
+    /// The run's number in this process, from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     fn change(&self, change: impl FnOnce(&mut CurrentRun)) {
         if let Some(run) = &mut self.live.lock().current {
             change(run);

@@ -3,10 +3,12 @@
 
 mod connection;
 pub mod metrics;
+mod page;
 mod routes;
 #[cfg(any(test, feature = "demo"))]
 pub mod sample;
 mod serve;
 pub mod status;
 
+pub use page::page;
 pub use serve::{StatusSource, serve};

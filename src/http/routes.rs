@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jiff::SignedDuration;
 
-use super::metrics;
 use super::serve::StatusSource;
 use super::status::Status;
+use super::{metrics, page};
 
 /// How long the loop may stay away before the process counts as wedged. The loop turns every second or so, also while a
 /// run goes on; what takes longer is no work but a fault.
@@ -48,6 +48,7 @@ pub(super) fn router(status: &StatusSource) -> Router {
         )
         .route("/status", show(json))
         .route("/metrics", show(exposition))
+        .route("/", show(html))
         .fallback(not_found)
         .layer(map_response(async |mut response: Response| {
             response.headers_mut().extend(headers());
@@ -82,8 +83,12 @@ fn exposition(status: &Status) -> Response {
     text("text/plain; version=0.0.4; charset=utf-8", body)
 }
 
+fn html(status: &Status) -> Response {
+    text("text/html; charset=utf-8", page::page(status))
+}
+
 async fn not_found() -> Response {
-    let body = "there are /status /metrics /livez /readyz\n".to_owned();
+    let body = "there are / /status /metrics /livez /readyz\n".to_owned();
     (StatusCode::NOT_FOUND, text("text/plain; charset=utf-8", body)).into_response()
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod backup_agent;
 mod cli;
 mod compare;
 mod connect;

@@ -50,6 +50,7 @@ impl Port {
 async fn every_view_answers_once_closes_and_forbids_caches_frames_and_scripts() {
     let port = open(sample::backup_agent()).await;
     for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
         ("/status", "application/json"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
         ("/livez", "text/plain; charset=utf-8"),
