@@ -37,6 +37,7 @@ mod secrets;
 mod shop;
 mod storage;
 mod support;
+mod three_nodes;
 mod verdicts;
 mod wipe;
 mod zoo;
