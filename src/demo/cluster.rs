@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ impl Cluster {
             port: free_port()?,
             server: None,
         };
-        fs::create_dir(standby.data())?;
+        fs::DirBuilder::new().mode(0o700).create(standby.data())?;
         give_to_server_user(&standby.data())?;
         run(unprivileged(&self.bin_directory.join("pg_basebackup"))
             .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"])
