@@ -17,6 +17,7 @@ pub mod meaning;
 mod output;
 mod report;
 mod restore;
+mod restore_agent;
 mod show;
 mod table;
 mod target;
@@ -98,6 +99,7 @@ enum OneShot {
 /// Verbs that work until they are told to stop.
 #[derive(Debug, Subcommand)]
 enum Agent {
+    RestoreAgent(restore_agent::RestoreAgentArguments),
     BackupAgent(backup_agent::BackupAgentArguments),
 }
 
@@ -206,6 +208,7 @@ pub async fn run(
         Verb::Agent(verb) => {
             let context = AgentContext::new(arguments.config, settings, console, handlers)?;
             match verb {
+                Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
                 Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
             }
         }
