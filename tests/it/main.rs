@@ -26,6 +26,7 @@ mod guard;
 mod kill;
 mod layering;
 mod lies;
+mod pipeline;
 mod policies;
 mod politeness;
 mod restore;
