@@ -4,12 +4,14 @@
 //! printed here.
 
 mod backup;
+mod backup_agent;
 mod check;
 mod choose;
 mod compare;
 mod drill;
 mod error;
 mod live;
+mod meaning;
 mod open;
 mod overview;
 mod restore;
@@ -19,12 +21,14 @@ mod verify;
 mod view;
 
 pub use backup::{BackupOverrides, backup, backup_options};
+pub use backup_agent::backup_agent;
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
 pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
 pub use live::{Live, LiveProgress, RunEnd};
+pub use meaning::{Class, Meaning, Next, Severity};
 pub use open::{
     RestoreTarget, Target, create_repository, drill_target, open_repository, open_store, restore_target, source,
 };

@@ -19,6 +19,21 @@ impl From<&RequestStats> for StoreCounts {
     }
 }
 
+impl StoreCounts {
+    /// Those of another store on top: a counter goes on when an agent opens its store anew.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.retries += more.retries;
+        self.bytes_sent += more.bytes_sent;
+        self.bytes_received += more.bytes_received;
+        for (operation, outcomes) in &more.requests {
+            let of_operation = self.requests.entry(operation.clone()).or_default();
+            for (outcome, number) in outcomes {
+                *of_operation.entry(outcome.clone()).or_default() += number;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -32,7 +47,8 @@ mod tests {
         store.put_new("key", Bytes::from_static(b"1234")).await.unwrap();
         store.put_new("key", Bytes::from_static(b"1234")).await.unwrap();
         store.get("nothing").await.unwrap_err();
-        let counts = StoreCounts::from(&store.stats());
+        let mut counts = StoreCounts::from(&store.stats());
+        counts.add(&StoreCounts::default());
         assert_eq!(
             serde_json::to_value(&counts).unwrap(),
             serde_json::json!({

@@ -2,7 +2,9 @@
 //!
 //! Results go to stdout, as a table for people or as JSON; log lines, progress and errors go to stderr.
 
+mod agent_port;
 mod backup;
+mod backup_agent;
 mod check;
 mod compare;
 #[cfg(feature = "demo")]
@@ -11,7 +13,7 @@ mod drill;
 mod evidence;
 pub mod exit;
 mod list;
-mod meaning;
+pub mod meaning;
 mod output;
 mod report;
 mod restore;
@@ -27,7 +29,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent;
+use crate::agent::{self, Surroundings};
 use crate::config::{self, LogFormat, Settings};
 use crate::postgres::Environment;
 use crate::signals::Handlers;
@@ -72,6 +74,15 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Once(OneShot),
+    #[command(flatten)]
+    Agent(Agent),
+}
+
+/// Verbs that end by themselves.
+#[derive(Debug, Subcommand)]
+enum OneShot {
     Backup(backup::BackupArguments),
     Restore(Box<restore::RestoreArguments>),
     Drill(drill::DrillArguments),
@@ -82,6 +93,12 @@ enum Verb {
     Check(check::CheckArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
+}
+
+/// Verbs that work until they are told to stop.
+#[derive(Debug, Subcommand)]
+enum Agent {
+    BackupAgent(backup_agent::BackupAgentArguments),
 }
 
 impl Arguments {
@@ -113,6 +130,24 @@ struct Context {
     output: OutputFormat,
     terminal: Terminal,
     cancel: CancellationToken,
+}
+
+/// What a verb gets that runs until it is told to stop.
+struct AgentContext {
+    settings: Settings,
+    surroundings: Surroundings,
+}
+
+impl AgentContext {
+    fn new(config: Option<PathBuf>, settings: Settings, console: Console, handlers: Handlers) -> anyhow::Result<Self> {
+        let surroundings = Surroundings {
+            signals: handlers.listen().context("watch for signals")?,
+            environment: Environment::of_process(),
+            read_settings: Box::new(move || read_settings(config.as_deref())),
+            log_level: console.log_level,
+        };
+        Ok(Self { settings, surroundings })
+    }
 }
 
 impl Context {
@@ -157,24 +192,38 @@ pub async fn run(
     console: Console,
     handlers: Handlers,
 ) -> anyhow::Result<Exit> {
-    let context = Context {
-        settings,
-        environment: Environment::of_process(),
-        output: arguments.output,
-        terminal: console.terminal,
-        cancel: handlers.cancel_only().context("watch for signals")?,
-    };
     match arguments.verb {
-        Verb::Backup(verb) => backup::run(&verb, &context).await,
-        Verb::Restore(verb) => restore::run(&verb, &context).await,
-        Verb::Drill(verb) => drill::run(&verb, &context).await,
-        Verb::Compare(verb) => compare::run(&verb, &context).await,
-        Verb::Verify(verb) => verify::run(&verb, &context).await,
-        Verb::List(verb) => list::run(&verb, &context).await,
-        Verb::Show(verb) => show::run(&verb, &context).await,
-        Verb::Check(verb) => check::run(&verb, &context).await,
+        Verb::Once(verb) => {
+            let context = Context {
+                settings,
+                environment: Environment::of_process(),
+                output: arguments.output,
+                terminal: console.terminal,
+                cancel: handlers.cancel_only().context("watch for signals")?,
+            };
+            run_once(verb, &context).await
+        }
+        Verb::Agent(verb) => {
+            let context = AgentContext::new(arguments.config, settings, console, handlers)?;
+            match verb {
+                Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
+            }
+        }
+    }
+}
+
+async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
+    match verb {
+        OneShot::Backup(verb) => backup::run(&verb, context).await,
+        OneShot::Restore(verb) => restore::run(&verb, context).await,
+        OneShot::Drill(verb) => drill::run(&verb, context).await,
+        OneShot::Compare(verb) => compare::run(&verb, context).await,
+        OneShot::Verify(verb) => verify::run(&verb, context).await,
+        OneShot::List(verb) => list::run(&verb, context).await,
+        OneShot::Show(verb) => show::run(&verb, context).await,
+        OneShot::Check(verb) => check::run(&verb, context).await,
         #[cfg(feature = "demo")]
-        Verb::Demo(verb) => demo::run(&verb, &context.cancel).await,
+        OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }
 }
 

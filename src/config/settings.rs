@@ -42,6 +42,7 @@ pub struct RepositorySettings {
     pub region: Option<String>,
     pub path_style: bool,
     pub profile: Option<String>,
+    pub ca_file: Option<PathBuf>,
     pub connect_timeout: Span,
     pub read_timeout: Span,
     pub attempt_timeout: Span,

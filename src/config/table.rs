@@ -105,7 +105,15 @@ pub const SETTINGS: &[Setting] = &[
         "repository.profile",
         Text,
         None,
-        "Profile of the AWS files. Not set: AWS's usual credential chain.",
+        "Profile of the AWS files. Not set: AWS's usual credential chain. Files may be replaced at any time: they are read \
+         again every minute, and at once when the store refuses what they held.",
+    ),
+    Setting::new(
+        "repository.ca_file",
+        Path,
+        None,
+        "PEM certificates to trust when talking to the store, for a server with a private authority. Not set: this \
+         machine's own. A pod whose image has none needs it for any `https` endpoint.",
     ),
     Setting::new(
         "repository.connect_timeout",
@@ -142,7 +150,7 @@ pub const SETTINGS: &[Setting] = &[
         "source.password_file",
         Path,
         None,
-        "File that holds the password and nothing else.",
+        "File that holds the password and nothing else. It is read again for every connection.",
     ),
     Setting::new(
         "source.databases",
@@ -252,7 +260,7 @@ pub const SETTINGS: &[Setting] = &[
         "target.password_file",
         Path,
         None,
-        "File that holds the password and nothing else.",
+        "File that holds the password and nothing else. It is read again for every connection.",
     ),
     Setting::new(
         "target.maintenance_database",

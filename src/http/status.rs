@@ -112,6 +112,9 @@ pub struct CurrentRun {
     /// Sessions of others that wait for the backup's locks, as last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_sessions: Option<u64>,
+    /// Since when the source holds a snapshot for this backup, and keeps what has been deleted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Timestamp>,
 }
 
 /// Where a run is.
@@ -298,6 +301,15 @@ pub struct TableStatus {
     pub remark: Option<String>,
 }
 
+impl Status {
+    /// How much would be lost if production were gone now: the age of the newest usable backup's oldest snapshot.
+    #[must_use]
+    pub fn recovery_point_seconds(&self) -> Option<f64> {
+        let (_, contents) = self.repository.as_ref()?.newest_usable()?;
+        Some(self.now.duration_since(contents.oldest_snapshot).as_secs_f64())
+    }
+}
+
 impl BackupStatus {
     /// The verdict that counts: the newest that certifies or fails.
     #[must_use]
@@ -319,6 +331,22 @@ impl RepositoryStatus {
     pub fn newest_certified(&self) -> Option<(&BackupStatus, &BackupContents)> {
         self.readable()
             .rfind(|(backup, _)| backup.verdict() == Some(DrillState::Certified))
+    }
+
+    /// The newest backup that production could be rebuilt from: its root can be read, and no drill has found it wrong.
+    #[must_use]
+    pub fn newest_usable(&self) -> Option<(&BackupStatus, &BackupContents)> {
+        self.readable()
+            .rfind(|(backup, _)| backup.verdict() != Some(DrillState::Failed))
+    }
+
+    /// The newest drill that has ended, of whichever backup.
+    #[must_use]
+    pub fn last_drill(&self) -> Option<&DrillStatus> {
+        let drills = self.backups.iter().flat_map(|backup| &backup.drills);
+        drills
+            .filter(|drill| drill.state != DrillState::Started)
+            .max_by_key(|drill| drill.started)
     }
 
     fn readable(&self) -> impl DoubleEndedIterator<Item = (&BackupStatus, &BackupContents)> {

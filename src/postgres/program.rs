@@ -100,7 +100,7 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
     }
     command.env("LC_ALL", "C").env("TZ", "UTC");
     if let Some(options) = options {
-        command.envs(options.child_environment());
+        command.envs(options.child_environment()?);
     }
     let output = command.output().await.map_err(|error| Error::Program {
         program: name.clone(),

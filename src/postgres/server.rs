@@ -92,3 +92,15 @@ pub async fn read_clock(client: &Client) -> Result<jiff::Timestamp> {
     jiff::Timestamp::from_microsecond(column(&row, "time")?)
         .map_err(|error| Error::Protocol(format!("the server's clock: {error}")))
 }
+
+/// Whether the server is a standby now.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn read_in_recovery(client: &Client) -> Result<bool> {
+    let row = client
+        .query_one("SELECT pg_catalog.pg_is_in_recovery() AS in_recovery", &[])
+        .await
+        .map_err(Error::query("ask the server for its role"))?;
+    column(&row, "in_recovery")
+}

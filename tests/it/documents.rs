@@ -19,6 +19,16 @@ fn the_page_of_exit_codes_says_what_the_code_says() {
 }
 
 #[test]
+fn the_page_of_metrics_says_what_the_code_says() {
+    keep_equal("docs/metrics.md", "metrics", &kubebackup::http::metrics::markdown());
+}
+
+#[test]
+fn the_page_of_operations_says_what_is_retried_as_the_code_does() {
+    keep_equal("docs/operations.md", "retries", &kubebackup::cli::meaning::markdown());
+}
+
+#[test]
 fn settings_that_are_shown_to_users_can_be_loaded() {
     let page = read("docs/configuration.md");
     let (_, example) = page.split_once("```yaml\n").unwrap();

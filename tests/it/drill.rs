@@ -125,7 +125,7 @@ fn connect_options(cluster: &Cluster, user: &str, password: &str, database: &str
         port: cluster.port(),
         user: user.to_owned(),
         database: database.to_owned(),
-        password: Some(password.to_owned()),
+        password: password.into(),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }
@@ -308,7 +308,7 @@ async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
             Cause::TargetAbsent,
         ),
         (&|target| target.port = 1, Cause::TargetAbsent),
-        (&|target| target.password = Some("wrong".to_owned()), Cause::Credentials),
+        (&|target| target.password = "wrong".into(), Cause::Credentials),
     ];
     for (change, cause) in cases {
         let certificate = ground.drill(&with(change)).await;

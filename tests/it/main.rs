@@ -8,10 +8,12 @@
 )]
 
 mod backup;
+mod backup_agent;
 mod cli;
 mod compare;
 mod connect;
 mod consistency;
+mod credentials;
 mod damage;
 mod demo;
 mod documents;

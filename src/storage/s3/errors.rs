@@ -82,6 +82,11 @@ pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     })
 }
 
+/// The store refused who asks, not what was asked.
+pub(super) fn is_of_credentials<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    refusal(error).is_some_and(|refusal| kind_of(refusal.status, refusal.code) == ErrorKind::Credentials)
+}
+
 /// Our error for the SDK's.
 pub(super) fn translate<E>(operation: &'static str, key: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
 where

@@ -39,14 +39,16 @@ impl S3Store {
     }
 
     async fn request(&self, operation: &'static str, key: &str, range: Option<&Range<u64>>) -> Result<GetObjectOutput> {
-        self.client
-            .get_object()
-            .bucket(&self.options.bucket)
-            .key(self.full_key(key))
-            .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
-            .send()
-            .await
-            .map_err(|error| translate(operation, key, &self.place, &error))
+        let request = || {
+            self.client
+                .get_object()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
+                .send()
+        };
+        let answer = self.send(request).await;
+        answer.map_err(|error| translate(operation, key, &self.place, &error))
     }
 
     /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer.
