@@ -6,6 +6,7 @@
 
 readonly DEBIAN_BASE=docker.io/library/debian:bookworm-slim
 readonly RUST_BASE=docker.io/library/rust:1.95.0-slim-bookworm
+readonly STAND_IN=kubebackup.stand-in
 
 has_image() { buildah_ inspect --type image "$1" > /dev/null 2>&1; }
 
@@ -13,11 +14,15 @@ has_image() { buildah_ inspect --type image "$1" > /dev/null 2>&1; }
 pull_bases() {
     local base
     for base in "$DEBIAN_BASE" "$RUST_BASE"; do
-        has_image "$base" || timeout 300 buildah --root "$STORAGE" --runroot "$RUNROOT" pull -q "$base" > /dev/null 2>&1 || return 1
+        has_image "$base" || timeout 300 buildah --root "$STORAGE" --runroot "$RUNROOT" pull -q "$base" > /dev/null 2>&1 \
+            || return 1
     done
 }
 
+is_stand_in() { [ "$(buildah_ inspect --type image --format "{{index .OCIv1.Config.Labels \"$STAND_IN\"}}" "$1")" = true ]; }
+
 make_bases() {
+    say "no registry answers: base images are made here"
     has_image "$DEBIAN_BASE" || debian_base
     has_image "$RUST_BASE" || rust_base
 }
@@ -43,7 +48,7 @@ rust_base() {
     # The crates come from this machine's registry, mounted during the build: see `build` in image-test.sh.
     printf '[net]\noffline = true\n' > "$mounted/usr/local/cargo/config.toml"
     buildah_ umount "$container" > /dev/null
-    buildah_ config --env CARGO_HOME=/usr/local/cargo --env RUSTUP_HOME=/usr/local/rustup \
+    buildah_ config --label "$STAND_IN=true" --env CARGO_HOME=/usr/local/cargo --env RUSTUP_HOME=/usr/local/rustup \
         --env PATH=/usr/local/rustup/toolchains/1.95.0/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
     buildah_ commit -q --rm "$container" "$RUST_BASE" > /dev/null
     rm "$WORK/rust.tar"
@@ -61,7 +66,7 @@ import_base() {
     local container
     container=$(buildah_ from scratch)
     buildah_ add -q "$container" "$2" / > /dev/null
-    buildah_ config --cmd bash "$container"
+    buildah_ config --label "$STAND_IN=true" --cmd bash "$container"
     buildah_ commit -q --rm "$container" "$1" > /dev/null
     rm "$2"
 }

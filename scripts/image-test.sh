@@ -57,11 +57,8 @@ install_tools() {
 
 build() {
     local registry=()
-    if pull_bases; then
-        say "base images from their registry"
-    else
-        say "no registry answers: base images are made here"
-        make_bases
+    pull_bases || make_bases
+    if is_stand_in "$RUST_BASE"; then
         cargo fetch --locked --quiet
         # Thrown away after the build: what cargo unpacks there does not reach this machine's own.
         registry=(--volume "${CARGO_HOME:-$HOME/.cargo}/registry:/usr/local/cargo/registry:O")
