@@ -63,6 +63,10 @@ image: ## Build the container image IMAGE
 	docker build --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) \
 	    --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
 
+.PHONY: image-test
+image-test: ## Build the image and run the agent in it as Kubernetes would (root, Debian or Ubuntu; no part of `test`: minutes)
+	@scripts/image-test.sh
+
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean

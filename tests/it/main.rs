@@ -31,6 +31,7 @@ mod layering;
 mod leases;
 mod lies;
 mod manifests;
+mod pipeline;
 mod policies;
 mod newer_format;
 mod politeness;
