@@ -71,6 +71,30 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// A standby that streams from this server, made by `pg_basebackup`; it takes read-only connections.
+    ///
+    /// # Errors
+    /// When the copy cannot be made or the server does not come up.
+    pub fn start_standby(&self) -> Result<Self> {
+        let mut standby = Self {
+            directory: Ground::new()?,
+            bin_directory: self.bin_directory.clone(),
+            port: free_port()?,
+            server: None,
+        };
+        fs::create_dir(standby.data())?;
+        give_to_server_user(&standby.data())?;
+        run(unprivileged(&self.bin_directory.join("pg_basebackup"))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"])
+            .arg(self.dsn(SUPERUSER, "postgres"))
+            .arg("--pgdata")
+            .arg(standby.data())
+            .env("PGPASSWORD", PASSWORD))?;
+        standby.configure(&[])?;
+        standby.start_on_a_free_port()?;
+        Ok(standby)
+    }
+
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port

@@ -27,6 +27,7 @@ mod generator;
 mod guard;
 mod kill;
 mod layering;
+mod leases;
 mod lies;
 mod policies;
 mod politeness;
