@@ -7,6 +7,7 @@
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
 
+mod alerts;
 mod backup;
 mod backup_agent;
 mod cli;
@@ -28,6 +29,8 @@ mod guard;
 mod kill;
 mod layering;
 mod lies;
+mod metrics;
+mod page;
 mod policies;
 mod politeness;
 mod restore;
