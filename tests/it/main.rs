@@ -7,6 +7,7 @@
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
 
+mod alerts;
 mod backup;
 mod backup_agent;
 mod cli;
@@ -32,6 +33,8 @@ mod leases;
 mod lies;
 mod manifests;
 mod pipeline;
+mod metrics;
+mod page;
 mod policies;
 mod newer_format;
 mod politeness;
