@@ -12,7 +12,7 @@ use kubebackup::drill::{Cause, Certificate, CheckName, DrillOptions, Error, Outc
 use kubebackup::postgres::{ConnectOptions, TlsMode};
 use kubebackup::repository::id::{BackupId, RepositoryId};
 use kubebackup::repository::{CertificateState, Repository};
-use kubebackup::restore::LoadFault;
+use kubebackup::restore::{LoadFault, guard};
 use kubebackup::storage::MemoryStore;
 use kubebackup::telemetry::progress::{Progress, Silent};
 use tokio_util::sync::CancellationToken;
@@ -485,6 +485,28 @@ async fn a_cancelled_drill_leaves_its_start_marker_and_no_certificate() {
     .await;
     assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
     assert_eq!(ground.states().await, [CertificateState::Started]);
+}
+
+/// Two agents that begin in the same moment: the lock decides, and the loser says nothing about the backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_gives_way_to_who_holds_its_target_leaves_no_certificate() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let target = ground.target_options();
+    let maintenance = target.with_database("postgres");
+    let holder = guard(&ground.repository, &target, &maintenance).await.unwrap();
+    let gives_way = DrillOptions {
+        gives_way: true,
+        ..ground.options()
+    };
+    let cancel = CancellationToken::new();
+    let ended = drill(&ground.repository, &ground.backup_id, &gives_way, &Silent, &cancel).await;
+    assert!(
+        matches!(&ended, Err(Error::Held { database }) if database == "restored"),
+        "{ended:?}"
+    );
+    assert_eq!(ground.states().await, [CertificateState::Started]);
+    drop(holder);
+    assert_eq!(ground.drill(&gives_way).await.verdict, Verdict::Certified);
 }
 
 #[tokio::test(flavor = "multi_thread")]
