@@ -27,7 +27,11 @@ demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
 	$(CARGO) run $(FEATURES) -- demo
 
 .PHONY: test
-test: setup fmt-check lint doc unit ## Everything CI checks
+test: setup tools fmt-check lint doc unit ## Everything CI checks
+
+.PHONY: tools
+tools: ## Fetch into target/tools what tests of the manifests need (kustomize, kubernetes-validate)
+	@scripts/test-tools.sh
 
 .PHONY: unit
 unit: ## All tests, without lint and set-up

@@ -309,7 +309,11 @@ fn server_user() -> Option<User> {
     })?
 }
 
-fn give_to_server_user(path: &Path) -> Result<()> {
+/// Lets the user that servers run as write there; nothing where that is this process's own.
+///
+/// # Errors
+/// When the owner cannot be changed.
+pub fn give_to_server_user(path: &Path) -> Result<()> {
     if let Some(user) = server_user() {
         chown(path, Some(user.uid), Some(user.gid))?;
     }
@@ -317,7 +321,8 @@ fn give_to_server_user(path: &Path) -> Result<()> {
 }
 
 /// A command that is killed with the thread that starts it, and that does not run as root.
-fn unprivileged(program: &Path) -> Command {
+#[must_use]
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if let Some(user) = server_user() {

@@ -28,6 +28,7 @@ mod guard;
 mod kill;
 mod layering;
 mod lies;
+mod manifests;
 mod policies;
 mod politeness;
 mod restore;
