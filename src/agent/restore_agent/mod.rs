@@ -31,6 +31,7 @@ use crate::config::{NotifySettings, Settings};
 use crate::drill::Verdict;
 use crate::http::status::{Outcome, RepositoryStatus, Trigger};
 use crate::repository;
+use crate::telemetry::causes::chain;
 
 /// The loop comes round at least this often.
 const TURN: Duration = Duration::from_secs(1);
@@ -93,14 +94,15 @@ struct Drilling {
 impl RestoreAgent {
     fn new(settings: Settings, surroundings: Surroundings, live: Live) -> Self {
         let now = Instant::now();
+        let settings = Arc::new(settings);
         Self {
             notify: Arc::new(settings.notify.clone()),
-            settings: Arc::new(settings),
+            bucket: Some(Bucket::new(Arc::clone(&settings))),
+            settings,
             surroundings,
             notifier: Notifier::start(live.clone()),
             live,
             memory: Memory::new(Timestamp::now()),
-            bucket: None,
             looking: None,
             look_at: now,
             seen: None,
@@ -139,8 +141,8 @@ impl RestoreAgent {
         if self.looking.is_some() || Instant::now() < self.look_at {
             return;
         }
-        let known = self.bucket.take().filter(|bucket| bucket.is_of(&self.settings));
-        let bucket = known.unwrap_or_else(|| Bucket::new(Arc::clone(&self.settings)));
+        let Some(bucket) = self.bucket.take() else { return };
+        let bucket = bucket.under(&self.settings);
         self.look_at = Instant::now() + self.settings.agent.poll_interval.0;
         self.looking = Some(Box::pin(bucket.look(self.live.clone())));
     }
@@ -168,7 +170,7 @@ impl RestoreAgent {
                     Error::Repository(repository::Error::Missing) => {
                         "the first backup, which makes the repository".to_owned()
                     }
-                    error => format!("the store: {}", error.chain()),
+                    error => format!("the store: {}", chain(error)),
                 }));
             }
         }
@@ -269,12 +271,6 @@ impl RestoreAgent {
                 self.settings.cluster.as_deref(),
             );
         }
-        if let Ended::Stopped(error) = ended
-            && error.is_refused_by_store()
-        {
-            // Opened anew by the next look, with credentials read anew.
-            self.bucket = None;
-        }
         let (outcome, message) = ended.told();
         match outcome {
             Outcome::Certified => tracing::info!(backup_id = choice.backup_id, message, "drill ended"),
@@ -372,7 +368,7 @@ impl Ended {
             ),
             Self::Stopped(error) => (
                 Outcome::Unverified,
-                format!("no certificate was stored: {}", error.chain()),
+                format!("no certificate was stored: {}", chain(error)),
             ),
         }
     }
