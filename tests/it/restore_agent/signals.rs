@@ -84,13 +84,23 @@ fn a_signal_drills_the_newest_backup_whatever_its_verdict_and_more_of_them_only_
     wait_for_drills(&world, &mut running, &backup_id, &["certified", "certified"]);
     running.signal(Signal::SIGUSR1);
     wait_for_drills(&world, &mut running, &backup_id, &["certified"; 3]);
-    wait::until("the third run to be shown", || status_of(&mut running)["runs"][0]["number"] == 3);
+    wait::until("the third run to be shown", || {
+        status_of(&mut running)["runs"][0]["number"] == 3
+    });
     let status = status_of(&mut running);
     let run = &status["runs"][0];
-    assert_eq!((&run["trigger"], &run["outcome"]), (&"signal".into(), &"certified".into()), "{run}");
+    assert_eq!(
+        (&run["trigger"], &run["outcome"]),
+        (&"signal".into(), &"certified".into()),
+        "{run}"
+    );
     assert!(run["message"].as_str().unwrap().starts_with("CERTIFIED"), "{run}");
     assert_eq!(status["is_queued"], false, "{status}");
-    assert_eq!(status["counts"]["triggers"], serde_json::json!({ "poll": 1, "signal": 2 }), "{status}");
+    assert_eq!(
+        status["counts"]["triggers"],
+        serde_json::json!({ "poll": 1, "signal": 2 }),
+        "{status}"
+    );
     stop(running);
 }
 
@@ -126,7 +136,9 @@ fn new_settings_are_taken_over_by_a_signal_and_bad_ones_are_not() {
     running.wait_for("the first backup, which makes the repository");
     fs::write(&world.settings_file, good).unwrap();
     running.signal(Signal::SIGHUP);
-    wait::until("both to be counted", || status_of(&mut running)["counts"]["reloads"] == 2);
+    wait::until("both to be counted", || {
+        status_of(&mut running)["counts"]["reloads"] == 2
+    });
     assert_eq!(status_of(&mut running)["counts"]["refused_reloads"], 1);
     let second = world.back_up();
     wait_for_drills(&world, &mut running, &second, &["certified"]);

@@ -44,7 +44,9 @@ fn objectives_that_are_exceeded_are_said_and_change_no_verdict() {
     let mut running = agent(&world).spawn();
     wait_for_drills(&world, &mut running, &first, &["certified"]);
     let said = |running: &mut Running| status_of(running)["repository"]["newest_certificate"]["summary"].to_string();
-    wait::until("the status to say so", || said(&mut running).contains("more than the objective of"));
+    wait::until("the status to say so", || {
+        said(&mut running).contains("more than the objective of")
+    });
     stop(running);
     let (older, newest) = (
         certificate(&world, &first, "certified"),

@@ -91,7 +91,9 @@ fn two_agents_on_one_target_leave_each_other_alone() {
     let mut other = agent(&world).spawn();
     other.wait_for("another drill or a restore holds the target 'shop_restored'");
     assert_eq!(drills(&world, &first), ["started"], "the other has written nothing");
-    wait::until("the run to be shown", || status_of(&mut other)["runs"][0]["outcome"] == "skipped");
+    wait::until("the run to be shown", || {
+        status_of(&mut other)["runs"][0]["outcome"] == "skipped"
+    });
     fs::write(go, "").unwrap();
     wait_for_drills(&world, &mut one, &first, &["certified"]);
     let second = world.back_up();
