@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::backoff::backoff;
+use crate::agent::backoff::backoff;
 use crate::agent::meaning::{Class, Next};
 use crate::config::{BackupAgentSettings, Schedule};
 use crate::http::status::{NextRun, Trigger};

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::backoff::Backoff;
-use super::records::{due, first_certified, is_settled, judges, later, reproofs};
+use super::records::{Backoff, due, first_certified, is_settled, judges, later, reproofs};
 use crate::config::Schedule;
 use crate::http::status::{BackupStatus, DrillState, DrillStatus, NextRun, RepositoryStatus, Trigger};
 

@@ -4,7 +4,6 @@
 //! a drill runs, so that what is shown stays true; what they find waits. Nothing is kept but in the bucket.
 
 mod attempt;
-mod backoff;
 mod bucket;
 mod choose;
 mod records;
@@ -20,9 +19,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::attempt::{Attempt, Ended};
-use self::backoff::Backoff;
 use self::bucket::{Bucket, Look, Seen};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
+use self::records::Backoff;
 use super::error::{Error, Result};
 use super::live::{Live, RunEnd};
 use super::notify::Notifier;

@@ -6,6 +6,7 @@ use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
 
 use super::{agent, backed_up, drills, status_of, stop, wait_for_drills, world};
+use crate::support::wait;
 use crate::support::world::PREFIX;
 
 #[test]
@@ -18,7 +19,7 @@ fn an_agent_waits_for_the_first_backup_and_for_a_target_that_is_marked() {
     let backup_id = world.back_up();
     running.wait_for("is not marked as disposable");
     world.mark_targets();
-    super::wait::until("the backup to be certified", || {
+    wait::until("the backup to be certified", || {
         drills(&world, &backup_id)
             .last()
             .is_some_and(|state| state == "certified")
@@ -28,8 +29,9 @@ fn an_agent_waits_for_the_first_backup_and_for_a_target_that_is_marked() {
         states[..states.len() - 1].iter().all(|state| state == "unverified"),
         "{states:?}"
     );
-    let status = status_of(&mut running);
-    assert!(status["waiting_for"].is_null(), "{status}");
+    wait::until("nothing to be waited for", || {
+        status_of(&mut running)["waiting_for"].is_null()
+    });
     stop(running);
 }
 
@@ -50,14 +52,14 @@ fn an_absent_target_leaves_a_backup_unverified_until_it_appears() {
     let (mut world, backup_id) = backed_up();
     world.target.stop(Signal::SIGINT).unwrap();
     let mut running = agent(&world).spawn();
-    super::wait::until("two drills that could not judge", || {
+    wait::until("two drills that could not judge", || {
         drills(&world, &backup_id).starts_with(&["unverified".to_owned(), "unverified".to_owned()])
     });
-    super::wait::until("the next drill to be announced", || {
+    wait::until("the next drill to be announced", || {
         status_of(&mut running)["next_run"]["trigger"] == "retry"
     });
     world.target.start_server().unwrap();
-    super::wait::until("the backup to be certified", || {
+    wait::until("the backup to be certified", || {
         drills(&world, &backup_id)
             .last()
             .is_some_and(|state| state == "certified")
