@@ -39,7 +39,12 @@ missing_things() {
     has openssl || echo openssl
     has aws || has s3cmd || echo s3-client
     has_certificates || echo certificates
+    # For scripts/test-tools.sh.
+    has_python_venv || echo python3-venv
+    ! has apt-get || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
 }
+
+has_python_venv() { has python3 && python3 -c 'import ensurepip, venv' 2> /dev/null; }
 
 # With the C library's headers, which gcc alone does not bring.
 compiles() { has cc && echo '#include <stdlib.h>' | cc -E -x c - > /dev/null 2>&1; }
@@ -119,7 +124,7 @@ END
     else
         cat >&2 << 'END'
 hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
-      zstd, openssl, util-linux (setpriv), ca-certificates, and the AWS command line or s3cmd
+      zstd, openssl, util-linux (setpriv), ca-certificates, Python 3 with venv, and the AWS command line or s3cmd
 END
     fi
     exit 1

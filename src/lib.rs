@@ -14,6 +14,6 @@ pub mod http;
 pub mod postgres;
 pub mod repository;
 pub mod restore;
-pub mod shutdown;
+pub mod signals;
 pub mod storage;
 pub mod telemetry;

@@ -8,9 +8,9 @@ use super::error::{Error, Result};
 use super::open::{create_repository, source};
 use crate::backup::{self, AssertionQuery, BackupOptions, ChunkSizes, TablePattern};
 use crate::config::{self, ByteSize, Settings};
-use crate::postgres::Environment;
 use crate::postgres::snapshot::SnapshotOptions;
-use crate::repository::StoredManifest;
+use crate::postgres::{ConnectOptions, Environment};
+use crate::repository::{Repository, StoredManifest};
 use crate::telemetry::progress::Progress;
 
 /// PostgreSQL's usual block size; parts are counted in blocks.
@@ -38,7 +38,18 @@ pub async fn backup(
     let options = backup_options(settings, overrides)?;
     let source = source(settings, environment)?;
     let repository = create_repository(settings).await?;
-    Ok(Box::pin(backup::backup(&source, &repository, &options, progress, cancel)).await?)
+    backup_into(&repository, &source, &options, progress, cancel).await
+}
+
+/// The same into a repository that is open.
+pub(super) async fn backup_into(
+    repository: &Repository,
+    source: &ConnectOptions,
+    options: &BackupOptions,
+    progress: Arc<dyn Progress>,
+    cancel: &CancellationToken,
+) -> Result<StoredManifest> {
+    Ok(Box::pin(backup::backup(source, repository, options, progress, cancel)).await?)
 }
 
 /// The room's options from the settings and what overrides them.

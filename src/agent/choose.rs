@@ -198,6 +198,7 @@ mod tests {
                 backup_id: BackupId::new(*times.iter().min().unwrap(), 7),
                 predecessor: None,
                 tool_version: String::new(),
+                lease_generation: None,
                 source: Source {
                     cluster: cluster.to_owned(),
                     system_identifier: "1".to_owned(),

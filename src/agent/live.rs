@@ -151,8 +151,10 @@ impl Live {
             backup_id,
             phase: None,
             blocked_sessions: None,
+            snapshot: None,
         });
         LiveProgress {
+            number: state.begun,
             live: self.clone(),
             log: LogProgress::default(),
         }
@@ -184,11 +186,18 @@ impl Live {
 /// A run's progress, in the status and in the log.
 #[derive(Debug)]
 pub struct LiveProgress {
+    number: u64,
     live: Live,
     log: LogProgress,
 }
 
 impl LiveProgress {
+    /// The run's number in this process, from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     fn change(&self, change: impl FnOnce(&mut CurrentRun)) {
         if let Some(run) = &mut self.live.lock().current {
             change(run);
@@ -225,5 +234,9 @@ impl Progress for LiveProgress {
 
     fn blocked_sessions(&self, sessions: u64) {
         self.change(|run| run.blocked_sessions = Some(sessions));
+    }
+
+    fn snapshot(&self, taken: Option<Timestamp>) {
+        self.change(|run| run.snapshot = taken);
     }
 }

@@ -4,29 +4,39 @@
 //! printed here.
 
 mod backup;
+mod backup_agent;
 mod check;
 mod choose;
 mod compare;
 mod drill;
 mod error;
 mod live;
+mod notify;
+mod meaning;
 mod open;
 mod overview;
 mod restore;
+mod restore_agent;
+mod store_counts;
+mod surroundings;
 mod verify;
 mod view;
 
 pub use backup::{BackupOverrides, backup, backup_options};
+pub use backup_agent::backup_agent;
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
 pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
 pub use live::{Live, LiveProgress, RunEnd};
+pub use meaning::{Class, Meaning, Next, Severity};
 pub use open::{
     RestoreTarget, Target, create_repository, drill_target, open_repository, open_store, restore_target, source,
 };
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
+pub use restore_agent::{check_settings as check_restore_agent, restore_agent};
+pub use surroundings::{ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -23,6 +23,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
         endpoint: repository.endpoint.clone(),
         path_style: repository.path_style,
         profile: repository.profile.clone(),
+        ca_file: repository.ca_file.clone(),
         connect_timeout: repository.connect_timeout.0,
         read_timeout: repository.read_timeout.0,
         attempt_timeout: repository.attempt_timeout.0,
@@ -45,7 +46,11 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository> {
 /// # Errors
 /// Whatever keeps it from being written.
 pub async fn create_repository(settings: &Settings) -> Result<Repository> {
-    let store = open_store(settings).await?;
+    prepare_repository(open_store(settings).await?).await
+}
+
+/// The same in a store that is open.
+pub(super) async fn prepare_repository(store: Arc<dyn ObjectStore>) -> Result<Repository> {
     match store.capabilities(layout::PROBES).await {
         Ok(capabilities) => tracing::debug!(?capabilities, "store probed"),
         // Whoever may write backups need not be allowed to probe; the store then asks before each put.

@@ -74,20 +74,22 @@ impl View {
 
     /// Reads the roots not known yet, and returns why some cannot be read.
     async fn read_roots(&mut self, repository: &Repository, ids: &[BackupId]) -> Result<HashMap<BackupId, String>> {
-        let unknown: Vec<&BackupId> = ids.iter().filter(|id| !self.roots.contains_key(id)).collect();
+        let unknown = ids.iter().filter(|id| !self.roots.contains_key(*id)).cloned();
+        // Owned ids: a future that borrows them could not be sent to another thread.
+        let unknown: Vec<BackupId> = unknown.collect();
         let mut read = stream::iter(unknown)
-            .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
+            .map(async |backup_id: BackupId| (repository.read_manifest(&backup_id).await, backup_id))
             .buffer_unordered(CONCURRENCY);
         let mut damage = HashMap::new();
-        while let Some((backup_id, root)) = read.next().await {
+        while let Some((root, backup_id)) = read.next().await {
             match root {
                 Ok(stored) => {
-                    self.roots.insert(backup_id.clone(), contents(stored));
+                    self.roots.insert(backup_id, contents(stored));
                 }
                 // Expired since it was listed.
                 Err(repository::Error::NoSuchBackup(_)) => {}
                 Err(error @ (repository::Error::Damaged { .. } | repository::Error::UnknownFormat { .. })) => {
-                    damage.insert(backup_id.clone(), error.to_string());
+                    damage.insert(backup_id, error.to_string());
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -48,6 +48,7 @@ pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> R
     let clock = Instant::now();
     run.progress.begin(&format!("snapshot {}", source.database), None);
     let (snapshot, definitions) = stable_snapshot(run, source).await?;
+    run.progress.snapshot(Some(snapshot.time));
     run.progress.end();
     let snapshot_seconds = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
@@ -66,6 +67,7 @@ pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> R
         "finish the snapshot of database {}",
         source.database
     )))?;
+    run.progress.snapshot(None);
     run.progress.end();
     Ok(BackedUp {
         database,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Unaccounted;
+use crate::repository::Occupant;
 use crate::{postgres, repository};
 
 /// Result of a part of a backup run.
@@ -18,7 +19,7 @@ pub enum Error {
         source: postgres::Error,
     },
     #[error("write to the repository")]
-    Repository(#[from] repository::Error),
+    Repository(#[source] repository::Error),
     #[error(transparent)]
     Unaccounted(#[from] Unaccounted),
     /// Names in the settings that the server does not have.
@@ -34,6 +35,10 @@ pub enum Error {
     },
     #[error("the run took longer than backup.max_duration ({}s)", .limit.as_secs())]
     TooLong { limit: Duration },
+    #[error(
+        "another agent ('{}') has taken over the backups of this cluster", .occupant.holder
+    )]
+    LeaseLost { occupant: Occupant },
     #[error("the session that holds the snapshot of database {database} was lost")]
     SnapshotLost { database: String },
     /// An outcome rather than a fault: somebody asked for it.
@@ -58,6 +63,15 @@ impl Error {
     pub(super) fn postgres(doing: impl Into<String>) -> impl FnOnce(postgres::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Postgres { doing, source }
+    }
+}
+
+impl From<repository::Error> for Error {
+    fn from(error: repository::Error) -> Self {
+        match error {
+            repository::Error::LeaseLost { occupant } => Self::LeaseLost { occupant },
+            error => Self::Repository(error),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::repository::id::BackupId;
 use crate::repository::manifest::{
     BackupKind, BackupStats, Database, DatabaseSummary, PhaseSeconds, Predecessor, Source,
 };
-use crate::repository::{BackupWriter, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
+use crate::repository::{BackupWriter, Lease, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -57,6 +57,15 @@ pub async fn backup(
         () = cancel.cancelled() => Err(Error::Cancelled),
         stored = run => stored,
         error = watch::watch(source, options, progress.as_ref()) => Err(error),
+        error = keep(options.lease.as_ref()) => Err(error),
+    }
+}
+
+/// Returns only when another agent has the lease.
+async fn keep(lease: Option<&Lease>) -> Error {
+    match lease {
+        Some(lease) => lease.keep().await.into(),
+        None => std::future::pending().await,
     }
 }
 
@@ -173,7 +182,7 @@ async fn assemble(
     // One buffer that each job fills, and half as many again being compressed.
     let buffers = options.jobs + options.jobs.div_ceil(2);
     Ok(Assembly {
-        writer: Arc::new(BackupWriter::new(repository, reuse, writer_options)),
+        writer: Arc::new(BackupWriter::new(repository, reuse, writer_options).under(options.lease.clone())),
         pool: Arc::new(BufferPool::new(buffers, options.chunks.max_bytes)),
         cutter: Cutter::new(options.chunks),
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::content::QualifiedName;
 use crate::postgres::snapshot::SnapshotOptions;
+use crate::repository::Lease;
 
 /// How large chunks are and where they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct BackupOptions {
     pub assertions: Vec<AssertionQuery>,
     /// Directory of `pg_dump` and `pg_restore`; found by itself when none.
     pub bin_directory: Option<PathBuf>,
+    /// Kept during the run, which ends when it is lost. Whoever acquired it releases it.
+    pub lease: Option<Lease>,
 }
 
 impl BackupOptions {
@@ -80,6 +83,7 @@ impl BackupOptions {
             max_blocking: Duration::from_secs(30),
             assertions: Vec::new(),
             bin_directory: None,
+            lease: None,
         }
     }
 }

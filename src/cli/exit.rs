@@ -42,7 +42,7 @@ impl Exit {
             Self::Damaged => 5,
             Self::Refused => 6,
             Self::Yielded => 7,
-            Self::Interrupted => crate::shutdown::INTERRUPTED,
+            Self::Interrupted => crate::signals::INTERRUPTED,
         }
     }
 
@@ -79,7 +79,7 @@ impl Exit {
             Self::Yielded => (
                 "yielded",
                 "A backup gave way: definitions kept changing, locks were not to be had in time, others waited for it, \
-                 the server is shutting down, or it took too long. Try again later.",
+                 the server is shutting down, it took too long, or it is another agent's turn. Try again later.",
             ),
             Self::Interrupted => ("interrupted", "Stopped by SIGINT or SIGTERM."),
         }

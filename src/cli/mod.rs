@@ -2,7 +2,9 @@
 //!
 //! Results go to stdout, as a table for people or as JSON; log lines, progress and errors go to stderr.
 
+mod agent_port;
 mod backup;
+mod backup_agent;
 mod check;
 mod compare;
 #[cfg(feature = "demo")]
@@ -11,26 +13,29 @@ mod drill;
 mod evidence;
 pub mod exit;
 mod list;
-mod meaning;
+pub mod meaning;
 mod output;
 mod report;
 mod restore;
+mod restore_agent;
 mod show;
 mod table;
 mod target;
+mod trigger;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent;
+use crate::agent::{self, Surroundings};
 use crate::config::{self, LogFormat, Settings};
 use crate::postgres::Environment;
-use crate::telemetry::logging::{self, Shape};
+use crate::signals::Handlers;
+use crate::telemetry::logging::{self, LogLevel, Shape};
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_bar::Terminal;
 use crate::telemetry::progress_log::LogProgress;
@@ -71,6 +76,15 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Once(OneShot),
+    #[command(flatten)]
+    Agent(Agent),
+}
+
+/// Verbs that end by themselves.
+#[derive(Debug, Subcommand)]
+enum OneShot {
     Backup(backup::BackupArguments),
     Restore(Box<restore::RestoreArguments>),
     Drill(drill::DrillArguments),
@@ -79,8 +93,16 @@ enum Verb {
     List(list::ListArguments),
     Show(show::ShowArguments),
     Check(check::CheckArguments),
+    Trigger(trigger::TriggerArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
+}
+
+/// Verbs that work until they are told to stop.
+#[derive(Debug, Subcommand)]
+enum Agent {
+    RestoreAgent(restore_agent::RestoreAgentArguments),
+    BackupAgent(backup_agent::BackupAgentArguments),
 }
 
 impl Arguments {
@@ -95,10 +117,14 @@ impl Arguments {
     /// # Errors
     /// What is wrong with the settings.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(config::load(self.config.as_deref(), variables).map_err(agent::Error::from)?)
+        Ok(read_settings(self.config.as_deref()).map_err(agent::Error::from)?)
     }
+}
+
+fn read_settings(file: Option<&Path>) -> config::Result<Settings> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, variables)
 }
 
 /// What every verb gets.
@@ -108,6 +134,24 @@ struct Context {
     output: OutputFormat,
     terminal: Terminal,
     cancel: CancellationToken,
+}
+
+/// What a verb gets that runs until it is told to stop.
+struct AgentContext {
+    settings: Settings,
+    surroundings: Surroundings,
+}
+
+impl AgentContext {
+    fn new(config: Option<PathBuf>, settings: Settings, console: Console, handlers: Handlers) -> anyhow::Result<Self> {
+        let surroundings = Surroundings {
+            signals: handlers.listen().context("watch for signals")?,
+            environment: Environment::of_process(),
+            read_settings: Box::new(move || read_settings(config.as_deref())),
+            log_level: console.log_level,
+        };
+        Ok(Self { settings, surroundings })
+    }
 }
 
 impl Context {
@@ -121,18 +165,25 @@ impl Context {
     }
 }
 
+/// Where log lines go.
+#[derive(Debug)]
+pub struct Console {
+    pub terminal: Terminal,
+    pub log_level: LogLevel,
+}
+
 /// Starts logging by the settings. The terminal keeps log lines and progress bars apart.
 ///
 /// # Errors
 /// When it was started before.
-pub fn start_logging(settings: &Settings) -> anyhow::Result<Terminal> {
+pub fn start_logging(settings: &Settings) -> anyhow::Result<Console> {
     let terminal = Terminal::default();
     let shape = match settings.log.format {
         LogFormat::Text => Shape::Text,
         LogFormat::Json => Shape::Json,
     };
-    logging::start(&settings.log.level, shape, terminal.clone()).context("start logging")?;
-    Ok(terminal)
+    let log_level = logging::start(&settings.log.level, shape, terminal.clone()).context("start logging")?;
+    Ok(Console { terminal, log_level })
 }
 
 /// Runs the verb to its end.
@@ -142,27 +193,43 @@ pub fn start_logging(settings: &Settings) -> anyhow::Result<Terminal> {
 pub async fn run(
     arguments: Arguments,
     settings: Settings,
-    terminal: Terminal,
-    cancel: CancellationToken,
+    console: Console,
+    handlers: Handlers,
 ) -> anyhow::Result<Exit> {
-    let context = Context {
-        settings,
-        environment: Environment::of_process(),
-        output: arguments.output,
-        terminal,
-        cancel,
-    };
     match arguments.verb {
-        Verb::Backup(verb) => backup::run(&verb, &context).await,
-        Verb::Restore(verb) => restore::run(&verb, &context).await,
-        Verb::Drill(verb) => drill::run(&verb, &context).await,
-        Verb::Compare(verb) => compare::run(&verb, &context).await,
-        Verb::Verify(verb) => verify::run(&verb, &context).await,
-        Verb::List(verb) => list::run(&verb, &context).await,
-        Verb::Show(verb) => show::run(&verb, &context).await,
-        Verb::Check(verb) => check::run(&verb, &context).await,
+        Verb::Once(verb) => {
+            let context = Context {
+                settings,
+                environment: Environment::of_process(),
+                output: arguments.output,
+                terminal: console.terminal,
+                cancel: handlers.cancel_only().context("watch for signals")?,
+            };
+            run_once(verb, &context).await
+        }
+        Verb::Agent(verb) => {
+            let context = AgentContext::new(arguments.config, settings, console, handlers)?;
+            match verb {
+                Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
+                Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
+            }
+        }
+    }
+}
+
+async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
+    match verb {
+        OneShot::Backup(verb) => backup::run(&verb, context).await,
+        OneShot::Restore(verb) => restore::run(&verb, context).await,
+        OneShot::Drill(verb) => drill::run(&verb, context).await,
+        OneShot::Compare(verb) => compare::run(&verb, context).await,
+        OneShot::Verify(verb) => verify::run(&verb, context).await,
+        OneShot::List(verb) => list::run(&verb, context).await,
+        OneShot::Show(verb) => show::run(&verb, context).await,
+        OneShot::Check(verb) => check::run(&verb, context).await,
+        OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
         #[cfg(feature = "demo")]
-        Verb::Demo(verb) => demo::run(&verb, &context.cancel).await,
+        OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
 use super::table::variable_of;
+use super::template::Template;
 use super::value::{ByteSize, Span};
 
 /// Everything that can be set.
@@ -42,6 +43,7 @@ pub struct RepositorySettings {
     pub region: Option<String>,
     pub path_style: bool,
     pub profile: Option<String>,
+    pub ca_file: Option<PathBuf>,
     pub connect_timeout: Span,
     pub read_timeout: Span,
     pub attempt_timeout: Span,
@@ -159,7 +161,7 @@ pub struct NotifySettings {
     pub format: NotifyFormat,
     pub success: NotifySuccess,
     pub unverified_after: Span,
-    pub text: String,
+    pub text: Template,
     pub timeout: Span,
 }
 

@@ -26,6 +26,8 @@ pub enum Kind {
     SecretUrl,
     /// When something happens: a cron expression or `every 6h`.
     Schedule,
+    /// Text with names in braces.
+    Template,
     /// A list of `{name, database, query}`; in the file alone.
     Assertions,
 }
@@ -64,8 +66,8 @@ pub(super) fn variable_of(key: &str) -> String {
 }
 
 use Kind::{
-    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Text, TextList,
-    TextMap,
+    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Template, Text,
+    TextList, TextMap,
 };
 
 /// All settings, in the order of the documentation.
@@ -105,7 +107,15 @@ pub const SETTINGS: &[Setting] = &[
         "repository.profile",
         Text,
         None,
-        "Profile of the AWS files. Not set: AWS's usual credential chain.",
+        "Profile of the AWS files. Not set: AWS's usual credential chain. Files may be replaced at any time: they are read \
+         again every minute, and at once when the store refuses what they held.",
+    ),
+    Setting::new(
+        "repository.ca_file",
+        Path,
+        None,
+        "PEM certificates to trust when talking to the store, for a server with a private authority. Not set: this \
+         machine's own. A pod whose image has none needs it for any `https` endpoint.",
     ),
     Setting::new(
         "repository.connect_timeout",
@@ -142,7 +152,7 @@ pub const SETTINGS: &[Setting] = &[
         "source.password_file",
         Path,
         None,
-        "File that holds the password and nothing else.",
+        "File that holds the password and nothing else. It is read again for every connection.",
     ),
     Setting::new(
         "source.databases",
@@ -252,7 +262,7 @@ pub const SETTINGS: &[Setting] = &[
         "target.password_file",
         Path,
         None,
-        "File that holds the password and nothing else.",
+        "File that holds the password and nothing else. It is read again for every connection.",
     ),
     Setting::new(
         "target.maintenance_database",
@@ -416,7 +426,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "notify.text",
-        Text,
+        Template,
         Some("{event}: backup {backup_id} of {cluster}: {summary}"),
         "Template of the text. Names in braces are replaced: `event`, `cluster`, `backup_id`, `drill_id`, `verdict`, \
          `summary`, `reasons`.",
@@ -487,6 +497,7 @@ fn type_text(kind: Kind) -> String {
         Address => "address and port".to_owned(),
         SecretUrl => "URL".to_owned(),
         Schedule => "schedule".to_owned(),
+        Template => "template".to_owned(),
         Size => "size".to_owned(),
         Choice(words) => words
             .iter()

@@ -126,6 +126,11 @@ impl S3Controls {
         self.lock().identities.insert(identity.access_key.clone(), identity);
     }
 
+    /// From now on nobody has this access key.
+    pub fn dismiss(&self, access_key: &str) {
+        self.lock().identities.remove(access_key);
+    }
+
     pub fn treat_if_none_match(&self, treatment: Treatment) {
         self.lock().if_none_match = treatment;
     }

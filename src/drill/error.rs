@@ -16,6 +16,9 @@ pub enum Error {
     /// The target is incomplete; nothing is known about the backup.
     #[error("the drill took longer than drill.max_duration ({}s)", .limit.as_secs())]
     TooLong { limit: std::time::Duration },
+    /// Only for who gives way.
+    #[error("another drill or a restore holds the target '{database}'")]
+    Held { database: String },
     /// A circumstance of the target kept required checks from being made; those that were made passed.
     #[error("{reason}")]
     NotCompared { cause: Cause, reason: String },

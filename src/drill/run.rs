@@ -14,12 +14,15 @@ use super::certificate::{CERTIFICATE_VERSION, Certificate, DatabaseCertificate, 
 use super::clean::{RolesInUse, clean_up};
 use super::compare::{CompareOptions, compare_database};
 use super::error::{Error, Result};
+use super::objectives::Objectives;
 use super::verdict::{DatabaseOutcome, chain};
 use crate::postgres::ConnectOptions;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
-use crate::restore::{Guarded, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe};
+use crate::restore::{
+    self, Guarded, Refusal, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe,
+};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -46,6 +49,11 @@ pub struct DrillOptions {
     pub amcheck: bool,
     /// Log in as this role, if it is one that the drill creates.
     pub login_role: Option<String>,
+    /// What a recovery may cost; said in the certificate, no part of the verdict.
+    pub objectives: Objectives,
+    /// A target that another drill or a restore holds ends this drill without a certificate, instead of leaving it
+    /// unverified: whoever holds it is about to say more.
+    pub gives_way: bool,
     /// A fault on purpose, for tests of what must notice it.
     #[cfg(any(test, feature = "demo"))]
     #[doc(hidden)]
@@ -63,6 +71,8 @@ impl Default for DrillOptions {
             keep: false,
             amcheck: false,
             login_role: None,
+            objectives: Objectives::default(),
+            gives_way: false,
             #[cfg(any(test, feature = "demo"))]
             fault: None,
         }
@@ -73,8 +83,8 @@ impl Default for DrillOptions {
 /// target stands in the certificate.
 ///
 /// # Errors
-/// `Error::Interrupted` when cancelled (there is a start marker and no certificate then); `Error::Repository` when the
-/// bucket did not take the marker or the certificate.
+/// `Error::Interrupted` when cancelled and `Error::Held` when giving way (there is a start marker and no certificate then);
+/// `Error::Repository` when the bucket did not take the marker or the certificate.
 pub async fn drill(
     repository: &Repository,
     backup_id: &BackupId,
@@ -187,6 +197,9 @@ impl Run<'_> {
                 return Err(Error::Interrupted);
             }
             outcomes.push(match done {
+                Err(Error::Restore(restore::Error::Guard(Refusal::Locked { database }))) if self.options.gives_way => {
+                    return Err(Error::Held { database });
+                }
                 Ok(()) => DatabaseOutcome::Compared(certificate),
                 Err(error) => {
                     tracing::warn!(

@@ -247,6 +247,7 @@ pub(super) fn summary(
     verdict: Verdict,
     outcomes: &[DatabaseOutcome],
     reasons: &[String],
+    exceeded: &[String],
     not_tested: &[String],
 ) -> String {
     let mut line = match verdict {
@@ -277,6 +278,9 @@ pub(super) fn summary(
             reasons.first().map_or("", String::as_str)
         ),
     };
+    for sentence in exceeded {
+        line = format!("{line}; {sentence}");
+    }
     if !not_tested.is_empty() {
         let named: Vec<&str> = not_tested.iter().take(NAMED).map(String::as_str).collect();
         line = format!("{line}; not tested: {}", named.join(", "));

@@ -112,6 +112,9 @@ pub struct CurrentRun {
     /// Sessions of others that wait for the backup's locks, as last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_sessions: Option<u64>,
+    /// Since when the source holds a snapshot for this backup, and keeps what has been deleted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Timestamp>,
 }
 
 /// Where a run is.
@@ -162,7 +165,8 @@ pub struct Counts {
 /// Requests to the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCounts {
-    /// By operation (`put`, `get`, `head`, `list`, `delete`) and outcome (`ok`, or the kind of error).
+    /// By operation (`put`, `get`, `head`, `list`, `delete`, `probe`) and outcome (`ok`, `exists` of an object that was
+    /// to be created, or the kind of error).
     pub requests: BTreeMap<String, BTreeMap<String, u64>>,
     pub retries: u64,
     pub bytes_sent: u64,
@@ -297,6 +301,25 @@ pub struct TableStatus {
     pub remark: Option<String>,
 }
 
+impl Status {
+    /// How much would be lost if production were gone now: the age of the newest usable backup's oldest snapshot.
+    #[must_use]
+    pub fn recovery_point_seconds(&self) -> Option<f64> {
+        let (_, contents) = self.repository.as_ref()?.newest_usable()?;
+        Some(self.now.duration_since(contents.oldest_snapshot).as_secs_f64())
+    }
+}
+
+impl Status {
+    /// The number of the newest run that has begun; 0 before the first.
+    #[must_use]
+    pub fn last_begun(&self) -> u64 {
+        let ended = self.runs.iter().map(|run| run.number);
+        let current = self.current.iter().map(|run| run.number);
+        ended.chain(current).max().unwrap_or(0)
+    }
+}
+
 impl BackupStatus {
     /// The verdict that counts: the newest that certifies or fails.
     #[must_use]
@@ -318,6 +341,22 @@ impl RepositoryStatus {
     pub fn newest_certified(&self) -> Option<(&BackupStatus, &BackupContents)> {
         self.readable()
             .rfind(|(backup, _)| backup.verdict() == Some(DrillState::Certified))
+    }
+
+    /// The newest backup that production could be rebuilt from: its root can be read, and no drill has found it wrong.
+    #[must_use]
+    pub fn newest_usable(&self) -> Option<(&BackupStatus, &BackupContents)> {
+        self.readable()
+            .rfind(|(backup, _)| backup.verdict() != Some(DrillState::Failed))
+    }
+
+    /// The newest drill that has ended, of whichever backup.
+    #[must_use]
+    pub fn last_drill(&self) -> Option<&DrillStatus> {
+        let drills = self.backups.iter().flat_map(|backup| &backup.drills);
+        drills
+            .filter(|drill| drill.state != DrillState::Started)
+            .max_by_key(|drill| drill.started)
     }
 
     fn readable(&self) -> impl DoubleEndedIterator<Item = (&BackupStatus, &BackupContents)> {

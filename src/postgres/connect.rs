@@ -1,6 +1,7 @@
 //! Connections with the settings pinned that both sides must share for their COPY text to be the same.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +11,7 @@ use tokio_postgres::{Client, Config, Connection, NoTls};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::{Error, Result};
+use super::passfile;
 use super::tls::TlsMode;
 
 /// Where and as whom to connect. `Debug` and `Display` never show the password.
@@ -20,9 +22,40 @@ pub struct ConnectOptions {
     pub port: u16,
     pub user: String,
     pub database: String,
-    pub password: Option<String>,
+    pub password: Password,
     pub tls: TlsMode,
     pub connect_timeout: Duration,
+}
+
+/// Where the password comes from. Files are read for each connection: one may be replaced while a run goes on.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    None,
+    Given(String),
+    /// Holds the password and nothing else.
+    File(PathBuf),
+    /// libpq's; the line that fits this database, whichever is connected to.
+    Passfile {
+        path: PathBuf,
+        database: String,
+    },
+}
+
+impl<T: Into<String>> From<T> for Password {
+    fn from(password: T) -> Self {
+        Self::Given(password.into())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "None",
+            Self::Given(_) => "Given(...)",
+            Self::File(_) => "File(...)",
+            Self::Passfile { .. } => "Passfile(...)",
+        })
+    }
 }
 
 impl ConnectOptions {
@@ -35,9 +68,24 @@ impl ConnectOptions {
         }
     }
 
+    /// The password as it is now.
+    ///
+    /// # Errors
+    /// `Error::Settings` when its file cannot be read.
+    pub fn password(&self) -> Result<Option<String>> {
+        match &self.password {
+            Password::None => Ok(None),
+            Password::Given(password) => Ok(Some(password.clone())),
+            Password::File(path) => passfile::read_password_file(path).map(Some),
+            Password::Passfile { path, database } => passfile::look_up(path, &self.with_database(database)),
+        }
+    }
+
     /// Environment for libpq programs (`pg_dump`, `pg_restore`): the password never goes to their arguments.
-    #[must_use]
-    pub fn child_environment(&self) -> Vec<(&'static str, String)> {
+    ///
+    /// # Errors
+    /// As for [`ConnectOptions::password`].
+    pub fn child_environment(&self) -> Result<Vec<(&'static str, String)>> {
         let mut environment = vec![
             ("PGHOST", self.host.clone()),
             ("PGPORT", self.port.to_string()),
@@ -49,8 +97,8 @@ impl ConnectOptions {
             ("PGAPPNAME", "kubebackup client program".to_owned()),
         ];
         environment.extend(self.tls.child_environment());
-        environment.extend(self.password.clone().map(|password| ("PGPASSWORD", password)));
-        environment
+        environment.extend(self.password()?.map(|password| ("PGPASSWORD", password)));
+        Ok(environment)
     }
 
     fn is_socket(&self) -> bool {
@@ -155,7 +203,7 @@ async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)>
         server: options.to_string(),
         source: source.into(),
     };
-    let mut config = configuration(options, purpose);
+    let mut config = configuration(options, purpose)?;
     let connector = if options.is_socket() {
         None
     } else {
@@ -183,7 +231,7 @@ async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)>
     }
 }
 
-fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
+fn configuration(options: &ConnectOptions, purpose: &str) -> Result<Config> {
     let mut config = Config::new();
     config
         .host(&options.host)
@@ -198,10 +246,10 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Config {
         .tcp_user_timeout(Duration::from_mins(1))
         .options(STARTUP_OPTIONS)
         .application_name(format!("kubebackup {purpose}"));
-    if let Some(password) = &options.password {
+    if let Some(password) = options.password()? {
         config.password(password);
     }
-    config
+    Ok(config)
 }
 
 /// How the two sides of a connection tell each other that it is over.

@@ -8,10 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::connect::ConnectOptions;
+use super::connect::{ConnectOptions, Password};
 use super::dsn::Dsn;
 use super::error::{Error, Result};
-use super::passfile;
 use super::tls::{RootCertificates, TlsMode};
 
 /// libpq waits for ever by default; a backup that hangs unnoticed is worse than one that fails.
@@ -142,9 +141,11 @@ impl ConnectOptions {
             port,
             user,
             database,
-            password: None,
+            password: Password::None,
         };
-        options.password = find_password(request, environment, &options)?;
+        options.password = find_password(request, environment, &options.database);
+        // What cannot be read now is told before anything begins.
+        options.password()?;
         Ok(options)
     }
 }
@@ -199,25 +200,22 @@ fn tls_mode(mode: Option<&str>, roots: Option<&str>, environment: &Environment) 
 }
 
 /// The connection string's password, else `password_file`, else `PGPASSWORD`, else the passfile's line that fits.
-fn find_password(
-    request: ConnectRequest<'_>,
-    environment: &Environment,
-    options: &ConnectOptions,
-) -> Result<Option<String>> {
+fn find_password(request: ConnectRequest<'_>, environment: &Environment, database: &str) -> Password {
     if let Some(password) = request.dsn.get("password") {
-        return Ok(Some(password.to_owned()));
+        return password.into();
     }
     if let Some(path) = request.password_file {
-        return passfile::read_password_file(path).map(Some);
+        return Password::File(path.to_owned());
     }
     if let Some(password) = environment.get("PGPASSWORD") {
-        return Ok(Some(password.to_owned()));
+        return password.into();
     }
     let passfile = request.dsn.get("passfile").or_else(|| environment.get("PGPASSFILE"));
-    match passfile.map(PathBuf::from).or_else(|| environment.in_home(".pgpass")) {
-        Some(path) => passfile::look_up(&path, options),
-        None => Ok(None),
-    }
+    let passfile = passfile.map(PathBuf::from).or_else(|| environment.in_home(".pgpass"));
+    passfile.map_or(Password::None, |path| Password::Passfile {
+        path,
+        database: database.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub async fn try_login(client: &Client, target: &ConnectOptions, role: &str, com
 async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result<LoginOutcome> {
     let options = ConnectOptions {
         user: role.to_owned(),
-        password: Some(password),
+        password: password.into(),
         ..target.clone()
     };
     let session = match connect(&options, "login check").await {

@@ -42,7 +42,7 @@ pub mod validity;
 pub mod watch;
 pub mod wipe;
 
-pub use connect::{ConnectOptions, Session, connect};
+pub use connect::{ConnectOptions, Password, Session, connect};
 pub use dsn::Dsn;
 pub use environment::{ConnectRequest, DsnOrigin, Environment};
 pub use error::{Error, Result};

@@ -85,6 +85,7 @@ mod tests {
     use std::io::Write as _;
     use std::time::Duration;
 
+    use super::super::connect::Password;
     use super::super::tls::TlsMode;
     use super::*;
 
@@ -94,7 +95,7 @@ mod tests {
             port: 5432,
             user: "me".to_owned(),
             database: database.to_owned(),
-            password: None,
+            password: Password::None,
             tls: TlsMode::Disable,
             connect_timeout: Duration::from_secs(1),
         }

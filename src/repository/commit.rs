@@ -7,6 +7,7 @@ use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::index::{self, ChunkRecord, Lines};
 use super::layout::Key;
+use super::lease::Lease;
 use super::manifest::{
     BackupKind, BackupStats, Chunk, DatabaseSummary, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, PhaseSeconds,
     Predecessor, Record, Source,
@@ -39,7 +40,7 @@ impl BackupWriter {
     ///
     /// # Errors
     /// `LostChunk` when a reused chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
-    /// together, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
+    /// together, `LeaseLost`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
     pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
         let (chunks, reused) = self.ledger.take_chunks();
         let index = self.write_index(&chunks, &records).await?;
@@ -55,6 +56,9 @@ impl BackupWriter {
         self.check_reused(&chunks, &reused).await?;
         let stored = StoredManifest { manifest, sha256 };
         check(&stored, chunks, records)?;
+        if let Some(lease) = &self.lease {
+            lease.confirm().await?;
+        }
         self.put_root(&stored.manifest.backup_id, object).await?;
         Ok(stored)
     }
@@ -89,6 +93,7 @@ impl BackupWriter {
             backup_id: draft.backup_id,
             predecessor: draft.predecessor,
             tool_version: draft.tool_version,
+            lease_generation: self.lease.as_ref().map(Lease::generation),
             source: draft.source,
             started: draft.started,
             finished: draft.finished,

@@ -2,6 +2,7 @@
 
 use super::id::{BackupId, ParseIdError};
 use super::layout::Key;
+use super::lease::Occupant;
 use crate::storage;
 
 /// Result of a repository operation.
@@ -27,6 +28,12 @@ pub enum Error {
     /// An object of this key exists with other contents; nothing was overwritten.
     #[error("'{key}' exists already with other contents")]
     Conflict { key: String },
+    /// Somebody else has taken the lease under which this was done.
+    #[error(
+        "the lease of the cluster's backups has gone to '{}' (generation {})",
+        .occupant.holder, .occupant.generation
+    )]
+    LeaseLost { occupant: Occupant },
     /// The root object must stay small.
     #[error(
         "the root of this backup has {bytes} bytes, at most {limit} are allowed: back up fewer databases in one run"

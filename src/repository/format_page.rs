@@ -1,14 +1,16 @@
 //! `docs/format.md` held against the code: its examples are computed, and it names every field that is written.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::document;
 use super::id::Sha256Digest;
 use super::manifest::{Assertion, DatabaseHead, Predecessor, Record, Table};
 use super::testing::{Ground, backup_id, draft, put_all, two_tables};
+use super::{Acquisition, LeaseOptions, document, layout};
 use crate::content::{LargeObjectTally, RoleSetting, RowTally, row_hash};
+use crate::storage::list_all;
 
 const PAGE: &str = include_str!("../../docs/format.md");
 
@@ -53,7 +55,15 @@ fn the_examples_of_the_format_page_hold() {
 #[tokio::test]
 async fn the_format_page_names_every_field_that_is_written() {
     let ground = Ground::new().await;
-    let writer = ground.writer().await;
+    let lease = LeaseOptions {
+        cluster: "shop".to_owned(),
+        holder: "agent".to_owned(),
+        duration: Duration::from_mins(5),
+    };
+    let Acquisition::Held(lease) = ground.repository.acquire_lease(lease).await.unwrap() else {
+        panic!("nobody else is there")
+    };
+    let writer = ground.writer().await.under(Some(lease));
     let mut records = put_all(&writer, &two_tables()).await.unwrap();
     records.extend(records_with_every_field());
     if let Some(Record::Database(head)) = records.first_mut() {
@@ -71,8 +81,14 @@ async fn the_format_page_names_every_field_that_is_written() {
     for record in &records {
         collect_names(&serde_json::to_value(record).unwrap(), &mut names);
     }
+    for object in list_all(ground.store.as_ref(), layout::LEASES, None).await.unwrap() {
+        collect_names(
+            &serde_json::from_slice(&ground.object(&object.key).await).unwrap(),
+            &mut names,
+        );
+    }
     assert!(
-        names.contains("predecessor") && names.contains("load_through"),
+        names.contains("holder") && names.contains("predecessor") && names.contains("load_through"),
         "{names:?}"
     );
     names.retain(|name| !is_named(name));

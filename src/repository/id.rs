@@ -207,6 +207,41 @@ impl FromStr for RepositoryId {
 
 text_newtype!(RepositoryId);
 
+/// A cluster in keys: the first 16 hexadecimal digits of the SHA-256 of its name, so that any name fits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct LeaseScope(String);
+
+impl LeaseScope {
+    const DIGITS: usize = 16;
+
+    #[must_use]
+    pub fn of(cluster: &str) -> Self {
+        let mut digits = Sha256Digest::of(cluster.as_bytes()).to_string();
+        digits.truncate(Self::DIGITS);
+        Self(digits)
+    }
+}
+
+impl fmt::Display for LeaseScope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+impl FromStr for LeaseScope {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_scope = text.len() == Self::DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_scope.then(|| Self(text.to_owned())).ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            expected: "a lease's scope of 16 lower-case hexadecimal digits",
+        })
+    }
+}
+
+text_newtype!(LeaseScope);
+
 #[cfg(test)]
 mod tests {
     use super::*;

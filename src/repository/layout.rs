@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{BackupId, DrillId, Sha256Digest, VerifyId};
+use super::id::{BackupId, DrillId, LeaseScope, Sha256Digest, VerifyId};
 
 pub const CHUNKS: &str = "chunks/";
 pub const MANIFESTS: &str = "manifests/";
@@ -50,8 +50,10 @@ pub enum Key {
     },
     /// What a verification found damaged.
     Damage(VerifyId),
-    /// Who may delete, by generation.
-    Lease(u64),
+    /// Who backs a cluster up, by generation.
+    Lease { scope: LeaseScope, generation: u64 },
+    /// The end of that generation.
+    LeaseRelease { scope: LeaseScope, generation: u64 },
     /// Keeps a backup from expiring.
     Hold(BackupId),
     /// When a backup was expired.
@@ -84,6 +86,12 @@ pub fn certificates_of(backup_id: &BackupId) -> String {
     format!("{CERTIFICATES}{backup_id}/")
 }
 
+/// Where the leases of one cluster lie.
+#[must_use]
+pub fn leases_of(scope: &LeaseScope) -> String {
+    format!("{LEASES}{scope}/")
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,7 +111,10 @@ impl fmt::Display for Key {
                 state,
             } => write!(formatter, "{CERTIFICATES}{backup_id}/{drill_id}.{state}.json"),
             Self::Damage(verify_id) => write!(formatter, "{DAMAGE}{verify_id}.json"),
-            Self::Lease(generation) => write!(formatter, "{LEASES}{generation:020}.json"),
+            Self::Lease { scope, generation } => write!(formatter, "{LEASES}{scope}/{generation:020}.json"),
+            Self::LeaseRelease { scope, generation } => {
+                write!(formatter, "{LEASES}{scope}/{generation:020}.released.json")
+            }
             Self::Hold(backup_id) => write!(formatter, "{HOLDS}{backup_id}.json"),
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
         }
@@ -144,7 +155,7 @@ fn parse(text: &str) -> Option<Key> {
         "manifests" => Some(Key::Manifest(name.parse().ok()?)),
         "certificates" => parse_certificate(name),
         "damage" => Some(Key::Damage(name.parse().ok()?)),
-        "leases" => Some(Key::Lease(name.parse().ok()?)),
+        "leases" => parse_lease(name),
         "holds" => Some(Key::Hold(name.parse().ok()?)),
         "tombstones" => Some(Key::Tombstone(name.parse().ok()?)),
         _ => None,
@@ -160,6 +171,21 @@ fn parse_certificate(name: &str) -> Option<Key> {
         state: CertificateState::ALL
             .into_iter()
             .find(|known| known.as_str() == state)?,
+    })
+}
+
+fn parse_lease(name: &str) -> Option<Key> {
+    let (scope, name) = name.split_once('/')?;
+    let scope = scope.parse().ok()?;
+    Some(match name.strip_suffix(".released") {
+        Some(generation) => Key::LeaseRelease {
+            scope,
+            generation: generation.parse().ok()?,
+        },
+        None => Key::Lease {
+            scope,
+            generation: name.parse().ok()?,
+        },
     })
 }
 
@@ -195,7 +221,14 @@ mod tests {
             backup_id().prop_map(Key::Manifest),
             certificate(),
             (time(), any::<u32>()).prop_map(|(time, suffix)| Key::Damage(VerifyId::new(time, suffix))),
-            any::<u64>().prop_map(Key::Lease),
+            (any::<String>(), any::<u64>()).prop_map(|(cluster, generation)| Key::Lease {
+                scope: LeaseScope::of(&cluster),
+                generation
+            }),
+            (any::<String>(), any::<u64>()).prop_map(|(cluster, generation)| Key::LeaseRelease {
+                scope: LeaseScope::of(&cluster),
+                generation
+            }),
             backup_id().prop_map(Key::Hold),
             backup_id().prop_map(Key::Tombstone),
         ]
@@ -245,7 +278,17 @@ mod tests {
             certificate.to_string(),
             "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.certified.json"
         );
-        assert_eq!(Key::Lease(7).to_string(), "leases/00000000000000000007.json");
+        let (scope, generation) = (LeaseScope::of("production"), 7);
+        let lease = Key::Lease {
+            scope: scope.clone(),
+            generation,
+        };
+        assert_eq!(lease.to_string(), "leases/ab8e18ef4ebebedd/00000000000000000007.json");
+        let release = Key::LeaseRelease { scope, generation };
+        assert_eq!(
+            release.to_string(),
+            "leases/ab8e18ef4ebebedd/00000000000000000007.released.json"
+        );
     }
 
     #[test]
@@ -262,7 +305,10 @@ mod tests {
             "manifests/latest.json".to_owned(),
             "certificates/probes/x.json".to_owned(),
             "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.json".to_owned(),
-            "leases/7.json".to_owned(),
+            "leases/00000000000000000007.json".to_owned(),
+            "leases/ab8e18ef4ebebedd/7.json".to_owned(),
+            "leases/AB8E18EF4EBEBEDD/00000000000000000007.json".to_owned(),
+            "leases/ab8e18ef4ebebedd/00000000000000000007.ended.json".to_owned(),
         ] {
             assert!(foreign.parse::<Key>().is_err(), "{foreign}");
         }

@@ -37,6 +37,9 @@ pub struct Manifest {
     pub predecessor: Option<Predecessor>,
     /// `kubebackup` version that wrote it.
     pub tool_version: String,
+    /// The generation of the lease under which it was made, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_generation: Option<u64>,
     pub source: Source,
     /// When the run began and when this root was written, by the agent's clock.
     pub started: jiff::Timestamp,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::codec::{Sealed, Sealer, check_frame_ends};
 use super::error::{Error, Result};
 use super::id::{Blake3Digest, Sha256Digest};
+use super::lease::Lease;
 use super::manifest::{Chunk, Codec};
 use super::placement::{Origin, Placement};
 use super::reader::Repository;
@@ -52,6 +53,7 @@ pub struct WriterStats {
 pub struct BackupWriter {
     pub(super) placement: Placement,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) lease: Option<Lease>,
 }
 
 /// What the worker threads share.
@@ -96,7 +98,14 @@ impl BackupWriter {
                 options,
                 written: Mutex::default(),
             }),
+            lease: None,
         }
+    }
+
+    /// The backup comes to exist only if `lease` is still held at its end, and says its generation.
+    #[must_use]
+    pub fn under(self, lease: Option<Lease>) -> Self {
+        Self { lease, ..self }
     }
 
     /// Stores `raw` as one chunk, a frame for each run that ends at one of `frame_ends` (rising, the last at the end of

@@ -243,6 +243,7 @@ mod tests {
                 backup_id: BackupId::new(jiff::Timestamp::UNIX_EPOCH, 1),
                 predecessor: None,
                 tool_version: String::new(),
+                lease_generation: None,
                 source: Source {
                     cluster: String::new(),
                     system_identifier: String::new(),

@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use super::{ErrorKind, ObjectStore, Put, list_all};
+use super::{ErrorKind, ObjectStore, Operation, Outcome, Put, list_all};
 
 /// Runs every check, one after the other, each on keys of its own.
 pub async fn conformance(store: &dyn ObjectStore) {
@@ -25,6 +25,7 @@ pub async fn conformance(store: &dyn ObjectStore) {
     a_listing_starts_after_any_text(store).await;
     deletion_is_idempotent(store).await;
     requests_are_counted(store).await;
+    its_clock_is_the_one_that_dates_objects(store).await;
     assert_eq!(keys(store, "").await, Vec::<String>::new(), "the suite leaves nothing");
 }
 
@@ -200,6 +201,27 @@ async fn requests_are_counted(store: &dyn ObjectStore) {
     assert_eq!(after.bytes_sent - before.bytes_sent, 10);
     assert_eq!(after.bytes_received - before.bytes_received, 13);
     assert_eq!(after.retries, before.retries);
+    let ended = |operation, outcome| after.ended.get(operation, outcome) - before.ended.get(operation, outcome);
+    for (operation, number) in [
+        (Operation::Put, 1),
+        (Operation::Get, 2),
+        (Operation::List, 1),
+        (Operation::Delete, 1),
+    ] {
+        assert_eq!(ended(operation, Outcome::Ok), number, "{operation:?}");
+    }
+    let not_found = Outcome::Failed(ErrorKind::NotFound);
+    let before = store.stats().ended.get(Operation::Get, not_found);
+    store.get("count").await.unwrap_err();
+    assert_eq!(store.stats().ended.get(Operation::Get, not_found), before + 1);
+}
+
+async fn its_clock_is_the_one_that_dates_objects(store: &dyn ObjectStore) {
+    store.put_new("clock", Bytes::new()).await.unwrap();
+    let modified = store.head("clock").await.unwrap().modified;
+    let age = store.now().duration_since(modified).as_secs();
+    assert!((-1..=60).contains(&age), "{age} s old");
+    store.delete("clock").await.unwrap();
 }
 
 async fn keys(store: &dyn ObjectStore, prefix: &str) -> Vec<String> {

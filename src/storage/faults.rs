@@ -13,18 +13,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
+pub use super::Operation;
 use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
-
-/// What is asked of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Put,
-    /// Whole objects and ranges.
-    Get,
-    Head,
-    List,
-    Delete,
-}
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +129,7 @@ impl FaultStore {
         key: &str,
         request: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Option<Effect>)> {
-        let name = operation.name();
+        let name = operation.as_str();
         let effect = self.strike(operation, key);
         match effect {
             Some(Effect::Refuse(kind)) => Err(Error::new(kind, name, key)),
@@ -153,18 +143,6 @@ impl FaultStore {
                 Ok((request.await?, effect))
             }
             Some(Effect::Corrupt) | None => Ok((request.await?, effect)),
-        }
-    }
-}
-
-impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Put => "put",
-            Self::Get => "get",
-            Self::Head => "head",
-            Self::List => "list",
-            Self::Delete => "delete",
         }
     }
 }
@@ -219,6 +197,10 @@ impl ObjectStore for FaultStore {
 
     fn stats(&self) -> RequestStats {
         self.inner.stats()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.inner.now()
     }
 }
 

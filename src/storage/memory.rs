@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use super::{
+    Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats, Result,
+};
 
 /// Keys that one page holds at most, as on S3.
 const MAX_PAGE: usize = 1000;
@@ -22,6 +24,10 @@ pub struct MemoryStore {
 struct State {
     objects: BTreeMap<String, Object>,
     stats: RequestStats,
+    /// Stands still where a test has set it.
+    clock: Option<jiff::Timestamp>,
+    /// As a store that ignores `If-None-Match` says of itself.
+    ignores_conditions: bool,
 }
 
 #[derive(Debug)]
@@ -41,12 +47,26 @@ impl MemoryStore {
     /// The store's own checksum stays what it was, as on a disk that rots.
     pub fn replace(&self, key: &str, body: Bytes) {
         let mut state = self.lock();
+        let now = state.now();
         match state.objects.get_mut(key) {
             Some(object) => object.body = body,
             None => {
-                state.objects.insert(key.to_owned(), Object::new(body));
+                state.objects.insert(key.to_owned(), Object::new(body, now));
             }
         }
+    }
+
+    /// From now on its clock, which is not this machine's, says so until it is set again.
+    pub fn set_clock(&self, now: jiff::Timestamp) {
+        self.lock().clock = Some(now);
+    }
+
+    /// A store that cannot promise that only one of two creators succeeds.
+    #[must_use]
+    pub fn without_create_only() -> Self {
+        let store = Self::default();
+        store.lock().ignores_conditions = true;
+        store
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,11 +76,11 @@ impl MemoryStore {
 }
 
 impl Object {
-    fn new(body: Bytes) -> Self {
+    fn new(body: Bytes, modified: jiff::Timestamp) -> Self {
         use sha2::Digest as _;
         Self {
             sha256: sha2::Sha256::digest(&body).into(),
-            modified: jiff::Timestamp::now(),
+            modified,
             body,
         }
     }
@@ -82,9 +102,21 @@ impl State {
             .ok_or_else(|| Error::new(ErrorKind::NotFound, operation, key))
     }
 
-    fn answer(&mut self, body: Bytes) -> Bytes {
-        self.stats.bytes_received += body.len() as u64;
-        body
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.unwrap_or_else(jiff::Timestamp::now)
+    }
+
+    /// Counts a request whose answer is known.
+    fn end<T>(&mut self, operation: Operation, result: Result<T>) -> Result<T> {
+        self.stats.ended.add(operation, Outcome::of(&result));
+        result
+    }
+
+    fn read(&mut self, key: &str, part: impl FnOnce(&Bytes) -> Result<Bytes>) -> Result<Bytes> {
+        self.stats.gets += 1;
+        let body = self.object("get", key).and_then(|object| part(&object.body));
+        self.stats.bytes_received += body.as_ref().map_or(0, |body| body.len() as u64);
+        self.end(Operation::Get, body)
     }
 }
 
@@ -94,44 +126,42 @@ impl ObjectStore for MemoryStore {
         let mut state = self.lock();
         state.stats.puts += 1;
         state.stats.bytes_sent += body.len() as u64;
-        if state.objects.contains_key(key) {
-            return Ok(Put::Exists);
-        }
-        state.objects.insert(key.to_owned(), Object::new(body));
-        Ok(Put::Created)
+        let put = if state.objects.contains_key(key) {
+            Put::Exists
+        } else {
+            let now = state.now();
+            state.objects.insert(key.to_owned(), Object::new(body, now));
+            Put::Created
+        };
+        state.stats.ended.add(Operation::Put, Outcome::of_put(put));
+        Ok(put)
     }
 
     async fn get(&self, key: &str) -> Result<Bytes> {
-        let mut state = self.lock();
-        state.stats.gets += 1;
-        let body = state.object("get", key)?.body.clone();
-        Ok(state.answer(body))
+        self.lock().read(key, |body| Ok(body.clone()))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let mut state = self.lock();
-        state.stats.gets += 1;
-        let body = &state.object("get", key)?.body;
-        if range.end > body.len() as u64 {
-            return Err(Error::new(ErrorKind::InvalidRange, "get", key));
-        }
-        let position = |at: u64| usize::try_from(at).expect("it lies within a body that is in memory");
-        let part = body.slice(position(range.start)..position(range.end));
-        Ok(state.answer(part))
+        self.lock().read(key, |body| {
+            if range.end > body.len() as u64 {
+                return Err(Error::new(ErrorKind::InvalidRange, "get", key));
+            }
+            let position = |at: u64| usize::try_from(at).expect("it lies within a body that is in memory");
+            Ok(body.slice(position(range.start)..position(range.end)))
+        })
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let mut state = self.lock();
         state.stats.heads += 1;
-        let object = state.object("head", key)?;
-        let sha256 = Some(object.sha256);
-        Ok(ObjectMeta {
-            sha256,
+        let meta = state.object("head", key).map(|object| ObjectMeta {
+            sha256: Some(object.sha256),
             ..object.meta(key)
-        })
+        });
+        state.end(Operation::Head, meta)
     }
 
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
@@ -151,19 +181,19 @@ impl ObjectStore for MemoryStore {
             .map(|(key, object)| object.meta(key))
             .collect();
         let truncated = found.next().is_some();
-        Ok(Page { objects, truncated })
+        state.end(Operation::List, Ok(Page { objects, truncated }))
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         let mut state = self.lock();
         state.stats.deletes += 1;
         state.objects.remove(key);
-        Ok(())
+        state.end(Operation::Delete, Ok(()))
     }
 
     async fn capabilities(&self, _probe_prefix: &str) -> Result<Capabilities> {
         Ok(Capabilities {
-            create_only: true,
+            create_only: !self.lock().ignores_conditions,
             checksum_sha256: false,
             object_lock: false,
         })
@@ -171,6 +201,10 @@ impl ObjectStore for MemoryStore {
 
     fn stats(&self) -> RequestStats {
         self.lock().stats
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.lock().now()
     }
 }
 
@@ -182,6 +216,15 @@ mod tests {
     #[tokio::test]
     async fn the_memory_store_does_what_a_store_must() {
         conformance(&MemoryStore::new()).await;
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_dates_what_is_put() {
+        let store = MemoryStore::new();
+        let then = "2001-01-01T00:00:00Z".parse().unwrap();
+        store.set_clock(then);
+        store.put_new("key", Bytes::new()).await.unwrap();
+        assert_eq!((store.now(), store.head("key").await.unwrap().modified), (then, then));
     }
 
     #[tokio::test]

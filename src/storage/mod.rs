@@ -12,6 +12,7 @@ mod error;
 pub mod faults;
 mod memory;
 mod s3;
+mod stats;
 
 use std::fmt;
 use std::ops::Range;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 pub use error::{Error, ErrorKind, Result};
 pub use memory::MemoryStore;
 pub use s3::{S3Credentials, S3Options, S3Store};
+pub use stats::{Ended, Operation, Outcome, RequestStats};
 
 /// What became of a create-only put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,20 +63,6 @@ pub struct Capabilities {
     pub checksum_sha256: bool,
     /// A retention set on upload can be read back.
     pub object_lock: bool,
-}
-
-/// Requests made so far, retries included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct RequestStats {
-    pub puts: u64,
-    pub gets: u64,
-    pub heads: u64,
-    pub lists: u64,
-    pub deletes: u64,
-    /// Attempts beyond the first of any request.
-    pub retries: u64,
-    pub bytes_sent: u64,
-    pub bytes_received: u64,
 }
 
 /// A flat space of immutable objects.
@@ -124,6 +112,10 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Requests made so far.
     fn stats(&self) -> RequestStats;
+
+    /// The time by the store's own clock, which wrote every [`ObjectMeta::modified`]: as its last answer told, to the
+    /// second, and the time since then. Before any answer, and from a store that tells no time, this machine's.
+    fn now(&self) -> jiff::Timestamp;
 }
 
 /// Every object under `prefix` after `start_after`, page by page.

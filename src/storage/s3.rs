@@ -6,19 +6,23 @@
 
 mod client;
 mod counting;
+mod credentials;
 mod errors;
 mod options;
 mod probe;
 mod put;
 mod read;
 mod retry;
+mod trust;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumMode, Object};
 use base64::Engine as _;
@@ -28,7 +32,8 @@ use tokio::sync::OnceCell;
 
 use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
 use counting::Counters;
-use errors::{refusal, translate};
+use credentials::FreshCredentials;
+use errors::{is_of_credentials, refusal, translate};
 pub use options::{S3Credentials, S3Options};
 use put::Refused;
 
@@ -39,6 +44,7 @@ const MAX_PAGE: usize = 1000;
 #[derive(Debug)]
 pub struct S3Store {
     client: Client,
+    credentials: Option<FreshCredentials>,
     options: S3Options,
     key_prefix: String,
     /// Bucket and endpoint in words, for errors.
@@ -55,12 +61,13 @@ impl S3Store {
     /// `Settings` when no region is to be had or an option cannot work.
     pub async fn open(options: S3Options) -> Result<Self> {
         let counters = Arc::new(Counters::default());
-        let (client, place) = client::connect(&options, counters.clone()).await?;
+        let connected = client::connect(&options, counters.clone()).await?;
         Ok(Self {
-            client,
+            client: connected.client,
+            credentials: connected.credentials,
             key_prefix: options.key_prefix(),
             options,
-            place,
+            place: connected.place,
             counters,
             capabilities: OnceCell::new(),
             refused: Refused::default(),
@@ -75,6 +82,41 @@ impl S3Store {
 
     fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.key_prefix)
+    }
+
+    /// Sends a request; a second time where the store refused credentials that have been replaced since.
+    async fn send<T, E, F>(&self, request: impl Fn() -> F + Send) -> std::result::Result<T, SdkError<E, HttpResponse>>
+    where
+        T: Send,
+        E: ProvideErrorMetadata + Send,
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>> + Send,
+    {
+        let Some(credentials) = &self.credentials else {
+            return request().await;
+        };
+        let used = credentials.used().await;
+        match request().await {
+            Err(error) if is_of_credentials(&error) && credentials.have_changed_since(&used).await => {
+                self.counters.add_retry();
+                request().await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_head(
+        &self,
+        key: &str,
+    ) -> std::result::Result<HeadObjectOutput, SdkError<HeadObjectError, HttpResponse>> {
+        let request = || {
+            self.client
+                .head_object()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .checksum_mode(ChecksumMode::Enabled)
+                .send()
+        };
+        self.send(request).await
     }
 
     /// Whether the object is there. A HEAD's refusal carries no code, so a GET of one byte is asked for the reason.
@@ -142,40 +184,40 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
-        let answer = self
-            .client
-            .head_object()
-            .bucket(&self.options.bucket)
-            .key(self.full_key(key))
-            .checksum_mode(ChecksumMode::Enabled)
-            .send()
-            .await;
-        match answer {
-            Ok(head) => self.meta_of_head(key, &head),
-            Err(error) => {
-                let is_bare_refusal = refusal(&error).is_some_and(|refusal| matches!(refusal.status, 400 | 403));
-                let error = translate("head", key, &self.place, &error);
-                Err(if is_bare_refusal {
-                    self.explain_head(key, error).await
-                } else {
-                    error
-                })
-            }
+        let error = match self.ask_head(key).await {
+            Ok(head) => return self.meta_of_head(key, &head),
+            Err(error) => error,
+        };
+        let is_bare_refusal = refusal(&error).is_some_and(|refusal| matches!(refusal.status, 400 | 403));
+        let error = translate("head", key, &self.place, &error);
+        if !is_bare_refusal {
+            return Err(error);
         }
+        let version = || self.credentials.as_ref().map(FreshCredentials::version);
+        let before = version();
+        let error = self.explain_head(key, error).await;
+        if version() == before {
+            return Err(error);
+        }
+        // The refusal was one of credentials, and asking for its reason has found others.
+        let head = self.ask_head(key).await;
+        let head = head.map_err(|error| translate("head", key, &self.place, &error))?;
+        self.meta_of_head(key, &head)
     }
 
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
         let max_keys = i32::try_from(limit.clamp(1, MAX_PAGE)).unwrap_or(i32::MAX);
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.options.bucket)
-            .prefix(self.full_key(prefix))
-            .set_start_after(start_after.map(|key| self.full_key(key)))
-            .max_keys(max_keys)
-            .send()
-            .await
-            .map_err(|error| translate("list", prefix, &self.place, &error))?;
+        let request = || {
+            self.client
+                .list_objects_v2()
+                .bucket(&self.options.bucket)
+                .prefix(self.full_key(prefix))
+                .set_start_after(start_after.map(|key| self.full_key(key)))
+                .max_keys(max_keys)
+                .send()
+        };
+        let answer = self.send(request).await;
+        let answer = answer.map_err(|error| translate("list", prefix, &self.place, &error))?;
         let objects = answer
             .contents()
             .iter()
@@ -191,14 +233,14 @@ impl ObjectStore for S3Store {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
-        let answer = self
-            .client
-            .delete_object()
-            .bucket(&self.options.bucket)
-            .key(self.full_key(key))
-            .send()
-            .await;
-        match answer {
+        let request = || {
+            self.client
+                .delete_object()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .send()
+        };
+        match self.send(request).await {
             Ok(_) => Ok(()),
             Err(error) if refusal(&error).is_some_and(|refusal| refusal.code == Some("NoSuchKey")) => Ok(()),
             Err(error) => Err(translate("delete", key, &self.place, &error)),
@@ -214,6 +256,10 @@ impl ObjectStore for S3Store {
 
     fn stats(&self) -> RequestStats {
         self.counters.snapshot()
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.counters.now()
     }
 }
 

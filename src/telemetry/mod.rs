@@ -1,5 +1,6 @@
 //! What the outside sees of a run: progress now, logging, later metric names.
 
+pub mod causes;
 pub mod failpoint;
 pub mod figures;
 pub mod logging;

@@ -13,6 +13,9 @@ pub trait Progress: Send + Sync {
 
     /// So many sessions of others wait for this work's locks now.
     fn blocked_sessions(&self, _sessions: u64) {}
+
+    /// The source holds a snapshot for this work, taken at that time; none: it holds it no longer.
+    fn snapshot(&self, _taken: Option<jiff::Timestamp>) {}
 }
 
 /// Tells nobody.

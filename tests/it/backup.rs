@@ -170,7 +170,7 @@ async fn passwords_of_mappings_and_subscriptions_never_reach_the_repository() {
         let mut source = crate::support::library::source_options(&world);
         if as_superuser {
             source.user = world.source.superuser().to_owned();
-            source.password = Some(world.source.password().to_owned());
+            source.password = world.source.password().into();
         }
         let stored = kubebackup::backup::backup(
             &source,

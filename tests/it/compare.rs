@@ -76,7 +76,7 @@ impl Pair {
     fn as_backup_role(&self, database: &str) -> ConnectOptions {
         ConnectOptions {
             user: BACKUP_ROLE.to_owned(),
-            password: Some(BACKUP_PASSWORD.to_owned()),
+            password: BACKUP_PASSWORD.into(),
             ..self.options(database)
         }
     }
@@ -120,7 +120,7 @@ fn connect_options(cluster: &Cluster, database: &str) -> ConnectOptions {
         port: cluster.port(),
         user: cluster.superuser().to_owned(),
         database: database.to_owned(),
-        password: Some(cluster.password().to_owned()),
+        password: cluster.password().into(),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use kubebackup::demo::{Cluster, ClusterOptions};
 use kubebackup::postgres::program::{ClientPrograms, run_program};
-use kubebackup::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment, connect};
+use kubebackup::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment, Password, connect};
+
+use crate::support::certificates;
 
 /// A server with TLS whose certificate is for `localhost` alone, and the files a client needs.
 struct TlsServer {
@@ -19,7 +20,7 @@ impl TlsServer {
     fn start() -> Self {
         let cluster = Cluster::start(&ClusterOptions::default()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        make_certificates(directory.path());
+        certificates::make(directory.path());
         for (file, name) in [("server.crt", "server.crt"), ("server.key", "server.key")] {
             let installed = cluster.data().join(name);
             fs::copy(directory.path().join(file), &installed).unwrap();
@@ -80,32 +81,6 @@ impl TlsServer {
 
 fn chain(error: kubebackup::postgres::Error) -> String {
     format!("{:#}", anyhow::Error::from(error))
-}
-
-/// A root (`ca.crt`), a server certificate from it (`server.crt`, `server.key`), and a root of somebody else (`other.crt`).
-fn make_certificates(directory: &Path) {
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(directory)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!(
-        "req -x509 {key} -keyout ca.key -out ca.crt -days 30 -subj /CN=ca"
-    ));
-    openssl(&format!(
-        "req -x509 {key} -keyout other.key -out other.crt -days 30 -subj /CN=other"
-    ));
-    openssl(&format!(
-        "req {key} -keyout server.key -out server.csr -subj /CN=localhost"
-    ));
-    fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile names -out server.crt",
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,7 +217,7 @@ async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up() {
         port: silent.local_addr().unwrap().port(),
         user: "u".to_owned(),
         database: "d".to_owned(),
-        password: None,
+        password: Password::None,
         tls: kubebackup::postgres::TlsMode::Disable,
         connect_timeout: std::time::Duration::from_secs(1),
     };

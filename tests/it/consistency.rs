@@ -121,7 +121,7 @@ async fn backup_with_a_change(gap: Gap, meanwhile: &str) -> (World, Repository, 
 pub(crate) async fn superuser_session(world: &World) -> Session {
     let options = ConnectOptions {
         user: world.source.superuser().to_owned(),
-        password: Some(world.source.password().to_owned()),
+        password: world.source.password().into(),
         ..source_options(world)
     };
     connect(&options, "test").await.unwrap()

@@ -126,7 +126,7 @@ fn connect_options(cluster: &Cluster, user: &str, password: &str, database: &str
         port: cluster.port(),
         user: user.to_owned(),
         database: database.to_owned(),
-        password: Some(password.to_owned()),
+        password: password.into(),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }

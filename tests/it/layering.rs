@@ -60,11 +60,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &[]),
     ("http", &[]),
     ("telemetry", &[]),
-    ("shutdown", &[]),
+    ("signals", &[]),
 ];
 
 /// Rooms that anyone may use.
-const LEAVES: &[&str] = &["content", "telemetry", "shutdown"];
+const LEAVES: &[&str] = &["content", "telemetry", "signals"];
 
 /// What only `repository/layout.rs` may write in a string.
 const KEY_BEGINNINGS: &[&str] = &[
@@ -153,7 +153,7 @@ fn allowed_arrows_comments_and_unit_tests_are_let_through() {
             "src/postgres/copy.rs",
             "//! D.\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::repository::Chunk;\n}\n",
         ),
-        ("src/main.rs", "//! D.\nuse kubebackup::{cli, shutdown};\n"),
+        ("src/main.rs", "//! D.\nuse kubebackup::{cli, signals};\n"),
     ] {
         let found = violations(&bad(path, text));
         assert!(found.is_empty(), "{path}: {found:?}");

@@ -7,11 +7,14 @@
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
 
+mod alerts;
 mod backup;
+mod backup_agent;
 mod cli;
 mod compare;
 mod connect;
 mod consistency;
+mod credentials;
 mod damage;
 mod demo;
 mod documents;
@@ -26,15 +29,23 @@ mod guard;
 mod jobs;
 mod kill;
 mod layering;
+mod leases;
 mod lies;
+mod manifests;
+mod pipeline;
+mod metrics;
+mod page;
+mod policies;
 mod newer_format;
 mod politeness;
 mod restore;
+mod restore_agent;
 mod round_trip;
 mod secrets;
 mod shop;
 mod storage;
 mod support;
+mod three_nodes;
 mod verdicts;
 mod wipe;
 mod zoo;

@@ -55,8 +55,12 @@ fn a_password_in_an_argument_is_refused_with_the_mend_and_without_the_password()
     );
     assert!(!refused.contains("hunter2"), "{refused}");
     assert_eq!(
-        resolve("postgres://u:hunter2@h/d", &[]).unwrap().password.unwrap(),
-        "hunter2"
+        resolve("postgres://u:hunter2@h/d", &[])
+            .unwrap()
+            .password()
+            .unwrap()
+            .as_deref(),
+        Some("hunter2")
     );
 }
 
@@ -71,9 +75,43 @@ fn the_password_file_wins_over_the_variable_and_loses_its_newline() {
     };
     let environment = Environment::new([("PGPASSWORD", "from variable")], None);
     let options = ConnectOptions::resolve(request, &environment).unwrap();
-    assert_eq!(options.password.as_deref(), Some("from file"));
-    let shown = format!("{options:?} {environment:?}");
+    assert_eq!(options.password().unwrap().as_deref(), Some("from file"));
+    let shown = format!("{options:?} {:?} {environment:?}", options.password);
     assert!(!shown.contains("from"), "{shown}");
+
+    std::fs::write(file.path(), "from a newer file\n").unwrap();
+    let environment = options.with_database("other").child_environment().unwrap();
+    assert!(
+        environment.contains(&("PGPASSWORD", "from a newer file".to_owned())),
+        "read again"
+    );
+    std::fs::remove_file(file.path()).unwrap();
+    assert!(options.password().unwrap_err().to_string().contains("password_file"));
+}
+
+#[test]
+fn the_passfile_is_read_again_for_each_connection() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let environment = Environment::new([], Some(home.path()));
+    let request = ConnectRequest {
+        dsn: &Dsn::parse("host=h user=u dbname=d").unwrap(),
+        origin: DsnOrigin::Settings,
+        password_file: None,
+    };
+    let options = ConnectOptions::resolve(request, &environment).unwrap();
+    assert_eq!(options.password().unwrap(), None);
+    let passfile = home.path().join(".pgpass");
+    for password in ["first", "second"] {
+        std::fs::write(&passfile, format!("h:*:d:u:{password}\n")).unwrap();
+        std::fs::set_permissions(&passfile, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let other = options.with_database("other");
+        assert_eq!(
+            other.password().unwrap().as_deref(),
+            Some(password),
+            "of the database that was named"
+        );
+    }
 }
 
 #[test]
@@ -121,7 +159,7 @@ fn programs_are_told_what_this_program_would_do() {
         &[],
     )
     .unwrap();
-    let environment = options.child_environment();
+    let environment = options.child_environment().unwrap();
     for expected in [
         ("PGSSLMODE", "verify-ca"),
         ("PGSSLROOTCERT", "/ca.pem"),

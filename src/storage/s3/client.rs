@@ -1,4 +1,4 @@
-//! Builds the SDK's client: default credential chain, region, endpoint, time limits, retries.
+//! Builds the SDK's client: default credential chain, region, endpoint, certificates to trust, time limits, retries.
 //!
 //! Request checksums are left to us (`WhenRequired`): bodies are in memory, so the signature covers their SHA-256, and the
 //! trailing checksums that the SDK would add are refused by two of the stores we know. Response checksums are, too: a
@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::identity::IdentityCache;
+use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    Builder, Credentials, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
 
 use super::counting::{CountRequests, Counters};
-use super::options::S3Options;
+use super::credentials::FreshCredentials;
+use super::options::{S3Credentials, S3Options};
 use super::retry::RetryMore;
+use super::trust;
 use crate::storage::{Error, ErrorKind, Result};
 
 /// Longest pause between two attempts; pauses double from a second and are jittered.
@@ -29,10 +33,19 @@ const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// Region that stores without regions take for granted.
 const REGION_OF_NO_MATTER: &str = "us-east-1";
 
-/// A client, and where it sends its requests, in words.
-pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Result<(Client, String)> {
+/// What a store asks with.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    /// Where it sends its requests, in words.
+    pub(super) place: String,
+    /// None for fixed ones.
+    pub(super) credentials: Option<FreshCredentials>,
+}
+
+/// Builds a client; makes no request to the store.
+pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Result<Connected> {
     options.check()?;
-    let shared = load(options).await;
+    let shared = load(options, region(options)).await;
     if shared.region().is_none() {
         return Err(Error::new(ErrorKind::Settings, "open", "").with_source(
             "no region: set it in the settings, in AWS_REGION or in the profile, or set the endpoint of a store that has none",
@@ -47,6 +60,20 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         ),
     };
     let mut builder = Builder::from(&shared);
+    let mut credentials = None;
+    if let Some(fixed) = &options.credentials {
+        builder = builder.credentials_provider(fixed_credentials(fixed));
+    } else {
+        let fresh = fresh_credentials(options, shared.region().cloned());
+        // It keeps what it found by itself, and would be asked too seldom by a cache over it.
+        builder = builder
+            .credentials_provider(fresh.clone())
+            .identity_cache(IdentityCache::no_cache());
+        credentials = Some(fresh);
+    }
+    if let Some(path) = &options.ca_file {
+        builder = builder.http_client(trust::client_that_trusts(path)?);
+    }
     // The store's alone: a web identity is exchanged at AWS whatever the store.
     if let Some(endpoint) = &options.endpoint {
         builder = builder.endpoint_url(endpoint);
@@ -58,10 +85,37 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         .retry_classifier(RetryMore)
         .interceptor(CountRequests::new(counters))
         .build();
-    Ok((Client::from_conf(config), place))
+    Ok(Connected {
+        client: Client::from_conf(config),
+        place,
+        credentials,
+    })
 }
 
-async fn load(options: &S3Options) -> SdkConfig {
+fn fixed_credentials(fixed: &S3Credentials) -> Credentials {
+    let mut credentials = Credentials::builder()
+        .access_key_id(&fixed.access_key_id)
+        .secret_access_key(&fixed.secret_access_key)
+        .provider_name("settings");
+    credentials.set_session_token(fixed.session_token.clone());
+    credentials.build()
+}
+
+/// The SDK's default chain, built anew for every look at it.
+fn fresh_credentials(options: &S3Options, region: Option<Region>) -> FreshCredentials {
+    let options = options.clone();
+    FreshCredentials::new(move || {
+        let (options, region) = (options.clone(), region.clone());
+        async move {
+            let shared = load(&options, region).await;
+            let chain = shared.credentials_provider();
+            let chain = chain.ok_or_else(|| CredentialsError::not_loaded("there is no credential chain"))?;
+            chain.provide_credentials().await
+        }
+    })
+}
+
+async fn load(options: &S3Options, region: impl ProvideRegion + 'static) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.read_timeout)
@@ -71,19 +125,11 @@ async fn load(options: &S3Options) -> SdkConfig {
         .with_max_attempts(options.max_attempts)
         .with_max_backoff(MAX_BACKOFF);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(region(options))
+        .region(region)
         .timeout_config(timeouts)
         .retry_config(retries);
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
-    }
-    if let Some(fixed) = &options.credentials {
-        let mut credentials = Credentials::builder()
-            .access_key_id(&fixed.access_key_id)
-            .secret_access_key(&fixed.secret_access_key)
-            .provider_name("settings");
-        credentials.set_session_token(fixed.session_token.clone());
-        loader = loader.credentials_provider(SharedCredentialsProvider::new(credentials.build()));
     }
     loader.load().await
 }

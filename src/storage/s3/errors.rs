@@ -9,7 +9,16 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::delete_object::DeleteObjectError;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::operation::get_object_lock_configuration::GetObjectLockConfigurationError;
+use aws_sdk_s3::operation::get_object_retention::GetObjectRetentionError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
+use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::{RequestId as _, RequestIdExt as _};
+use aws_smithy_runtime_api::client::interceptors::context::Error as InterceptorError;
+use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 
 use crate::storage::{Error, ErrorKind};
 
@@ -73,6 +82,11 @@ pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     })
 }
 
+/// The store refused who asks, not what was asked.
+pub(super) fn is_of_credentials<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    refusal(error).is_some_and(|refusal| kind_of(refusal.status, refusal.code) == ErrorKind::Credentials)
+}
+
 /// Our error for the SDK's.
 pub(super) fn translate<E>(operation: &'static str, key: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
@@ -99,6 +113,36 @@ where
         ),
     };
     Error::new(kind, operation, key).with_source(cause)
+}
+
+/// What a single attempt's failure means, for counting; `status` is that of its answer, if any.
+pub(super) fn kind_of_attempt(status: Option<u16>, error: &OrchestratorError<InterceptorError>) -> ErrorKind {
+    match (error.as_operation_error(), status) {
+        (Some(error), Some(status)) => kind_of(status, code_of(error)),
+        _ if chain(error).any(<dyn StdError>::is::<CredentialsError>) => ErrorKind::Credentials,
+        _ if error.is_timeout_error() || error.is_connector_error() || error.is_response_error() => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Other,
+    }
+}
+
+/// The SDK erases the type of an attempt's error, and with it the way to its code.
+fn code_of(error: &InterceptorError) -> Option<&str> {
+    macro_rules! first_code {
+        ($($type:ty),*) => {
+            None$(.or_else(|| error.downcast_ref::<$type>().and_then(ProvideErrorMetadata::code)))*
+        };
+    }
+    first_code!(
+        PutObjectError,
+        GetObjectError,
+        HeadObjectError,
+        ListObjectsV2Error,
+        DeleteObjectError,
+        GetObjectLockConfigurationError,
+        GetObjectRetentionError
+    )
 }
 
 /// An answer whose body broke off, stalled or was too short.

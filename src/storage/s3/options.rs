@@ -4,6 +4,7 @@
 //! fixed ones are for a caller that owns the server it talks to.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{Error, ErrorKind, Result};
@@ -23,6 +24,8 @@ pub struct S3Options {
     pub path_style: bool,
     /// Section of the AWS configuration files.
     pub profile: Option<String>,
+    /// PEM certificates to trust instead of the machine's own, for this store alone. Read once.
+    pub ca_file: Option<PathBuf>,
     /// Fixed credentials instead of the default chain.
     pub credentials: Option<S3Credentials>,
     pub connect_timeout: Duration,
@@ -99,6 +102,7 @@ impl Default for S3Options {
             endpoint: None,
             path_style: false,
             profile: None,
+            ca_file: None,
             credentials: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),

@@ -73,7 +73,8 @@ impl S3Store {
         let mut extras = self.refused.strongest();
         extras.condition |= is_condition_honoured;
         loop {
-            let Err(error) = self.put_object(key, body.clone(), extras, &checksum).send().await else {
+            let request = || self.put_object(key, body.clone(), extras, &checksum).send();
+            let Err(error) = self.send(request).await else {
                 self.refused.note(extras);
                 return Ok(Put::Created);
             };

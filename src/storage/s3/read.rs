@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::S3Store;
 use super::errors::{broken_body, reasons, translate};
-use crate::storage::{Error, ErrorKind, Result};
+use crate::storage::{Error, ErrorKind, Operation, Outcome, Result};
 
 /// First pause before a body is asked for again; doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -23,7 +23,9 @@ impl S3Store {
         let mut attempt = 1;
         loop {
             let answer = self.request(operation, key, range.as_ref()).await?;
-            match self.collect(operation, key, answer).await {
+            let collected = self.collect(operation, key, answer).await;
+            self.counters.add_ended(Operation::Get, Outcome::of(&collected));
+            match collected {
                 Ok(body) => return check_length(operation, key, &self.place, body, range.as_ref()),
                 Err(error) if attempt >= self.options.max_attempts => return Err(error),
                 Err(error) => {
@@ -37,14 +39,16 @@ impl S3Store {
     }
 
     async fn request(&self, operation: &'static str, key: &str, range: Option<&Range<u64>>) -> Result<GetObjectOutput> {
-        self.client
-            .get_object()
-            .bucket(&self.options.bucket)
-            .key(self.full_key(key))
-            .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
-            .send()
-            .await
-            .map_err(|error| translate(operation, key, &self.place, &error))
+        let request = || {
+            self.client
+                .get_object()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .set_range(range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
+                .send()
+        };
+        let answer = self.send(request).await;
+        answer.map_err(|error| translate(operation, key, &self.place, &error))
     }
 
     /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer.

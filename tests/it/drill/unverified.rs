@@ -47,7 +47,7 @@ async fn a_target_that_is_not_there_or_not_marked_or_not_open_is_unverified() {
             Cause::TargetAbsent,
         ),
         (&|target| target.port = 1, Cause::TargetAbsent),
-        (&|target| target.password = Some("wrong".to_owned()), Cause::Credentials),
+        (&|target| target.password = "wrong".into(), Cause::Credentials),
     ];
     for (change, cause) in cases {
         let certificate = ground.drill(&with(change)).await;

@@ -3,6 +3,7 @@
 mod environment;
 mod probing;
 mod refusals;
+mod tls;
 mod wire;
 
 use std::error::Error as StdError;

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kubebackup::demo::{S3Effect, S3Fault};
-use kubebackup::storage::{ErrorKind, ObjectStore as _, Put, S3Options, S3Store};
+use kubebackup::storage::{ErrorKind, ObjectStore as _, Operation, Outcome, Put, S3Options, S3Store};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{ACCESS_KEY, Bucket, PATIENCE, SECRET_KEY, chain, options};
 
 const BODY: Bytes = Bytes::from_static(b"these bytes are to arrive as they are");
+
+const UNAVAILABLE: Outcome = Outcome::Failed(ErrorKind::Unavailable);
 
 /// What a wire does to what passes through it, a limited number of times.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +135,15 @@ async fn a_body_that_breaks_off_on_the_way_down_is_asked_for_again() {
     let store = open(&wire(&bucket, Mischief::CutDownwards(150_000), 2).await, 4).await;
     assert_eq!(store.get("key").await.unwrap(), body);
     assert_eq!(store.stats().retries, 2);
+    let ended = store.stats().ended;
+    assert_eq!(
+        (
+            ended.get(Operation::Get, UNAVAILABLE),
+            ended.get(Operation::Get, Outcome::Ok)
+        ),
+        (2, 1),
+        "an answer without its body is no success"
+    );
 
     let store = open(&wire(&bucket, Mischief::CutDownwards(150_000), usize::MAX).await, 2).await;
     let error = store.get("key").await.unwrap_err();
@@ -168,6 +179,33 @@ async fn a_put_whose_answer_was_lost_meets_its_own_object() {
     assert_eq!(store.put_new("key", BODY).await.unwrap(), Put::Exists);
     assert_eq!(bucket.stored("key").unwrap(), BODY);
     assert_eq!(store.stats().puts, 2);
+    let ended = store.stats().ended;
+    assert_eq!(ended.get(Operation::Put, UNAVAILABLE), 1);
+    assert_eq!(ended.get(Operation::Put, Outcome::Exists), 1);
+}
+
+#[tokio::test]
+async fn the_time_is_that_of_the_stores_last_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = vec![0; 64 * 1024];
+            let _ = socket.read(&mut request).await.unwrap();
+            let answer = "HTTP/1.1 404 Not Found\r\nDate: Mon, 01 Jan 2001 00:00:00 GMT\r\nContent-Length: 0\r\n\
+                          Connection: close\r\n\r\n";
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let store = open(&endpoint, 1).await;
+    let seconds_since = |time: jiff::Timestamp| store.now().duration_since(time).as_secs();
+    assert!(
+        (0..60).contains(&seconds_since(jiff::Timestamp::now())),
+        "ours, before any answer"
+    );
+    assert_eq!(store.get("key").await.unwrap_err().kind, ErrorKind::NotFound);
+    let told: jiff::Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
+    assert!((0..60).contains(&seconds_since(told)), "{}", store.now());
 }
 
 #[tokio::test]
@@ -186,6 +224,10 @@ async fn a_throttling_store_is_asked_again_and_counted() {
     assert_eq!(store.list("", None, 10).await.unwrap().objects.len(), 1);
     let stats = store.stats();
     assert_eq!((stats.puts, stats.gets, stats.lists, stats.retries), (3, 3, 3, 6));
+    for operation in [Operation::Put, Operation::Get, Operation::List] {
+        assert_eq!(stats.ended.get(operation, Outcome::Ok), 1, "{operation:?}");
+        assert_eq!(stats.ended.get(operation, UNAVAILABLE), 2, "{operation:?}");
+    }
 }
 
 #[tokio::test]
@@ -246,6 +288,7 @@ async fn a_store_that_never_answers_ends_with_the_attempts() {
         assert_eq!(error.kind, ErrorKind::Unavailable, "{}", chain(&error));
         assert!(begin.elapsed() < PATIENCE, "{limit}: {:?}", begin.elapsed());
         assert_eq!(store.stats().gets, 2, "{limit}");
+        assert_eq!(store.stats().ended.get(Operation::Get, UNAVAILABLE), 2, "{limit}");
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn source_options(world: &World) -> ConnectOptions {
         port: world.source.port(),
         user: BACKUP_ROLE.to_owned(),
         database: world.database().to_owned(),
-        password: Some(BACKUP_PASSWORD.to_owned()),
+        password: BACKUP_PASSWORD.into(),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }
@@ -44,7 +44,7 @@ pub(crate) fn cluster_options(cluster: &Cluster, database: &str) -> ConnectOptio
         port: cluster.port(),
         user: cluster.superuser().to_owned(),
         database: database.to_owned(),
-        password: Some(cluster.password().to_owned()),
+        password: cluster.password().into(),
         tls: TlsMode::Disable,
         connect_timeout: Duration::from_secs(10),
     }

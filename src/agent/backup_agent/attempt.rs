@@ -1,0 +1,179 @@
+//! One attempt at a backup: is everything there, is it this server's turn, then the run itself, told to `Live`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::agenda::Obstacle;
+use super::lease::{Taken, give_back, take};
+use super::workplace::Workplace;
+use crate::agent::backup::backup_into;
+use crate::agent::error::{Error, Result};
+use crate::agent::live::{Live, LiveProgress, RunEnd};
+use crate::agent::meaning::{Class, Next, Severity};
+use crate::backup::{self, BackupOptions};
+use crate::http::status::{Outcome, Trigger};
+use crate::postgres::ConnectOptions;
+use crate::repository::{Lease, StoredManifest};
+use crate::telemetry::causes;
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Attempted {
+    /// It waits; no run has begun.
+    NotYet(Obstacle, String),
+    /// A backup exists, which began then.
+    Succeeded(Timestamp),
+    /// A run that began then ended without a backup.
+    Failed(Class, Timestamp),
+    /// A run found at once that it is another agent's turn.
+    Skipped,
+}
+
+/// What an attempt needs; it lives on its own.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) workplace: Arc<Workplace>,
+    pub(super) live: Live,
+    pub(super) trigger: Trigger,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Attempt {
+    /// A backup that begins by itself waits patiently for the server and the store. One that was asked for by a signal
+    /// begins in any case: somebody waits for its outcome.
+    pub(super) async fn run(self) -> Attempted {
+        let is_asked_for = self.trigger == Trigger::Signal;
+        let begun = is_asked_for.then(|| self.begin());
+        let ready = Box::pin(self.cancel.run_until_cancelled(self.get_ready())).await;
+        let ready = ready.unwrap_or(Err(Error::Backup(backup::Error::Cancelled)));
+        match ready {
+            Ok(Ready::Go(lease)) => {
+                let run = begun.unwrap_or_else(|| self.begin());
+                let attempted = self.back_up(run, lease.clone()).await;
+                give_back(lease, &self.live).await;
+                attempted
+            }
+            Ok(Ready::OthersTurn(reason)) if is_asked_for => {
+                tracing::warn!(reason, "backup skipped");
+                self.end(Outcome::Skipped, None, Some(reason));
+                Attempted::Skipped
+            }
+            Ok(Ready::OthersTurn(reason)) => Attempted::NotYet(Obstacle::Turn, reason),
+            Err(error) if !is_asked_for && is_absence(&error) => {
+                Attempted::NotYet(Obstacle::Absent, causes::chain(&error))
+            }
+            Err(error) => {
+                let run = begun.unwrap_or_else(|| self.begin());
+                self.fail(&error, run.started)
+            }
+        }
+    }
+
+    /// Opens what the run needs, and finds out whose turn it is.
+    async fn get_ready(&self) -> Result<Ready> {
+        let repository = self.workplace.repository().await?;
+        if let Some(reason) = self.workplace.wrong_role(&self.workplace.source()?).await? {
+            return Ok(Ready::OthersTurn(reason));
+        }
+        Ok(
+            match take(repository, self.workplace.lease_options()?, &self.live).await? {
+                Taken::Held(lease) => Ready::Go(Some(lease)),
+                Taken::Denied => Ready::Go(None),
+                Taken::Busy(holder) => Ready::OthersTurn(format!("another agent ('{holder}') backs this cluster up")),
+            },
+        )
+    }
+
+    fn begin(&self) -> Run {
+        let started = Timestamp::now();
+        let progress = self.live.begin_run(self.trigger, None, started);
+        self.live.count_trigger(self.trigger);
+        tracing::info!(
+            run = progress.number(),
+            trigger = self.trigger.as_str(),
+            "backup begins"
+        );
+        Run { started, progress }
+    }
+
+    async fn back_up(&self, run: Run, lease: Option<Lease>) -> Attempted {
+        let span = tracing::info_span!("backup", run = run.progress.number());
+        let source = self.workplace.source();
+        let backed_up = match source {
+            Ok(source) => self.store(source, lease, run.progress).instrument(span).await,
+            Err(error) => Err(error),
+        };
+        match backed_up {
+            Ok(stored) => {
+                let manifest = stored.manifest;
+                tracing::info!(
+                    backup_id = %manifest.backup_id,
+                    rows = manifest.stats.rows,
+                    new_bytes = manifest.stats.new_bytes,
+                    seconds = manifest.stats.duration_seconds,
+                    "backup succeeded"
+                );
+                self.end(Outcome::Succeeded, Some(manifest.backup_id.to_string()), None);
+                Attempted::Succeeded(manifest.started)
+            }
+            Err(error) => self.fail(&error, run.started),
+        }
+    }
+
+    async fn store(
+        &self,
+        source: ConnectOptions,
+        lease: Option<Lease>,
+        progress: LiveProgress,
+    ) -> Result<StoredManifest> {
+        let repository = self.workplace.repository().await?;
+        let options = BackupOptions {
+            lease,
+            ..self.workplace.backup_options()?
+        };
+        backup_into(repository, &source, &options, Arc::new(progress), &self.cancel).await
+    }
+
+    fn fail(&self, error: &Error, started: Timestamp) -> Attempted {
+        let class = error.meaning().class;
+        let (hint, error) = (error.meaning().hint, causes::chain(error));
+        let outcome = class.outcome().as_str();
+        let is_retried = class.next() == Next::Retry;
+        match class.severity() {
+            Severity::Error => tracing::error!(error, hint, outcome, is_retried, "no backup"),
+            Severity::Warn => tracing::warn!(error, hint, outcome, is_retried, "no backup"),
+            Severity::Info => tracing::info!(error, outcome, "no backup"),
+        }
+        self.end(class.outcome(), None, Some(error));
+        Attempted::Failed(class, started)
+    }
+
+    fn end(&self, outcome: Outcome, backup_id: Option<String>, message: Option<String>) {
+        let end = RunEnd {
+            outcome,
+            backup_id,
+            message,
+        };
+        self.live.end_run(end, Timestamp::now());
+    }
+}
+
+/// Whether a run may begin.
+enum Ready {
+    Go(Option<Lease>),
+    OthersTurn(String),
+}
+
+/// A run that goes on.
+struct Run {
+    started: Timestamp,
+    progress: LiveProgress,
+}
+
+/// Nothing is wrong with it but that it is not there now.
+fn is_absence(error: &Error) -> bool {
+    matches!(error.meaning().class, Class::Unavailable | Class::GaveWay)
+}

@@ -1,0 +1,60 @@
+//! The backup agent: backs up when the schedule or a signal says so, for as long as the process lives.
+//!
+//! What to do next is decided by [`agenda`], purely; this loop obeys, one run at a time, and tells [`Live`] everything.
+//! Nothing is kept on a disk: what was done before stands in the bucket.
+
+mod agenda;
+mod attempt;
+mod backoff;
+mod lease;
+mod work;
+mod workplace;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::error::Result;
+use super::live::Live;
+use super::surroundings::Surroundings;
+use crate::config::Settings;
+use work::Work;
+use workplace::Workplace;
+
+/// How often the loop comes round when nothing happens; how late a run may begin.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How long a run that was told to stop may take to close its sessions.
+const STOP: Duration = Duration::from_secs(2);
+
+/// Works until it is told to stop.
+///
+/// # Errors
+/// When the settings cannot work; later troubles are waited out or left to the operator.
+pub async fn backup_agent(settings: Settings, live: Live, surroundings: Surroundings) -> Result<()> {
+    let Surroundings { environment, .. } = &surroundings;
+    Workplace::check(&settings, environment)?;
+    let mut work = Work::new(settings, environment.clone(), live, surroundings.signals.cancel.clone());
+    run_loop(&mut work, surroundings).await;
+    work.stop(STOP).await;
+    Ok(())
+}
+
+async fn run_loop(work: &mut Work, mut surroundings: Surroundings) {
+    let mut ticks = interval(TURN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let cancel = surroundings.signals.cancel.clone();
+    loop {
+        work.begin(Timestamp::now());
+        work.tell(Timestamp::now());
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            count = surroundings.signals.trigger.next() => work.triggered(count),
+            _ = surroundings.signals.reload.next() => work.reload(&surroundings),
+            () = work.goes_on() => {}
+            _ = ticks.tick() => {}
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the agent is at: at most one run and one look at the bucket, side by side.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::agenda::{Agenda, Rules};
+use super::attempt::{Attempt, Attempted};
+use super::workplace::Workplace;
+use crate::agent::error::Result;
+use crate::agent::live::{Live, RunEnd};
+use crate::agent::surroundings::Surroundings;
+use crate::agent::view::View;
+use crate::config::Settings;
+use crate::http::status::{NextRun, Outcome, RepositoryStatus, StoreCounts};
+use crate::postgres::Environment;
+use crate::telemetry::causes;
+
+/// A look at the bucket; the view comes back with what it has learnt.
+type Look = BoxFuture<'static, (View, Result<RepositoryStatus>)>;
+
+/// The loop's state.
+pub(super) struct Work {
+    workplace: Arc<Workplace>,
+    /// Requests made under settings that are no longer in force.
+    earlier_requests: StoreCounts,
+    holder: String,
+    agenda: Agenda,
+    live: Live,
+    cancel: CancellationToken,
+    run: Option<BoxFuture<'static, Attempted>>,
+    look: Option<Look>,
+    /// Here while nobody looks.
+    view: Option<View>,
+    /// What a due run, and a look, wait for.
+    run_waits_for: Option<String>,
+    look_waits_for: Option<String>,
+    told_next: Option<NextRun>,
+}
+
+impl Work {
+    pub(super) fn new(settings: Settings, environment: Environment, live: Live, cancel: CancellationToken) -> Self {
+        let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
+        tracing::info!(
+            cluster = settings.cluster,
+            schedule = %settings.backup_agent.schedule,
+            "backup agent starts"
+        );
+        let holder = holder();
+        Self {
+            agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
+            workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
+            holder,
+            earlier_requests: StoreCounts::default(),
+            live,
+            cancel,
+            run: None,
+            look: None,
+            view: Some(View::default()),
+            run_waits_for: None,
+            look_waits_for: None,
+            told_next: None,
+        }
+    }
+
+    /// Begins what is due.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        if self.look.is_none() && self.agenda.is_look_due(now) {
+            let view = self.view.take().unwrap_or_default();
+            self.look = Some(look(Arc::clone(&self.workplace), view).boxed());
+        }
+        if self.run.is_none()
+            && let Some(trigger) = self.agenda.begin(now)
+        {
+            self.agenda.begun();
+            let attempt = Attempt {
+                workplace: Arc::clone(&self.workplace),
+                live: self.live.clone(),
+                trigger,
+                cancel: self.cancel.clone(),
+            };
+            self.run = Some(attempt.run().boxed());
+        }
+    }
+
+    /// Tells the status where things stand.
+    pub(super) fn tell(&mut self, now: Timestamp) {
+        self.live.turn(now);
+        let mut requests = self.earlier_requests.clone();
+        if let Some(more) = self.workplace.requests() {
+            requests.add(&more);
+        }
+        self.live.set_store_counts(requests);
+        self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
+        let waits_for = self.run_waits_for.as_ref().or(self.look_waits_for.as_ref());
+        self.live.set_waiting_for(waits_for.cloned());
+        let next = if self.run.is_none() { self.agenda.due() } else { None };
+        if let Some(next) = &next
+            && self.told_next.as_ref() != Some(next)
+        {
+            tracing::info!(at = %next.at, trigger = next.trigger.as_str(), "next backup");
+            self.told_next = Some(next.clone());
+        }
+        self.live.set_next_run(next);
+    }
+
+    /// SIGUSR1.
+    pub(super) fn triggered(&mut self, count: u64) {
+        let coalesced = self.agenda.want(count);
+        if coalesced > 0 {
+            self.live.count(|counts| counts.coalesced_signals += coalesced);
+            tracing::info!(signals = coalesced, "SIGUSR1: a backup is waiting to begin already");
+        }
+        if coalesced < count {
+            let when = if self.run.is_some() {
+                "when the present one has ended"
+            } else {
+                "now"
+            };
+            tracing::info!(when, "SIGUSR1: a backup is wanted");
+        }
+    }
+
+    /// SIGHUP. A run that goes on keeps the settings that it began with.
+    pub(super) fn reload(&mut self, surroundings: &Surroundings) {
+        let check = |settings: &Settings| Workplace::check(settings, &surroundings.environment);
+        let Some(settings) = surroundings.reload(&self.live, check) else {
+            return;
+        };
+        let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
+        self.agenda.change(rules, Timestamp::now());
+        let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
+        let before = std::mem::replace(&mut self.workplace, Arc::new(workplace));
+        if let Some(requests) = before.requests() {
+            self.earlier_requests.add(&requests);
+        }
+        (self.look, self.view) = (None, None);
+        (self.run_waits_for, self.look_waits_for) = (None, None);
+    }
+
+    /// Returns when something has ended, which is then taken in.
+    pub(super) async fn goes_on(&mut self) {
+        tokio::select! {
+            attempted = ongoing(&mut self.run) => self.attempted(attempted),
+            (view, seen) = ongoing(&mut self.look) => self.looked(view, seen),
+        }
+    }
+
+    fn attempted(&mut self, attempted: Attempted) {
+        let now = Timestamp::now();
+        if let Attempted::NotYet(obstacle, reason) = attempted {
+            if self.agenda.not_yet(obstacle, now) {
+                self.skip(&reason);
+            }
+            if self.run_waits_for.as_ref() != Some(&reason) {
+                tracing::warn!(reason, "a backup is due and waits");
+            }
+            self.run_waits_for = Some(reason);
+            return;
+        }
+        self.run_waits_for = None;
+        match attempted {
+            Attempted::NotYet(..) => {}
+            Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
+            Attempted::Failed(class, started) => self.agenda.failed(class, started, now),
+            Attempted::Skipped => self.agenda.rest(now),
+        }
+    }
+
+    /// A due run that is another agent's is a run too, once.
+    fn skip(&self, reason: &str) {
+        let now = Timestamp::now();
+        let Some(due) = self.agenda.due() else { return };
+        self.live.count_trigger(due.trigger);
+        drop(self.live.begin_run(due.trigger, None, now));
+        let end = RunEnd {
+            outcome: Outcome::Skipped,
+            backup_id: None,
+            message: Some(reason.to_owned()),
+        };
+        self.live.end_run(end, now);
+    }
+
+    fn looked(&mut self, view: View, seen: Result<RepositoryStatus>) {
+        let now = Timestamp::now();
+        self.view = Some(view);
+        match seen {
+            Ok(repository) => {
+                let newest = repository.newest().map(|(_, contents)| contents.started);
+                self.agenda.saw(newest, now);
+                self.look_waits_for = None;
+                self.live.set_repository(repository);
+            }
+            Err(error) => {
+                let reason = causes::chain(&error);
+                if self.look_waits_for.as_ref() != Some(&reason) {
+                    tracing::warn!(reason, hint = error.meaning().hint, "the repository cannot be read");
+                }
+                self.look_waits_for = Some(reason);
+                self.live.count(|counts| counts.failed_polls += 1);
+                self.agenda.saw_nothing(now);
+            }
+        }
+        if self.agenda.due().is_some_and(|due| due.at > now) {
+            self.run_waits_for = None;
+        }
+    }
+
+    /// Lets a run that was told to stop close its sessions.
+    pub(super) async fn stop(self, limit: Duration) {
+        let Some(run) = self.run else { return };
+        if timeout(limit, run).await.is_err() {
+            tracing::warn!("the run did not end in time and is left behind");
+        }
+    }
+}
+
+/// The pod's or machine's name, for people, and what tells two processes of it apart.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{:08x}", host.trim(), rand::random::<u32>())
+}
+
+/// The job's result; never, where there is none.
+async fn ongoing<T>(job: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(running) = job else { return pending().await };
+    let done = running.await;
+    *job = None;
+    done
+}
+
+async fn look(workplace: Arc<Workplace>, mut view: View) -> (View, Result<RepositoryStatus>) {
+    let cluster = workplace.settings.cluster.as_deref();
+    let seen = async { view.refresh(workplace.repository().await?, cluster).await }.await;
+    (view, seen)
+}

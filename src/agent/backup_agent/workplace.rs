@@ -1,0 +1,88 @@
+//! What a run works with under one set of settings: the repository, opened when first needed and kept, so that the
+//! counts of its requests accumulate, and the server.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use crate::agent::backup::{BackupOverrides, backup_options};
+use crate::agent::error::Result;
+use crate::agent::open::{open_store, prepare_repository, source};
+use crate::backup::BackupOptions;
+use crate::config::{RunOn, Settings};
+use crate::http::status::StoreCounts;
+use crate::postgres::server::read_in_recovery;
+use crate::postgres::{ConnectOptions, Environment, connect};
+use crate::repository::{LeaseOptions, Repository};
+use crate::storage::ObjectStore;
+
+/// Settings and what they open.
+#[derive(Debug)]
+pub(super) struct Workplace {
+    pub(super) settings: Settings,
+    environment: Environment,
+    holder: String,
+    store: OnceCell<Arc<dyn ObjectStore>>,
+    repository: OnceCell<Repository>,
+}
+
+impl Workplace {
+    /// `holder` names this process among all that back the cluster up.
+    pub(super) fn new(settings: Settings, environment: Environment, holder: String) -> Self {
+        Self {
+            settings,
+            environment,
+            holder,
+            store: OnceCell::new(),
+            repository: OnceCell::new(),
+        }
+    }
+
+    /// What the agent needs beyond what all settings must be.
+    pub(super) fn check(settings: &Settings, environment: &Environment) -> Result<()> {
+        settings.require_bucket()?;
+        backup_options(settings, &BackupOverrides::default())?;
+        source(settings, environment)?;
+        Ok(())
+    }
+
+    pub(super) async fn repository(&self) -> Result<&Repository> {
+        let store = self.store.get_or_try_init(|| open_store(&self.settings)).await?;
+        let prepare = || prepare_repository(Arc::clone(store));
+        self.repository.get_or_try_init(prepare).await
+    }
+
+    /// Requests so far; none before there is a store.
+    pub(super) fn requests(&self) -> Option<StoreCounts> {
+        self.store.get().map(|store| StoreCounts::from(&store.stats()))
+    }
+
+    pub(super) fn backup_options(&self) -> Result<BackupOptions> {
+        backup_options(&self.settings, &BackupOverrides::default())
+    }
+
+    pub(super) fn lease_options(&self) -> Result<LeaseOptions> {
+        Ok(LeaseOptions {
+            cluster: self.settings.require_cluster()?.to_owned(),
+            holder: self.holder.clone(),
+            duration: self.settings.backup_agent.lease_duration.0,
+        })
+    }
+
+    /// The server as the files say now: a password that was replaced is read anew.
+    pub(super) fn source(&self) -> Result<ConnectOptions> {
+        source(&self.settings, &self.environment)
+    }
+
+    /// Why it is not this server that is to be backed up, if so.
+    pub(super) async fn wrong_role(&self, source: &ConnectOptions) -> Result<Option<String>> {
+        let session = connect(source, "role").await?;
+        let is_standby = read_in_recovery(&session.client).await?;
+        let (is, wanted) = match (self.settings.backup_agent.run_on, is_standby) {
+            (RunOn::Primary, true) => ("a standby", "primary"),
+            (RunOn::Standby, false) => ("a primary", "standby"),
+            _ => return Ok(None),
+        };
+        Ok(Some(format!("the server is {is} and backup_agent.run_on is {wanted}")))
+    }
+}

@@ -1,0 +1,201 @@
+//! What an error means for a run: one table of classes, from which exit code, outcome, log level and the next attempt
+//! follow, and one mapping from errors to classes, with a hint where a person can do something.
+
+mod class;
+
+use tokio_postgres::error::SqlState;
+
+pub use class::{Class, Next, Severity};
+
+use super::error::Error;
+use crate::storage::ErrorKind;
+use crate::{backup, drill, postgres, repository, restore, storage};
+
+/// Its class, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    pub class: Class,
+    pub hint: Option<&'static str>,
+}
+
+const fn plain(class: Class) -> Meaning {
+    Meaning { class, hint: None }
+}
+
+const fn hinted(class: Class, hint: &'static str) -> Meaning {
+    Meaning {
+        class,
+        hint: Some(hint),
+    }
+}
+
+impl Error {
+    /// What it means for whoever runs the verb.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        match self {
+            Self::Settings(_) => hinted(Class::Settings, "every setting is described in docs/configuration.md"),
+            Self::Postgres(error) => of_postgres(error),
+            Self::Storage(error) => of_storage(error),
+            Self::Repository(error) => of_repository(error),
+            Self::Backup(error) => of_backup(error),
+            Self::Restore(error) => of_restore(error),
+            Self::Drill(error) => of_drill(error),
+            Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
+                plain(Class::Settings)
+            }
+            Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
+                hinted(Class::Operator, "'kubebackup list' shows what there is")
+            }
+        }
+    }
+}
+
+fn of_backup(error: &backup::Error) -> Meaning {
+    match error {
+        backup::Error::Postgres { source, .. } if source.sqlstate() == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE) => {
+            hinted(
+                Class::Refused,
+                "a name or a comment in this SQL_ASCII database is no UTF-8, and a manifest is text: rename it",
+            )
+        }
+        backup::Error::Postgres { source, .. } | backup::Error::Assertion { source, .. } => of_postgres(source),
+        backup::Error::Repository(error) => of_repository(error),
+        backup::Error::NoSuchDatabase { .. } => plain(Class::Settings),
+        backup::Error::TooLong { .. } => hinted(
+            Class::TooLong,
+            "raise backup.max_duration or backup.jobs, or run it when the server is less busy",
+        ),
+        backup::Error::LeaseLost { .. } => plain(Class::GaveWay),
+        backup::Error::Cancelled => plain(Class::Interrupted),
+        backup::Error::SnapshotLost { .. } => plain(Class::Unavailable),
+        backup::Error::Unaccounted(_) | backup::Error::NothingToBackUp => plain(Class::Operator),
+        backup::Error::Worker(_) => plain(Class::Unknown),
+    }
+}
+
+fn of_restore(error: &restore::Error) -> Meaning {
+    match error {
+        restore::Error::Preflight(_) => hinted(Class::Refused, "nothing was touched"),
+        restore::Error::Guard(restore::Refusal::LockLost { .. }) => plain(Class::Unavailable),
+        restore::Error::Guard(_) => hinted(
+            Class::Refused,
+            "nothing was touched; docs/restore.md describes the guards",
+        ),
+        restore::Error::Selection(_) => plain(Class::Settings),
+        restore::Error::Contradiction(_) | restore::Error::Rows { .. } => plain(Class::Damaged),
+        restore::Error::Interrupted => plain(Class::Interrupted),
+        restore::Error::Postgres(error) => of_postgres(error),
+        restore::Error::Repository(error) => of_repository(error),
+        _ => plain(Class::Unknown),
+    }
+}
+
+fn of_drill(error: &drill::Error) -> Meaning {
+    match error {
+        drill::Error::Interrupted => plain(Class::Interrupted),
+        drill::Error::Postgres(error) => of_postgres(error),
+        drill::Error::Repository(error) => of_repository(error),
+        drill::Error::Restore(error) => of_restore(error),
+        _ => plain(Class::Unknown),
+    }
+}
+
+fn of_repository(error: &repository::Error) -> Meaning {
+    match error {
+        repository::Error::Missing => hinted(
+            Class::Operator,
+            "look at repository.bucket and repository.prefix; the first backup creates the repository",
+        ),
+        repository::Error::Damaged { .. } => hinted(
+            Class::Damaged,
+            "'kubebackup verify --all' finds and records what is damaged; the next backup stores chunks anew, never a manifest",
+        ),
+        repository::Error::LostChunk { .. } => plain(Class::LostChunk),
+        repository::Error::UnknownFormat { .. } => hinted(Class::Operator, "update this program"),
+        repository::Error::NoSuchBackup(_) => hinted(Class::Operator, "'kubebackup list' shows what there is"),
+        repository::Error::RootTooLarge { .. } => plain(Class::Operator),
+        repository::Error::Storage(error) => of_storage(error),
+        _ => plain(Class::Unknown),
+    }
+}
+
+fn of_storage(error: &storage::Error) -> Meaning {
+    match error.kind {
+        ErrorKind::Credentials => hinted(
+            Class::Operator,
+            "look at the AWS credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, web identity) and at this machine's clock",
+        ),
+        ErrorKind::Denied => hinted(
+            Class::Operator,
+            "the credentials are good but may not do this; look at the bucket's policy",
+        ),
+        ErrorKind::Settings => hinted(Class::Settings, "look at the settings below 'repository'"),
+        ErrorKind::Unavailable => hinted(
+            Class::Unavailable,
+            "look at repository.endpoint and the way there; 'kubebackup check' tries it",
+        ),
+        ErrorKind::Checksum => plain(Class::Unavailable),
+        _ => plain(Class::Unknown),
+    }
+}
+
+fn of_postgres(error: &postgres::Error) -> Meaning {
+    use postgres::Error;
+    const LATER: &str = "no backup was made; try again later";
+    match error {
+        Error::Settings(_) => plain(Class::Settings),
+        _ if postgres::watch::is_shutdown(error) => hinted(Class::GaveWay, LATER),
+        Error::Connect { .. } => match error.sqlstate().map(SqlState::code) {
+            Some("28P01" | "28000") => hinted(
+                Class::Operator,
+                "look at user and password (password_file, PGPASSWORD, ~/.pgpass) and at the server's pg_hba.conf",
+            ),
+            Some("3D000") => hinted(Class::Operator, "name an existing database by dbname or PGDATABASE"),
+            // Too many connections, out of memory, disk full: of the server's moment.
+            Some(code) if code.starts_with("53") => plain(Class::Unavailable),
+            Some(_) => plain(Class::Operator),
+            None => hinted(
+                Class::Unavailable,
+                "look at host, port and sslmode; 'kubebackup check' tries them",
+            ),
+        },
+        Error::ConnectTimeout { .. } => hinted(
+            Class::Unavailable,
+            "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
+        ),
+        // The connection broke.
+        Error::Query { .. } if error.sqlstate().is_none() => plain(Class::Unavailable),
+        Error::Unsupported { .. } => plain(Class::Refused),
+        Error::Unreadable { .. } => hinted(
+            Class::Refused,
+            "a role that may is created by backup-role.sql, among the manifests",
+        ),
+        Error::LockTimeout { .. } | Error::Unstable { .. } | Error::Yielded { .. } | Error::ShuttingDown => {
+            hinted(Class::GaveWay, LATER)
+        }
+        _ => plain(Class::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_lower_room_keeps_its_meaning_on_the_way_up() {
+        let denied = storage::Error::new(ErrorKind::Denied, "put", "k");
+        let error: Error = backup::Error::Repository(repository::Error::Storage(denied)).into();
+        assert!(error.meaning().hint.unwrap().contains("policy"));
+
+        let error: Error = backup::Error::Cancelled.into();
+        assert_eq!(error.meaning().class, Class::Interrupted);
+
+        let damaged = repository::Error::Damaged {
+            key: "k".to_owned(),
+            reason: "gone".to_owned(),
+        };
+        let error: Error = restore::Error::Repository(damaged).into();
+        assert_eq!(error.meaning().class, Class::Damaged);
+    }
+}

@@ -1,0 +1,153 @@
+//! The newest certificate: what was compared, table by table, how long each step took, and what was not tested.
+
+use jiff::Timestamp;
+
+use super::html::Html;
+use super::words;
+use crate::http::status::{CertificateStatus, DrillState, PhaseStatus, TableStatus};
+use crate::telemetry::figures;
+
+/// Tables that are shown at most; what differs comes first.
+const SHOWN: usize = 500;
+/// As many can be looked through; more are folded.
+const UNFOLDED: usize = 25;
+
+pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateStatus) {
+    let (class, verdict) = match certificate.state {
+        DrillState::Certified => ("good", "certified"),
+        DrillState::Failed => ("bad", "failed"),
+        DrillState::Started | DrillState::Unverified => ("warn", "could not be judged"),
+    };
+    html.raw("<section><h2>Newest certificate</h2>\n");
+    html.tag("p", &[], |html| {
+        html.tag("span", &[("class", &format!("mark {class}"))], |html| html.put(verdict));
+        html.raw(" ").text(&certificate.summary);
+    });
+    html.tag("p", &[("class", &"muted")], |html| {
+        html.raw("Backup ")
+            .tag("code", &[], |html| html.put(&certificate.backup_id));
+        html.raw(", drill ")
+            .tag("code", &[], |html| html.put(&certificate.drill_id));
+        html.raw(", ended ").time(certificate.finished).raw(", ");
+        html.text(words::ago(now, certificate.finished)).raw(".");
+    });
+    list(html, "findings", &certificate.reasons);
+    phases(html, &certificate.phases);
+    tables(html, &certificate.tables);
+    if !certificate.not_tested.is_empty() {
+        html.tag("details", &[], |html| {
+            html.tag("summary", &[], |html| {
+                html.raw("What was not tested (")
+                    .text(certificate.not_tested.len())
+                    .raw(")");
+            });
+            list(html, "", &certificate.not_tested);
+        });
+    }
+    html.raw("</section>\n");
+}
+
+fn list(html: &mut Html, class: &'static str, items: &[String]) {
+    if items.is_empty() {
+        return;
+    }
+    html.tag("ul", &[("class", &class)], |html| {
+        for item in items {
+            html.tag("li", &[("class", &"bad")], |html| html.put(item));
+        }
+    });
+}
+
+/// One bar, divided among the phases.
+fn phases(html: &mut Html, phases: &[PhaseStatus]) {
+    let whole: f64 = phases.iter().map(|phase| phase.seconds).sum();
+    if whole <= 0.0 {
+        return;
+    }
+    html.tag("div", &[("class", &"phases"), ("aria-hidden", &"true")], |html| {
+        for phase in phases {
+            let share = phase.seconds / whole * 100.0;
+            html.tag("i", &[("style", &format!("width:{share:.2}%"))], |_| ());
+        }
+    });
+    html.tag("ul", &[("class", &"legend phases-legend muted")], |html| {
+        for phase in phases {
+            html.tag("li", &[], |html| {
+                html.raw("<i></i>")
+                    .text(&phase.name)
+                    .raw(" ")
+                    .text(figures::seconds(phase.seconds));
+            });
+        }
+    });
+    html.raw("\n");
+}
+
+fn tables(html: &mut Html, tables: &[TableStatus]) {
+    let mut tables: Vec<&TableStatus> = tables.iter().collect();
+    // A stable order: what differs first, else as the certificate has it.
+    tables.sort_by_key(|table| table.is_equal);
+    let (shown, rest) = tables.split_at(tables.len().min(SHOWN));
+    if shown.is_empty() {
+        return;
+    }
+    let differing = tables.iter().filter(|table| !table.is_equal).count();
+    let is_open = differing > 0 || tables.len() <= UNFOLDED;
+    html.raw(if is_open { "<details open>" } else { "<details>" });
+    html.tag("summary", &[], |html| {
+        html.text(tables.len()).raw(" tables, ");
+        match differing {
+            0 => html.raw("all equal"),
+            _ => html.text(differing).raw(" not equal"),
+        };
+    });
+    html.raw("<table class=\"stacked\">");
+    html.headings(&[
+        ("Table", ""),
+        ("Result", ""),
+        ("Rows", "number"),
+        ("Size", "number"),
+        ("Fingerprint at the source", ""),
+    ]);
+    html.raw("<tbody>\n");
+    let databases: std::collections::BTreeSet<&str> = shown.iter().map(|table| table.database.as_str()).collect();
+    for table in shown {
+        html.tag("tr", &[], |html| row(html, table, databases.len() > 1))
+            .raw("\n");
+    }
+    html.raw("</tbody></table>");
+    if !rest.is_empty() {
+        html.tag("p", &[("class", &"muted")], |html| {
+            html.text(rest.len())
+                .raw(" more: <code>kubebackup show</code> has them all.");
+        });
+    }
+    html.raw("</details>\n");
+}
+
+fn row(html: &mut Html, table: &TableStatus, with_database: bool) {
+    html.tag("th", &[("scope", &"row")], |html| {
+        if with_database {
+            html.tag("span", &[("class", &"muted")], |html| {
+                html.text(&table.database).raw(" · ");
+            });
+        }
+        html.text(&table.table);
+    });
+    html.cell("Result", "", |html| {
+        let (class, result) = if table.is_equal {
+            ("mark good", "equal")
+        } else {
+            ("mark bad", "differs")
+        };
+        html.tag("span", &[("class", &class)], |html| html.put(result));
+        if let Some(remark) = &table.remark {
+            html.tag("span", &[("class", &"muted small")], |html| html.put(remark));
+        }
+    });
+    html.cell("Rows", "number", |html| html.put(figures::count(table.rows)));
+    html.cell("Size", "number", |html| html.put(figures::bytes(table.raw_bytes)));
+    html.cell("Fingerprint", "fingerprint", |html| {
+        html.tag("code", &[], |html| html.put(&table.fingerprint));
+    });
+}

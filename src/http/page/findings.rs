@@ -1,0 +1,186 @@
+//! What is wrong, in plain words: the same facts that alert rules look at, without their patience.
+
+use super::words;
+use crate::http::status::{DrillState, Outcome, RepositoryStatus, Status};
+
+/// How bad it is. In this order, so that the worst is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Good,
+    /// Nothing can be said yet.
+    Unknown,
+    Warn,
+    Bad,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    pub(super) text: String,
+}
+
+/// Everything that is wrong, the worst first.
+pub(super) fn findings(status: &Status) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match &status.repository {
+        None => say(&mut found, Level::Unknown, "The bucket has not been read yet."),
+        Some(repository) => of_repository(&mut found, status, repository),
+    }
+    of_process(&mut found, status);
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    found
+}
+
+fn say(found: &mut Vec<Finding>, level: Level, text: impl Into<String>) {
+    let text = text.into();
+    found.push(Finding { level, text });
+}
+
+fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    let Some((newest, _)) = repository.newest() else {
+        say(
+            found,
+            Level::Unknown,
+            "There is no backup in the bucket that can be read.",
+        );
+        return;
+    };
+    let ended = newest.drills.iter().rfind(|drill| drill.state != DrillState::Started);
+    match newest.verdict() {
+        Some(DrillState::Failed) => say(
+            found,
+            Level::Bad,
+            "A drill found the newest backup wrong: do not rely on it. The certificate below says why.",
+        ),
+        None if ended.is_some() => say(
+            found,
+            Level::Warn,
+            "The newest backup could not be judged: the drill failed for a reason that is not the backup's.",
+        ),
+        _ => {}
+    }
+    if repository.newest_certified().is_none() {
+        say(found, Level::Warn, "No backup has been certified yet.");
+    }
+    objectives(found, status, repository);
+    let damaged = repository
+        .backups
+        .iter()
+        .filter(|backup| backup.damage.is_some())
+        .count();
+    match damaged {
+        0 => {}
+        1 => say(found, Level::Warn, "The manifest of one backup cannot be read."),
+        _ => say(
+            found,
+            Level::Warn,
+            format!("The manifests of {damaged} backups cannot be read."),
+        ),
+    }
+}
+
+fn objectives(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    if let Some((point, objective)) = Option::zip(status.recovery_point_seconds(), status.objectives.rpo_seconds)
+        && point > objective
+    {
+        let text = format!(
+            "If production were gone now, {} would be lost; the objective is {}.",
+            words::span(point),
+            words::span(objective)
+        );
+        say(found, Level::Bad, text);
+    }
+    let certificate = repository.newest_certificate.as_ref();
+    let measured = certificate.and_then(|certificate| certificate.recovery_seconds);
+    if let Some((seconds, objective)) = Option::zip(measured, status.objectives.rto_seconds)
+        && seconds > objective
+    {
+        let text = format!(
+            "The last recovery took {}; the objective is {}.",
+            words::span(seconds),
+            words::span(objective)
+        );
+        say(found, Level::Warn, text);
+    }
+}
+
+fn of_process(found: &mut Vec<Finding>, status: &Status) {
+    if let Some(what) = &status.waiting_for {
+        say(found, Level::Warn, format!("Waiting: {what}."));
+    }
+    let last = status.runs.iter().find(|run| run.outcome != Outcome::Skipped);
+    if let Some(run) = last.filter(|run| matches!(run.outcome, Outcome::Failed | Outcome::Yielded)) {
+        let (_, outcome) = words::outcome(run.outcome);
+        let why = run
+            .message
+            .as_deref()
+            .map(|message| format!(": {message}"))
+            .unwrap_or_default();
+        let when = words::ago(status.now, run.finished);
+        say(found, Level::Warn, format!("The last run, {when}, {outcome}{why}."));
+    }
+    let blocked = status.current.as_ref().and_then(|run| run.blocked_sessions);
+    if let Some(sessions @ 1..) = blocked {
+        let who = if sessions == 1 {
+            "One session waits"
+        } else {
+            "Sessions wait"
+        };
+        say(
+            found,
+            Level::Warn,
+            format!("{who} for the locks of the backup that goes on ({sessions})."),
+        );
+    }
+    if status.lease.as_ref().is_some_and(|lease| lease.is_degraded) {
+        let text = "The store cannot refuse a second holder of the lease: two agents may back up at once, which costs time \
+                    and space but harms nothing.";
+        say(found, Level::Warn, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::sample;
+    use crate::http::status::{AgentKind, BackupStatus};
+
+    fn newest(status: &mut Status) -> &mut BackupStatus {
+        status.repository.as_mut().unwrap().backups.last_mut().unwrap()
+    }
+
+    #[test]
+    fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
+        let mut status = sample::restore_agent();
+        status.repository.as_mut().unwrap().backups.remove(4);
+        newest(&mut status).drills[0].state = DrillState::Certified;
+        assert_eq!(findings(&status), []);
+    }
+
+    #[test]
+    fn a_failed_drill_and_a_missed_recovery_point_are_bad_and_come_first() {
+        let mut status = sample::restore_agent();
+        newest(&mut status).drills[0].state = DrillState::Failed;
+        status.objectives.rpo_seconds = Some(3600.0);
+        status.waiting_for = Some("the store".to_owned());
+        let found = findings(&status);
+        assert_eq!(found.iter().filter(|finding| finding.level == Level::Bad).count(), 2);
+        assert!(
+            found[0].text.contains("wrong") && found[1].text.contains("7 h would be lost"),
+            "{found:?}"
+        );
+        assert!(found[2..].iter().any(|finding| finding.text == "Waiting: the store."));
+    }
+
+    #[test]
+    fn an_unread_and_an_empty_bucket_are_unknown_and_never_good() {
+        let mut status = sample::empty(AgentKind::RestoreAgent);
+        assert_eq!(findings(&status)[0].level, Level::Unknown);
+        let mut repository = sample::repository();
+        repository.backups.clear();
+        repository.newest_certificate = None;
+        status.repository = Some(repository);
+        assert_eq!(findings(&status)[0].level, Level::Unknown);
+    }
+}

@@ -1,0 +1,173 @@
+//! The policies of `docs/policies`: their places are those of the layout, and they grant what the program needs and no more.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use kubebackup::demo::Identity;
+use kubebackup::repository::layout;
+use serde_json::Value;
+
+use crate::support::{World, WorldOptions};
+
+/// The bucket and prefix that the files name.
+const BUCKET: &str = "arn:aws:s3:::my-backups";
+const PREFIX: &str = "app-test/";
+
+/// The one key that lies below no prefix.
+const REPOSITORY: &str = "repository.json";
+
+fn policy(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policies").join(name);
+    serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn statements(policy: &Value) -> Vec<&Value> {
+    assert_eq!(policy["Version"], "2012-10-17");
+    policy["Statement"].as_array().unwrap().iter().collect()
+}
+
+/// One text or a list of them, as both are written in policies.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(texts) => texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
+        other => panic!("{other} is no text"),
+    }
+}
+
+/// Beginnings of keys, relative to the repository, for which a policy allows `action`.
+fn places(policy: &Value, action: &str) -> BTreeSet<String> {
+    statements(policy)
+        .into_iter()
+        .filter(|statement| {
+            statement["Effect"] == "Allow" && texts(&statement["Action"]).iter().any(|one| one == action)
+        })
+        .flat_map(|statement| texts(&statement["Resource"]))
+        .map(|resource| place(&resource))
+        .collect()
+}
+
+fn place(resource: &str) -> String {
+    let below = resource.strip_prefix(&format!("{BUCKET}/{PREFIX}"));
+    let below = below.unwrap_or_else(|| panic!("{resource} lies outside {PREFIX}"));
+    below.strip_suffix('*').unwrap_or(below).to_owned()
+}
+
+fn set<const N: usize>(places: [&str; N]) -> BTreeSet<String> {
+    places.map(str::to_owned).into()
+}
+
+const AGENTS_AND_PEOPLE: [&str; 3] = ["backup-agent.json", "restore-agent.json", "people.json"];
+
+#[test]
+fn every_place_in_a_policy_is_one_of_the_layout() {
+    let known = set([
+        "",
+        REPOSITORY,
+        layout::CHUNKS,
+        layout::MANIFESTS,
+        layout::CERTIFICATES,
+        layout::DAMAGE,
+        layout::LEASES,
+        layout::HOLDS,
+        layout::TOMBSTONES,
+        layout::PROBES,
+        layout::CERTIFICATE_PROBES,
+    ]);
+    for name in AGENTS_AND_PEOPLE {
+        for statement in statements(&policy(name)) {
+            for resource in texts(&statement["Resource"]) {
+                if resource != BUCKET {
+                    let place = place(&resource);
+                    assert!(known.contains(&place), "{name}: '{place}' is no place of a repository");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
+    let (backup, restore, people) = (
+        policy("backup-agent.json"),
+        policy("restore-agent.json"),
+        policy("people.json"),
+    );
+    let put = "s3:PutObject";
+    assert_eq!(
+        places(&backup, put),
+        set([
+            REPOSITORY,
+            layout::CHUNKS,
+            layout::MANIFESTS,
+            layout::LEASES,
+            layout::PROBES
+        ])
+    );
+    assert_eq!(places(&restore, put), set([layout::CERTIFICATES]));
+    assert_eq!(places(&people, put), set([layout::DAMAGE]));
+    let delete = "s3:DeleteObject";
+    assert_eq!(places(&backup, delete), set([layout::PROBES]));
+    assert_eq!(places(&restore, delete), set([layout::CERTIFICATE_PROBES]));
+    assert_eq!(places(&people, delete), set([]));
+    for policy in [&backup, &restore, &people] {
+        assert_eq!(places(policy, "s3:GetObject"), set([""]));
+        let listing = statements(policy)[0];
+        assert_eq!(listing["Resource"], BUCKET);
+        assert_eq!(listing["Condition"]["StringLike"]["s3:prefix"], format!("{PREFIX}*"));
+        assert!(!policy.to_string().contains("s3:*"), "{policy}");
+    }
+}
+
+#[test]
+fn the_bucket_policy_only_denies_and_reaches_everything_in_the_bucket() {
+    let policy = policy("bucket.json");
+    for statement in statements(&policy) {
+        assert_eq!(statement["Effect"], "Deny");
+        assert_eq!(statement["Principal"], "*");
+        assert!(texts(&statement["Resource"]).contains(&format!("{BUCKET}/*")));
+    }
+}
+
+/// Someone who may write what a policy of `docs/policies` grants, in a bucket with the documented bucket policy.
+fn bearer(name: &str, repository_prefix: &str) -> Identity {
+    Identity {
+        access_key: name.to_owned(),
+        secret_key: format!("secret of {name}"),
+        may_write: places(&policy(name), "s3:PutObject")
+            .iter()
+            .map(|place| format!("{repository_prefix}/{place}"))
+            .collect(),
+        may_delete: false,
+        create_only: true,
+    }
+}
+
+#[test]
+fn what_the_policies_grant_is_enough_for_a_backup_its_proof_and_a_verification() {
+    let world = World::with(WorldOptions::default());
+    let as_bearer_of = |name: &str, arguments: &[&str]| {
+        world
+            .program(arguments)
+            .env("AWS_ACCESS_KEY_ID", name)
+            .env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
+    };
+    for name in AGENTS_AND_PEOPLE {
+        world.s3.controls.admit(bearer(name, crate::support::world::PREFIX));
+    }
+    world.source_sql("CREATE TABLE t AS SELECT generate_series(1, 1000) AS n");
+
+    for _ in 0..2 {
+        as_bearer_of("backup-agent.json", &["backup"]).run().ok();
+    }
+    world.mark_targets();
+    as_bearer_of("restore-agent.json", &["drill"]).run().ok();
+    as_bearer_of("people.json", &["verify"]).run().ok();
+    as_bearer_of("people.json", &["list"]).run().ok();
+
+    // And not for the work of the others: the layout keeps them apart.
+    assert_ne!(as_bearer_of("restore-agent.json", &["backup"]).run().code(), Some(0));
+    assert_ne!(as_bearer_of("backup-agent.json", &["drill"]).run().code(), Some(0));
+    assert_ne!(as_bearer_of("people.json", &["backup"]).run().code(), Some(0));
+}
