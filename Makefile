@@ -27,7 +27,11 @@ demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
 	$(CARGO) run $(FEATURES) -- demo
 
 .PHONY: test
-test: setup fmt-check lint doc unit ## Everything CI checks
+test: setup tools fmt-check lint doc unit ## Everything CI checks
+
+.PHONY: tools
+tools: ## Fetch into target/tools what tests of the manifests need (kustomize, kubernetes-validate)
+	@scripts/test-tools.sh
 
 .PHONY: unit
 unit: ## All tests, without lint and set-up
@@ -58,6 +62,10 @@ deny: ## Licences, duplicate versions and banned crates (needs cargo-deny)
 image: ## Build the container image IMAGE
 	docker build --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) \
 	    --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+
+.PHONY: image-test
+image-test: ## Build the image and run the agent in it as Kubernetes would (root, Debian or Ubuntu; no part of `test`: minutes)
+	@scripts/image-test.sh
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -41,7 +41,12 @@ missing_things() {
     has_certificates || echo certificates
     has promtool || echo promtool
     has_browser || ! browser_is_a_package || echo chromium
+    # For scripts/test-tools.sh.
+    has_python_venv || echo python3-venv
+    ! has apt-get || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
 }
+
+has_python_venv() { has python3 && python3 -c 'import ensurepip, venv' 2> /dev/null; }
 
 # For the tests of the page alone, so whoever has none and is offered none gets a note (see `main`) and may go on.
 has_browser() { has chromium || has chromium-browser || has google-chrome; }
@@ -142,7 +147,8 @@ END
     else
         cat >&2 << 'END'
 hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
-      zstd, openssl, util-linux (setpriv), ca-certificates, promtool (of Prometheus), and the AWS command line or s3cmd
+      zstd, openssl, util-linux (setpriv), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
+      line or s3cmd
 END
     fi
     exit 1

@@ -6,7 +6,7 @@ use super::choose::{BackupChoice, choose_backup};
 use super::error::{Error, Result};
 use super::open::{drill_target, open_repository};
 use crate::config::Settings;
-use crate::drill::{self, Certificate, DrillOptions};
+use crate::drill::{self, Certificate, DrillOptions, Objectives};
 use crate::postgres::Environment;
 use crate::repository::StoredManifest;
 use crate::telemetry::progress::Progress;
@@ -46,7 +46,8 @@ pub async fn drill(
     Ok(Box::pin(drill::drill(&repository, &backup_id, &options, progress, cancel)).await?)
 }
 
-fn drill_options(
+/// The room's options from the settings and what overrides them.
+pub(super) fn drill_options(
     settings: &Settings,
     environment: &Environment,
     stored: &StoredManifest,
@@ -73,6 +74,10 @@ fn drill_options(
         keep: overrides.keep || settings.drill.keep,
         amcheck: overrides.amcheck || settings.drill.amcheck,
         login_role: settings.drill.login_role.clone(),
+        objectives: Objectives {
+            rto: settings.objectives.rto.map(|span| span.0),
+            rpo: settings.objectives.rpo.map(|span| span.0),
+        },
         ..DrillOptions::default()
     };
     for name in present {

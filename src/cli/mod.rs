@@ -17,9 +17,11 @@ pub mod meaning;
 mod output;
 mod report;
 mod restore;
+mod restore_agent;
 mod show;
 mod table;
 mod target;
+mod trigger;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -91,6 +93,7 @@ enum OneShot {
     List(list::ListArguments),
     Show(show::ShowArguments),
     Check(check::CheckArguments),
+    Trigger(trigger::TriggerArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
 }
@@ -98,6 +101,7 @@ enum OneShot {
 /// Verbs that work until they are told to stop.
 #[derive(Debug, Subcommand)]
 enum Agent {
+    RestoreAgent(restore_agent::RestoreAgentArguments),
     BackupAgent(backup_agent::BackupAgentArguments),
 }
 
@@ -206,6 +210,7 @@ pub async fn run(
         Verb::Agent(verb) => {
             let context = AgentContext::new(arguments.config, settings, console, handlers)?;
             match verb {
+                Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
                 Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
             }
         }
@@ -222,6 +227,7 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,
         OneShot::Check(verb) => check::run(&verb, context).await,
+        OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
         #[cfg(feature = "demo")]
         OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }

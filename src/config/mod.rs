@@ -8,6 +8,7 @@ mod load;
 mod schedule;
 mod settings;
 mod table;
+mod template;
 mod validate;
 mod value;
 
@@ -20,4 +21,5 @@ pub use settings::{
     Secret, Settings, SourceSettings, TargetSettings,
 };
 pub use table::{Kind, SETTINGS, Setting, markdown};
+pub use template::{Placeholder, Template};
 pub use value::{ByteSize, Span};

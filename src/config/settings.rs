@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
 use super::table::variable_of;
+use super::template::Template;
 use super::value::{ByteSize, Span};
 
 /// Everything that can be set.
@@ -160,7 +161,7 @@ pub struct NotifySettings {
     pub format: NotifyFormat,
     pub success: NotifySuccess,
     pub unverified_after: Span,
-    pub text: String,
+    pub text: Template,
     pub timeout: Span,
 }
 

@@ -26,6 +26,8 @@ pub enum Kind {
     SecretUrl,
     /// When something happens: a cron expression or `every 6h`.
     Schedule,
+    /// Text with names in braces.
+    Template,
     /// A list of `{name, database, query}`; in the file alone.
     Assertions,
 }
@@ -64,8 +66,8 @@ pub(super) fn variable_of(key: &str) -> String {
 }
 
 use Kind::{
-    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Text, TextList,
-    TextMap,
+    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Template, Text,
+    TextList, TextMap,
 };
 
 /// All settings, in the order of the documentation.
@@ -424,7 +426,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "notify.text",
-        Text,
+        Template,
         Some("{event}: backup {backup_id} of {cluster}: {summary}"),
         "Template of the text. Names in braces are replaced: `event`, `cluster`, `backup_id`, `drill_id`, `verdict`, \
          `summary`, `reasons`.",
@@ -495,6 +497,7 @@ fn type_text(kind: Kind) -> String {
         Address => "address and port".to_owned(),
         SecretUrl => "URL".to_owned(),
         Schedule => "schedule".to_owned(),
+        Template => "template".to_owned(),
         Size => "size".to_owned(),
         Choice(words) => words
             .iter()

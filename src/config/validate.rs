@@ -10,6 +10,7 @@ use super::error::{Error, Result};
 use super::schedule::Schedule;
 use super::settings::Settings;
 use super::table::Kind;
+use super::template::Template;
 use super::value::{ByteSize, Span};
 
 /// Checks one value; `key` is how its writer called it.
@@ -55,6 +56,10 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
         Kind::Schedule => match scalar(key, value)?.parse::<Schedule>() {
             Ok(_) => Ok(()),
             Err(expected) => Err(Error::invalid(key, expected)),
+        },
+        Kind::Template => match scalar(key, value)?.parse::<Template>() {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(Error::invalid(key, problem)),
         },
         Kind::Size => match scalar(key, value)?.parse::<ByteSize>() {
             Ok(_) => Ok(()),
@@ -123,7 +128,18 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
     validate_names(settings)?;
     validate_sizes(settings)?;
     validate_tables_and_assertions(settings)?;
+    validate_notify(settings)?;
     validate_target(settings)
+}
+
+fn validate_notify(settings: &Settings) -> Result<()> {
+    if settings.notify.webhook.is_some() && settings.notify.webhook_file.is_some() {
+        return Err(Error::invalid(
+            "notify.webhook_file",
+            "says the same as notify.webhook; set one of them",
+        ));
+    }
+    Ok(())
 }
 
 fn validate_names(settings: &Settings) -> Result<()> {

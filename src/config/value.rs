@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::schedule::Schedule;
+use super::template::Template;
 
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,7 @@ macro_rules! deserialize_from_text {
 deserialize_from_text!(Span);
 deserialize_from_text!(ByteSize);
 deserialize_from_text!(Schedule);
+deserialize_from_text!(Template);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ mod s3_server;
 pub mod shop;
 pub mod story;
 
-pub use cluster::{Cluster, ClusterOptions, find_bin_directory, initialize};
+pub use cluster::{Cluster, ClusterOptions, find_bin_directory, give_to_server_user, initialize, unprivileged};
 pub use place::{Ground, fast_place};
 pub use s3_controls::{Identity, ObjectLock, S3Controls, S3Effect, S3Fault, S3Request, Treatment};
 pub use s3_server::{S3Server, S3ServerOptions};

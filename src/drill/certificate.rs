@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
+use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
 use crate::content::RowTally;
 use crate::postgres::machine::Machine;
@@ -107,6 +108,12 @@ pub struct Certificate {
     /// From finding the backup to ready for login, without wipe and comparison; only when all was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_seconds: Option<f64>,
+    /// None when the backups beside this one could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_point: Option<RecoveryPoint>,
+    /// None when the operator has set none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<ObjectiveFacts>,
     pub databases: Vec<DatabaseCertificate>,
     /// What this verdict does not cover: databases without target, relations left out, checks that were not run.
     pub not_tested: Vec<String>,

@@ -6,6 +6,7 @@ use super::certificate::{
     CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
 };
 use super::damage::name_damage;
+use super::objectives::{RecoveryPoint, exceeded};
 use super::run::Run;
 use super::verdict::{
     DatabaseOutcome, cause_of_repository, chain, checks_not_run, judge, not_tested, reasons, summary,
@@ -30,7 +31,11 @@ impl Run<'_> {
         let (mut reasons, mut not_tested) = (reasons(outcomes), not_tested(backup, outcomes));
         let damaged_objects = self.find_damage(backup, outcomes).await;
         reasons.extend(damaged_objects.iter().map(|key| name_damage(backup, key)));
-        let summary = summary(verdict, outcomes, &reasons, &not_tested);
+        let recovery_seconds = recovery_seconds(find_seconds, outcomes);
+        let recovery_point = self.recovery_point(backup).await;
+        let objectives = self.options.objectives.facts(recovery_seconds, recovery_point);
+        let exceeded = exceeded(objectives, recovery_seconds, recovery_point);
+        let summary = summary(verdict, outcomes, &reasons, &exceeded, &not_tested);
         not_tested.extend(checks_not_run(outcomes));
         let databases: Vec<DatabaseCertificate> = outcomes.iter().filter_map(DatabaseOutcome::certificate).collect();
         let (target, versions) = self.server_facts(backup).await;
@@ -42,7 +47,9 @@ impl Run<'_> {
             source: Some(source_facts(backup)),
             target,
             versions,
-            recovery_seconds: recovery_seconds(find_seconds, outcomes),
+            recovery_seconds,
+            recovery_point,
+            objectives,
             databases,
             not_tested,
             ..self.blank(&backup.manifest.backup_id, drill_id, verdict)
@@ -80,7 +87,7 @@ impl Run<'_> {
         let verdict = cause_of_repository(error).map_or(Verdict::Failed, Verdict::Unverified);
         let reasons = vec![format!("the backup's index cannot be read: {}", chain(error))];
         Certificate {
-            summary: summary(verdict, &[], &reasons, &[]),
+            summary: summary(verdict, &[], &reasons, &[], &[]),
             reasons,
             damaged_objects: error.damaged_key().map(str::to_owned).into_iter().collect(),
             ..self.blank(backup_id, drill_id, verdict)
@@ -107,8 +114,20 @@ impl Run<'_> {
                 ..Versions::default()
             },
             recovery_seconds: None,
+            recovery_point: None,
+            objectives: None,
             databases: Vec::new(),
             not_tested: Vec::new(),
+        }
+    }
+
+    async fn recovery_point(&self, backup: &Backup) -> Option<RecoveryPoint> {
+        match self.repository.neighbours(&backup.manifest).await {
+            Ok(neighbours) => Some(RecoveryPoint::of(&backup.manifest, &neighbours, self.started)),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the backups beside this one were not read");
+                None
+            }
         }
     }
 

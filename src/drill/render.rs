@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::certificate::{Certificate, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
+use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
 use crate::telemetry::figures;
 
@@ -83,6 +84,40 @@ fn heads(text: &mut String, certificate: &Certificate) {
             format!("{seconds:.1} s from finding the backup to ready for login"),
         );
     }
+    if let Some(point) = &certificate.recovery_point {
+        head("data loss", data_loss(point));
+    }
+    if let Some(objectives) = &certificate.objectives {
+        head("objectives", held(objectives));
+    }
+}
+
+fn data_loss(point: &RecoveryPoint) -> String {
+    let until = if point.is_final {
+        "until the next backup could be used"
+    } else {
+        "until this drill"
+    };
+    let gap = point.gap_before_seconds.map_or_else(String::new, |gap| {
+        format!("; {} while this backup was waited for", figures::seconds(gap))
+    });
+    format!("{} of changes {until}{gap}", figures::seconds(point.seconds))
+}
+
+fn held(facts: &ObjectiveFacts) -> String {
+    let one = |name: &str, seconds: Option<f64>, exceeded: Option<bool>| {
+        let said = match exceeded {
+            Some(true) => "EXCEEDED",
+            Some(false) => "held",
+            None => "not measured",
+        };
+        Some(format!("{name} {}: {said}", figures::seconds(seconds?)))
+    };
+    let both = [
+        one("recovery time", facts.rto_seconds, facts.rto_exceeded),
+        one("recovery point", facts.rpo_seconds, facts.rpo_exceeded),
+    ];
+    both.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn render_database(text: &mut String, database: &DatabaseCertificate, max_tables: usize) {

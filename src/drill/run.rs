@@ -14,12 +14,15 @@ use super::certificate::{CERTIFICATE_VERSION, Certificate, DatabaseCertificate, 
 use super::clean::{RolesInUse, clean_up};
 use super::compare::{CompareOptions, compare_database};
 use super::error::{Error, Result};
+use super::objectives::Objectives;
 use super::verdict::{DatabaseOutcome, chain};
 use crate::postgres::ConnectOptions;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
-use crate::restore::{Guarded, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe};
+use crate::restore::{
+    self, Guarded, Refusal, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe,
+};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -46,6 +49,11 @@ pub struct DrillOptions {
     pub amcheck: bool,
     /// Log in as this role, if it is one that the drill creates.
     pub login_role: Option<String>,
+    /// What a recovery may cost; said in the certificate, no part of the verdict.
+    pub objectives: Objectives,
+    /// A target that another drill or a restore holds ends this drill without a certificate, instead of leaving it
+    /// unverified: whoever holds it is about to say more.
+    pub gives_way: bool,
     /// A fault on purpose, for tests of what must notice it.
     #[cfg(any(test, feature = "demo"))]
     #[doc(hidden)]
@@ -63,6 +71,8 @@ impl Default for DrillOptions {
             keep: false,
             amcheck: false,
             login_role: None,
+            objectives: Objectives::default(),
+            gives_way: false,
             #[cfg(any(test, feature = "demo"))]
             fault: None,
         }
@@ -73,8 +83,8 @@ impl Default for DrillOptions {
 /// target stands in the certificate.
 ///
 /// # Errors
-/// `Error::Interrupted` when cancelled (there is a start marker and no certificate then); `Error::Repository` when the
-/// bucket did not take the marker or the certificate.
+/// `Error::Interrupted` when cancelled and `Error::Held` when giving way (there is a start marker and no certificate then);
+/// `Error::Repository` when the bucket did not take the marker or the certificate.
 pub async fn drill(
     repository: &Repository,
     backup_id: &BackupId,
@@ -187,6 +197,9 @@ impl Run<'_> {
                 return Err(Error::Interrupted);
             }
             outcomes.push(match done {
+                Err(Error::Restore(restore::Error::Guard(Refusal::Locked { database }))) if self.options.gives_way => {
+                    return Err(Error::Held { database });
+                }
                 Ok(()) => DatabaseOutcome::Compared(certificate),
                 Err(error) => {
                     tracing::warn!(
@@ -213,7 +226,6 @@ impl Run<'_> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
         self.check_before_wipe(backup, database, &guarded).await?;
-        let lost = guarded.lost().clone();
         if held.roles.is_none() {
             held.roles = Some(RolesInUse::begin(&maintenance).await?);
         }
@@ -221,25 +233,25 @@ impl Run<'_> {
         let (Some((guarded, _)), Some(roles)) = (held.targets.last(), &held.roles) else {
             return Ok(());
         };
-        // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
+        // Whoever works on the target stops when the caller says so, when the lock on it is lost, and when time is up.
         let stop = self.cancel.child_token();
         let limit = self.options.max_duration;
         let deadline = self.clock + limit;
         let done = {
             let work = self.rebuild_and_compare(backup, database, (guarded, roles), certificate, &stop);
-            tokio::pin!(work);
-            tokio::select! {
-                done = &mut work => done,
-                () = lost.cancelled() => {
-                    stop.cancel();
-                    work.await
+            let limited = async {
+                tokio::pin!(work);
+                tokio::select! {
+                    done = &mut work => done,
+                    () = tokio::time::sleep_until(deadline.into()) => {
+                        stop.cancel();
+                        work.await
+                    }
                 }
-                () = tokio::time::sleep_until(deadline.into()) => {
-                    stop.cancel();
-                    work.await
-                }
-            }
+            };
+            guarded.run(&stop, limited).await
         };
+        let lost = guarded.lost();
         let ran_out = stop.is_cancelled() && !lost.is_cancelled() && !self.cancel.is_cancelled();
         match &done {
             Ok(()) if certificate.equal => {}
@@ -248,7 +260,6 @@ impl Run<'_> {
             // A server that crashes ends its sessions one after the other, the lock's perhaps last.
             _ => drop(tokio::time::timeout(LOSS_SHOWS, lost.cancelled()).await),
         }
-        // The lock's loss is the cause; whatever else went wrong is only its effect.
         guarded.check()?;
         done
     }
@@ -306,9 +317,10 @@ impl Run<'_> {
         let comparison = compare_database(backup, database, &archive, target, &options, self.progress, stop).await?;
         certificate.phases.push(phase("compare", clock));
         certificate.equal = comparison.is_equal();
+        let left_open = comparison.left_open();
         certificate.checks = comparison.checks;
         certificate.tables = comparison.tables;
-        Ok(())
+        left_open.map_or(Ok(()), Err)
     }
 
     fn restore_options(&self) -> RestoreOptions {

@@ -4,6 +4,7 @@ use super::certificate::{
     CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
 };
 use super::check::{Check, CheckName, Findings};
+use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
 use crate::content::{QualifiedName, RowTally};
 use crate::postgres::machine::Machine;
@@ -104,6 +105,17 @@ pub(super) fn certified() -> Certificate {
             pg_restore: "pg_restore (PostgreSQL) 15.18".to_owned(),
         },
         recovery_seconds: Some(12.5),
+        recovery_point: Some(RecoveryPoint {
+            seconds: 523.0,
+            is_final: false,
+            gap_before_seconds: Some(21_600.5),
+        }),
+        objectives: Some(ObjectiveFacts {
+            rto_seconds: Some(10.0),
+            rto_exceeded: Some(true),
+            rpo_seconds: Some(28_800.0),
+            rpo_exceeded: Some(false),
+        }),
         databases: vec![database("shop")],
         not_tested: vec!["table shop.cache (unlogged)".to_owned()],
     }
@@ -128,6 +140,8 @@ pub(super) fn failed() -> Certificate {
         damaged_objects: vec!["an object's key".to_owned()],
         databases: vec![database],
         recovery_seconds: None,
+        recovery_point: None,
+        objectives: None,
         ..certified()
     }
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL's own client programs, of the server's own major version.
 //!
 //! They get the password through their environment, never through arguments, and what they print is kept in memory:
-//! nothing touches a disk. A program that is cancelled is killed.
+//! nothing touches a disk. A program that is cancelled is killed, with the processes that it has made.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,7 +12,9 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use tokio::process::Command;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
 
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
@@ -94,6 +96,8 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // `pg_restore -j` works in processes of its own, which would go on without it: they are ended as a group.
+        .process_group(0)
         .kill_on_drop(true);
     for variable in ["PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGHOSTADDR", "PGPASSWORD"] {
         command.env_remove(variable);
@@ -102,10 +106,14 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
     if let Some(options) = options {
         command.envs(options.child_environment()?);
     }
-    let output = command.output().await.map_err(|error| Error::Program {
+    let failed = |error: std::io::Error| Error::Program {
         program: name.clone(),
         message: format!("cannot be run: {error}"),
-    })?;
+    };
+    let child = command.spawn().map_err(failed)?;
+    let group = Group::of(&child);
+    let output = child.wait_with_output().await.map_err(failed)?;
+    group.has_ended();
     let stderr: Vec<String> = String::from_utf8_lossy(&output.stderr)
         .lines()
         .map(str::to_owned)
@@ -120,6 +128,28 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
         stdout: output.stdout.into(),
         stderr,
     })
+}
+
+/// A program's processes. Dropped before its end, they are told to end: each then cancels what its session does.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Those that have ended by themselves cannot be told.
+            let _ = killpg(group, Signal::SIGTERM);
+        }
+    }
 }
 
 /// What a program complained of, without what can quote rows (DETAIL, CONTEXT) or secrets (the statement that failed, which

@@ -188,6 +188,26 @@ pub async fn try_lock_target(client: &Client, name: &str) -> Result<bool> {
         .map_err(Error::query("lock the target's name"))
 }
 
+/// Whether any session holds that lock.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub async fn is_target_locked(client: &Client, name: &str) -> Result<bool> {
+    // A key of 64 bits stands in the view as two halves.
+    client
+        .query_one(
+            "SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_locks
+             WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+               AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+               AND (classid::bigint << 32) | objid::bigint
+                   = pg_catalog.hashtextextended('kubebackup target ' || $1, 0)",
+            &[&name],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(Error::query("see who holds the target"))
+}
+
 /// `CREATE DATABASE` from `template0` with the encoding and locale of `properties`.
 ///
 /// # Errors

@@ -84,6 +84,7 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
             Kind::TextList => "a.b".to_owned(),
             Kind::Text if setting.key == "repository.endpoint" => "http://store".to_owned(),
             Kind::Schedule => "5 4 * * *".to_owned(),
+            Kind::Template => "{event}".to_owned(),
             Kind::Address => "127.0.0.1:1".to_owned(),
             Kind::SecretUrl => "https://hooks.example/secret".to_owned(),
             Kind::Text | Kind::Secret | Kind::Path => "value".to_owned(),

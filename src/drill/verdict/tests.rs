@@ -119,7 +119,7 @@ fn one_failed_database_outweighs_one_that_could_not_be_judged_and_both_outweigh_
 fn the_first_line_counts_what_it_does_not_name() {
     let not_tested: Vec<String> = (1..=7).map(|number| format!("t{number}")).collect();
     let outcomes = [DatabaseOutcome::Compared(samples::database("shop"))];
-    let line = summary(Verdict::Certified, &outcomes, &[], &not_tested);
+    let line = summary(Verdict::Certified, &outcomes, &[], &[], &not_tested);
     assert!(
         line.starts_with("CERTIFIED: shop") && line.ends_with("not tested: t1, t2, t3, t4, t5 and 2 more"),
         "{line}"

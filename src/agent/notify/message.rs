@@ -1,0 +1,104 @@
+//! A message: what is told, and the two shapes in which it is sent.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::events::Event;
+use crate::config::{NotifyFormat, NotifySettings, Placeholder};
+use crate::drill::{Certificate, ObjectiveFacts, RecoveryPoint, Verdict};
+use crate::telemetry::figures;
+
+/// Characters of a text that are sent: receivers refuse long ones whole.
+const LONGEST: usize = 3000;
+
+/// Everything that a receiver may want to know. `docs/notifications.md` describes it.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::agent) struct Message {
+    #[serde(serialize_with = "word")]
+    pub(in crate::agent) event: Event,
+    cluster: String,
+    backup_id: String,
+    drill_id: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+    summary: String,
+    reasons: Vec<String>,
+    started: jiff::Timestamp,
+    finished: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_point: Option<RecoveryPoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objectives: Option<ObjectiveFacts>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn word<S: serde::Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(event.as_str())
+}
+
+impl Message {
+    /// Of a drill that has ended; `cluster` where the certificate does not know it.
+    pub(in crate::agent) fn new(event: Event, certificate: &Certificate, cluster: Option<&str>) -> Self {
+        let source = certificate.source.as_ref().map(|source| source.cluster.as_str());
+        let summary = match event {
+            Event::Digest { drills, since } => format!(
+                "{drills} {} certified since {}; the last: {}",
+                if drills == 1 { "drill" } else { "drills" },
+                figures::time(since),
+                certificate.summary
+            ),
+            _ => certificate.summary.clone(),
+        };
+        Self {
+            event,
+            cluster: source.or(cluster).unwrap_or("an unknown cluster").to_owned(),
+            backup_id: certificate.backup_id.to_string(),
+            drill_id: certificate.drill_id.to_string(),
+            verdict: certificate.verdict,
+            summary,
+            reasons: certificate.reasons.clone(),
+            started: certificate.started,
+            finished: certificate.finished,
+            recovery_seconds: certificate.recovery_seconds,
+            recovery_point: certificate.recovery_point,
+            objectives: certificate.objectives,
+        }
+    }
+
+    /// What is sent.
+    pub(super) fn body(&self, settings: &NotifySettings) -> Value {
+        let text = self.text(settings);
+        match settings.format {
+            NotifyFormat::Slack => json!({ "text": escape(&text) }),
+            NotifyFormat::Generic => {
+                let mut body = json!(self);
+                body["text"] = text.into();
+                body
+            }
+        }
+    }
+
+    fn text(&self, settings: &NotifySettings) -> String {
+        let reasons = self.reasons.join("; ");
+        let text = settings.text.render(|placeholder| match placeholder {
+            Placeholder::Event => self.event.as_str(),
+            Placeholder::Cluster => &self.cluster,
+            Placeholder::BackupId => &self.backup_id,
+            Placeholder::DrillId => &self.drill_id,
+            Placeholder::Verdict => self.verdict.state().as_str(),
+            Placeholder::Summary => &self.summary,
+            Placeholder::Reasons => &reasons,
+        });
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+/// Slack reads `<!channel>` and links in angle brackets; a table may be called so.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

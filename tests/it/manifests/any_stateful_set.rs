@@ -1,0 +1,151 @@
+//! The two sidecar components over `StatefulSets` that know nothing of them: they add the agent and change nothing else.
+
+use serde_json::Value;
+
+use super::AGENT;
+use super::objects::{Object, list, text};
+use super::render::Copy;
+
+/// One with nothing optional, and one with init containers, volumes, labels and a pod security context of its own.
+const DATABASES: &str = r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: plain, namespace: app-test}
+spec:
+  serviceName: plain
+  selector: {matchLabels: {app: plain}}
+  template:
+    metadata: {labels: {app: plain}}
+    spec:
+      containers:
+        - {name: database, image: "postgres:15"}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: rich, namespace: app-test}
+spec:
+  serviceName: rich
+  selector: {matchLabels: {app.kubernetes.io/name: rich}}
+  template:
+    metadata:
+      labels: {app.kubernetes.io/name: rich, kubernetes.io/of: theirs}
+      annotations: {an: annotation}
+    spec:
+      serviceAccountName: patroni
+      terminationGracePeriodSeconds: 7
+      securityContext: {fsGroup: 999, runAsUser: 999}
+      initContainers:
+        - {name: permissions, image: "busybox:1.36", command: ["true"]}
+        - {name: exporter, image: "exporter:1.0", restartPolicy: Always}
+      containers:
+        - name: patroni
+          image: patroni:4.0
+          volumeMounts: [{name: data, mountPath: /data}, {name: settings, mountPath: /etc/patroni}]
+        - {name: pooler, image: "pgbouncer:1.22"}
+      volumes:
+        - {name: settings, configMap: {name: patroni}}
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"#;
+
+/// The two `StatefulSets` as the component leaves them.
+pub(super) fn with_component(component: &str) -> Vec<Object> {
+    render(&format!("components: [../../components/{component}]\n"))
+}
+
+fn render(more: &str) -> Vec<Object> {
+    let kustomization = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [databases.yaml]\n{more}"
+    );
+    let copy = Copy::new();
+    copy.add(
+        "theirs",
+        &[("kustomization.yaml", &kustomization), ("databases.yaml", DATABASES)],
+    );
+    copy.render("theirs")
+}
+
+#[test]
+fn a_component_adds_the_agent_to_any_stateful_set_and_changes_nothing_else() {
+    let before = render("");
+    for (component, place) in [("sidecar", "initContainers"), ("sidecar-classic", "containers")] {
+        let mut after = with_component(component);
+        assert_eq!(after.len(), 2);
+        for object in &mut after {
+            let template = &mut object.0["spec"]["template"];
+            let labels = template["metadata"]["labels"].as_object_mut().unwrap();
+            assert_eq!(labels.remove("kubebackup.io/agent").unwrap(), "backup");
+            let spec = template["spec"].as_object_mut().unwrap();
+            for (field, is_ours) in [
+                (place, (|name| name == AGENT) as fn(&str) -> bool),
+                ("volumes", |name| name.starts_with("kubebackup-")),
+            ] {
+                let items = spec[field].as_array_mut().unwrap();
+                let all = items.len();
+                items.retain(|item| !is_ours(text(&item["name"])));
+                assert!(items.len() < all, "{component}: nothing was added to {field}");
+                if items.is_empty() {
+                    spec.remove(field);
+                }
+            }
+        }
+        assert_eq!(after, before, "{component}");
+    }
+}
+
+#[test]
+fn the_classic_sidecar_is_the_native_one_in_another_place() {
+    let native = agent_of(&with_component("sidecar")[0], "initContainers");
+    let classic = agent_of(&with_component("sidecar-classic")[0], "containers");
+    let mut expected = native.clone();
+    assert_eq!(
+        expected.as_object_mut().unwrap().remove("restartPolicy").unwrap(),
+        "Always"
+    );
+    assert_eq!(classic, expected);
+}
+
+/// The agent is a guest in production's pod: its trouble stays its own.
+#[test]
+fn nothing_about_backups_keeps_the_database_from_running() {
+    for (component, place) in [("sidecar", "initContainers"), ("sidecar-classic", "containers")] {
+        for object in with_component(component) {
+            let agent = agent_of(&object, place);
+            for field in ["startupProbe", "readinessProbe", "lifecycle"] {
+                assert!(agent[field].is_null(), "{component}: {field}");
+            }
+            assert_eq!(agent["livenessProbe"]["httpGet"]["path"], "/livez");
+            for volume in list(&object.spec()["template"]["spec"]["volumes"]) {
+                if text(&volume["name"]).starts_with("kubebackup-") {
+                    let sources = [&volume["configMap"], &volume["secret"]];
+                    let may_be_absent = sources.iter().any(|source| source["optional"] == true);
+                    assert!(may_be_absent || volume["emptyDir"].is_object(), "{component}: {volume}");
+                }
+            }
+        }
+    }
+}
+
+/// The pod may mount a token for its own purposes; Kubernetes adds none where something is mounted already.
+#[test]
+fn the_sidecar_gets_no_token_even_where_the_pod_has_one() {
+    for (component, place) in [("sidecar", "initContainers"), ("sidecar-classic", "containers")] {
+        for object in with_component(component) {
+            let agent = agent_of(&object, place);
+            let mount = list(&agent["volumeMounts"])
+                .iter()
+                .find(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount")
+                .unwrap();
+            let volumes = list(&object.spec()["template"]["spec"]["volumes"]);
+            let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
+            assert!(volume["emptyDir"].is_object(), "{component}");
+        }
+    }
+}
+
+fn agent_of(object: &Object, place: &str) -> Value {
+    let containers = list(&object.spec()["template"]["spec"][place]);
+    let agent = containers.iter().find(|container| container["name"] == AGENT);
+    agent.unwrap_or_else(|| panic!("{object} has no agent")).clone()
+}
