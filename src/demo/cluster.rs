@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -69,6 +70,30 @@ impl Cluster {
         cluster.configure(&options.settings)?;
         cluster.start_on_a_free_port()?;
         Ok(cluster)
+    }
+
+    /// A standby that streams from this server, made by `pg_basebackup`; it takes read-only connections.
+    ///
+    /// # Errors
+    /// When the copy cannot be made or the server does not come up.
+    pub fn start_standby(&self) -> Result<Self> {
+        let mut standby = Self {
+            directory: Ground::new()?,
+            bin_directory: self.bin_directory.clone(),
+            port: free_port()?,
+            server: None,
+        };
+        fs::DirBuilder::new().mode(0o700).create(standby.data())?;
+        give_to_server_user(&standby.data())?;
+        run(unprivileged(&self.bin_directory.join("pg_basebackup"))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"])
+            .arg(self.dsn(SUPERUSER, "postgres"))
+            .arg("--pgdata")
+            .arg(standby.data())
+            .env("PGPASSWORD", PASSWORD))?;
+        standby.configure(&[])?;
+        standby.start_on_a_free_port()?;
+        Ok(standby)
     }
 
     #[must_use]

@@ -34,7 +34,8 @@ impl Server {
 /// The oldest server this program backs up: TID range scans and `pg_read_all_data` came with it.
 pub const OLDEST_MAJOR: u32 = 14;
 
-/// Asks the server who it is.
+/// Asks the server who it is. A primary's timeline is that of the WAL it writes: its control file tells the old one for a
+/// while after a promotion. A standby has no other source.
 ///
 /// # Errors
 /// `Error::Query`; `Error::Settings` when it is older than [`OLDEST_MAJOR`].
@@ -45,7 +46,10 @@ pub async fn read_server(client: &Client) -> Result<Server> {
                     pg_catalog.current_setting('server_version_num')::int AS version_num,
                     pg_catalog.current_setting('server_version') AS version,
                     pg_catalog.pg_is_in_recovery() AS in_recovery,
-                    (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) AS timeline,
+                    CASE WHEN pg_catalog.pg_is_in_recovery()
+                         THEN (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())
+                         ELSE ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(
+                                  pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END AS timeline,
                     pg_catalog.current_setting('max_locks_per_transaction')::int AS max_locks,
                     pg_catalog.current_setting('max_locks_per_transaction')::bigint
                       * (pg_catalog.current_setting('max_connections')::bigint
