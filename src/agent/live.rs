@@ -34,7 +34,8 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
-    repository: Option<RepositoryStatus>,
+    /// Shared, so that a copy of it is never made under the lock.
+    repository: Option<Arc<RepositoryStatus>>,
 }
 
 /// How a run ended.
@@ -82,7 +83,8 @@ impl Live {
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
         let state = self.lock();
-        Status {
+        let repository = state.repository.clone();
+        let status = Status {
             agent: state.agent,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: state.cluster.clone(),
@@ -97,7 +99,12 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
-            repository: state.repository.clone(),
+            repository: None,
+        };
+        drop(state);
+        Status {
+            repository: repository.map(Arc::unwrap_or_clone),
+            ..status
         }
     }
 
@@ -129,7 +136,7 @@ impl Live {
     }
 
     pub fn set_repository(&self, repository: RepositoryStatus) {
-        self.lock().repository = Some(repository);
+        self.lock().repository = Some(Arc::new(repository));
     }
 
     pub fn set_store_counts(&self, store: StoreCounts) {
