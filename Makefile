@@ -15,7 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 client, a C compiler); quick when it is there
+setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 client, a C compiler, promtool, chromium); quick when it is there
 	@scripts/setup.sh
 
 .PHONY: build

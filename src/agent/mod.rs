@@ -3,6 +3,7 @@
 //! One function a verb, which the command line calls today and the long-running agents will call tomorrow. Nothing is
 //! printed here.
 
+mod backoff;
 mod backup;
 mod backup_agent;
 mod check;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kubebackup::drill::{Cause, DrillOptions, Error, Verdict, drill};
 use kubebackup::repository::CertificateState;
+use kubebackup::restore::guard;
 use kubebackup::telemetry::progress::Silent;
 use tokio_util::sync::CancellationToken;
 
@@ -90,4 +91,26 @@ async fn a_drill_that_loses_its_lock_stops_and_is_unverified() {
         Verdict::Certified,
         "the next one is none the worse"
     );
+}
+
+/// Two agents that begin in the same moment: the lock decides, and the loser says nothing about the backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_gives_way_to_who_holds_its_target_leaves_no_certificate() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let target = ground.target_options();
+    let maintenance = target.with_database("postgres");
+    let holder = guard(&ground.repository, &target, &maintenance).await.unwrap();
+    let gives_way = DrillOptions {
+        gives_way: true,
+        ..ground.options()
+    };
+    let cancel = CancellationToken::new();
+    let ended = drill(&ground.repository, &ground.backup_id, &gives_way, &Silent, &cancel).await;
+    assert!(
+        matches!(&ended, Err(Error::Held { database }) if database == "restored"),
+        "{ended:?}"
+    );
+    assert_eq!(ground.states().await, [CertificateState::Started]);
+    drop(holder);
+    assert_eq!(ground.drill(&gives_way).await.verdict, Verdict::Certified);
 }
