@@ -15,7 +15,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 client, a C compiler); quick when it is there
+setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 client, a C compiler, promtool, chromium); quick when it is there
 	@scripts/setup.sh
 
 .PHONY: build
@@ -62,6 +62,10 @@ deny: ## Licences, duplicate versions and banned crates (needs cargo-deny)
 image: ## Build the container image IMAGE
 	docker build --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) \
 	    --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+
+.PHONY: image-test
+image-test: ## Build the image and run the agent in it as Kubernetes would (root, Debian or Ubuntu; no part of `test`: minutes)
+	@scripts/image-test.sh
 
 .PHONY: clean
 clean: ## Remove what was built

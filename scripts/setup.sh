@@ -39,12 +39,20 @@ missing_things() {
     has openssl || echo openssl
     has aws || has s3cmd || echo s3-client
     has_certificates || echo certificates
+    has promtool || echo promtool
+    has_browser || ! browser_is_a_package || echo chromium
     # For scripts/test-tools.sh.
     has_python_venv || echo python3-venv
     ! has apt-get || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
 }
 
 has_python_venv() { has python3 && python3 -c 'import ensurepip, venv' 2> /dev/null; }
+
+# For the tests of the page alone, so whoever has none and is offered none gets a note (see `main`) and may go on.
+has_browser() { has chromium || has chromium-browser || has google-chrome; }
+
+# Ubuntu's package only fetches a snap.
+browser_is_a_package() { has apt-get && ! grep -qx ID=ubuntu /etc/os-release; }
 
 # With the C library's headers, which gcc alone does not bring.
 compiles() { has cc && echo '#include <stdlib.h>' | cc -E -x c - > /dev/null 2>&1; }
@@ -84,6 +92,7 @@ package_of() {
         setpriv) echo util-linux ;;
         s3-client) first_offered awscli s3cmd ;;
         certificates) echo ca-certificates ;;
+        promtool) echo prometheus ;;
         *) echo "$1" ;;
     esac
 }
@@ -108,10 +117,24 @@ install_with_apt() {
     echo "setup: installing with apt: $*"
     # A foreign source that does not answer is no reason to stop: what is needed comes from the distribution's own.
     as_root apt-get update -q || echo "setup: apt-get update failed; trying with the package lists that are there" >&2
-    mapfile -t packages < <(packages_of "$@")
+    case " $* " in *" promtool "*) install_promtool ;; esac
+    mapfile -t packages < <(packages_of "$@" | grep -vx prometheus)
+    [ "${#packages[@]}" -gt 0 ] || return 0
     case " $* " in *" postgresql "*) refuse_default_cluster ;; esac
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         -o DPkg::Lock::Timeout=120 "${packages[@]}"
+}
+
+# Out of its package, which would leave a Prometheus server running that nobody asked for.
+install_promtool() {
+    local directory
+    directory=$(mktemp -d)
+    # apt's own user could not write here.
+    if (cd "$directory" && apt-get download -q -o APT::Sandbox::User=root prometheus) &&
+        dpkg -x "$directory"/prometheus_*.deb "$directory"; then
+        as_root install "$directory/usr/bin/promtool" /usr/local/bin/promtool
+    fi
+    rm -rf "$directory"
 }
 
 explain() {
@@ -124,7 +147,8 @@ END
     else
         cat >&2 << 'END'
 hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
-      zstd, openssl, util-linux (setpriv), ca-certificates, Python 3 with venv, and the AWS command line or s3cmd
+      zstd, openssl, util-linux (setpriv), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
+      line or s3cmd
 END
     fi
     exit 1
@@ -133,6 +157,10 @@ END
 main() {
     local missing
     require_rust
+    has_browser || browser_is_a_package || cat >&2 << 'END'
+setup: note: the tests of the page need a browser, and chromium is no package here: install it as a snap, or Google's
+       google-chrome-stable. Everything else works without.
+END
     mapfile -t missing < <(missing_things)
     [ "${#missing[@]}" -gt 0 ] || return 0
     if has apt-get && may_be_root; then

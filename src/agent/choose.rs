@@ -36,11 +36,16 @@ impl FromStr for BackupChoice {
     }
 }
 
-/// Finds the backup, among those of `cluster` when one is given. A root that cannot be read is passed over where an
-/// undamaged one is newer; where it could be the one that is meant, nothing else is taken in its place.
+/// Finds the backup, among those of `cluster` when one is given. A root that cannot be read (damaged, or of a newer
+/// format) is passed over where a readable one is newer; where it could be the one that is meant, nothing else is taken
+/// in its place.
+///
+/// What is passed over is said in the log alone: it changes nothing about the backup that was chosen, and `list` and
+/// `verify --all` name every such root in their JSON.
 ///
 /// # Errors
-/// When there is none, or the clusters leave it open which is meant; `Damaged` for a root that could be it.
+/// When there is none, or the clusters leave it open which is meant; `Damaged` or `UnknownFormat` for a root that could
+/// be it.
 pub async fn choose_backup(
     repository: &Repository,
     choice: &BackupChoice,
@@ -53,23 +58,23 @@ pub async fn choose_backup(
     let mut read = stream::iter(&ids)
         .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
         .buffered(CONCURRENCY);
-    let (mut roots, mut damaged) = (Vec::new(), None);
+    let (mut roots, mut unreadable) = (Vec::new(), None);
     while let Some((backup_id, root)) = read.next().await {
         match root {
             Ok(root) => roots.push(root),
             // Expired since it was listed.
             Err(repository::Error::NoSuchBackup(_)) => {}
             // Ids rise: the newest one that could be meant is kept.
-            Err(error) if error.damaged_key().is_some() => {
+            Err(error) if error.is_unreadable_object() => {
                 if can_be_meant(backup_id, choice) {
-                    damaged = Some((backup_id, error));
+                    unreadable = Some((backup_id, error));
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
     let chosen = choose(roots, choice, cluster);
-    match (damaged, &chosen) {
+    match (unreadable, &chosen) {
         // Ids tell the second: of two in the same one either may be the newer.
         (Some((backup_id, error)), Ok(root)) if backup_id.time() < root.manifest.backup_id.time() => {
             tracing::warn!(%backup_id, %error, "backup passed over, a newer one is meant");
@@ -80,7 +85,7 @@ pub async fn choose_backup(
     }
 }
 
-/// A damaged root tells no more than its id.
+/// A root that cannot be read tells no more than its id.
 fn can_be_meant(backup_id: &BackupId, choice: &BackupChoice) -> bool {
     match choice {
         BackupChoice::At(time) => backup_id.time() <= *time,

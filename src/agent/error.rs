@@ -57,22 +57,6 @@ impl Error {
         }
     }
 
-    /// In one line, each cause said once.
-    pub(super) fn chain(&self) -> String {
-        let first_line =
-            |error: &dyn std::error::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
-        let mut text = first_line(self);
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let said = first_line(error);
-            if !text.ends_with(&said) {
-                text = format!("{text}: {said}");
-            }
-            cause = error.source();
-        }
-        text
-    }
-
     /// The backup whose root is damaged, where that is what stopped the verb.
     pub(super) fn damaged_root(&self) -> Option<BackupId> {
         match self {

@@ -3,6 +3,7 @@
 //! One function a verb, which the command line calls today and the long-running agents will call tomorrow. Nothing is
 //! printed here.
 
+mod backoff;
 mod backup;
 mod backup_agent;
 mod check;
@@ -11,8 +12,8 @@ mod compare;
 mod drill;
 mod error;
 mod live;
-mod notify;
 mod meaning;
+mod notify;
 mod open;
 mod overview;
 mod restore;

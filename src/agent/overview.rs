@@ -55,9 +55,7 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
             Ok(stored) => (None, Some(summarize(stored))),
             // Expired since it was listed.
             Err(repository::Error::NoSuchBackup(_)) => continue,
-            Err(error @ (repository::Error::Damaged { .. } | repository::Error::UnknownFormat { .. })) => {
-                (Some(error.to_string()), None)
-            }
+            Err(error) if error.is_unreadable_object() => (Some(error.to_string()), None),
             Err(error) => return Err(error.into()),
         };
         let is_wanted = match (&summary, cluster) {

@@ -142,16 +142,8 @@ impl Work<'_> {
             let wiped = restore::wipe(&guarded, &self.database.head.properties, &stop).await?;
             Ok::<_, Error>((wiped, self.restore(&stop).await?))
         };
-        tokio::pin!(work);
-        let done = tokio::select! {
-            done = &mut work => done,
-            () = guarded.lost().cancelled() => {
-                stop.cancel();
-                work.await
-            }
-        };
+        let done = guarded.run(&stop, work).await;
         if done.is_err() {
-            // The lock's loss is the cause; that work stopped is only its effect.
             guarded.check()?;
         }
         done

@@ -79,7 +79,7 @@ impl Exit {
             Self::Yielded => (
                 "yielded",
                 "A backup gave way: definitions kept changing, locks were not to be had in time, others waited for it, \
-                 the server is shutting down, it took too long, or another agent has taken over. Try again later.",
+                 the server is shutting down, it took too long, or it is another agent's turn. Try again later.",
             ),
             Self::Interrupted => ("interrupted", "Stopped by SIGINT or SIGTERM."),
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::exit::Exit;
 use crate::agent::{self, Class, Next, Severity};
+use crate::http::status::Outcome;
 
 /// Exit code and what to do about the first known error of the chain.
 pub(super) fn meaning(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
@@ -24,6 +25,18 @@ const fn exit_of_class(class: Class) -> Exit {
         Class::Damaged | Class::LostChunk => Exit::Damaged,
         Class::GaveWay | Class::TooLong => Exit::Yielded,
         Class::Interrupted => Exit::Interrupted,
+    }
+}
+
+/// What the outcome of an agent's run means for whoever waited for it; `is_drill` tells whose run it was.
+pub(super) const fn exit_of_outcome(outcome: Outcome, is_drill: bool) -> Exit {
+    match outcome {
+        Outcome::Succeeded | Outcome::Certified => Exit::Success,
+        Outcome::Failed if is_drill => Exit::Failed,
+        Outcome::Failed => Exit::Failure,
+        Outcome::Unverified => Exit::Unverified,
+        Outcome::Yielded | Outcome::Skipped => Exit::Yielded,
+        Outcome::Interrupted => Exit::Interrupted,
     }
 }
 

@@ -21,6 +21,7 @@ mod restore_agent;
 mod show;
 mod table;
 mod target;
+mod trigger;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ enum OneShot {
     List(list::ListArguments),
     Show(show::ShowArguments),
     Check(check::CheckArguments),
+    Trigger(trigger::TriggerArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
 }
@@ -225,6 +227,7 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,
         OneShot::Check(verb) => check::run(&verb, context).await,
+        OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
         #[cfg(feature = "demo")]
         OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }

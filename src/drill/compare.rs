@@ -9,14 +9,17 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::check::{Check, CheckName};
+use super::certificate::Cause;
+use super::check::{Check, CheckName, Outcome};
 use super::definitions::check_definitions;
 use super::error::{Error, Result};
 use super::inventory::compare_inventory;
 use super::rows::{TableComparison, compare_rows};
-use super::{assertions, database as properties, large_objects, on_request, state};
+use super::verdict::cause_of_postgres;
+use super::{assertions, coverage, dependencies, large_objects, on_request, properties, state};
 use crate::postgres::definitions::dump_definitions;
 use crate::postgres::inventory::read_inventory;
+use crate::postgres::privileges::is_known_at;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::scratch::read_scratch;
 use crate::postgres::server::read_server;
@@ -57,6 +60,8 @@ pub struct Comparison {
     pub checks: Vec<Check>,
     /// One line for each table or partition tree, by name.
     pub tables: Vec<TableComparison>,
+    /// What kept required checks from being made, where that is a known circumstance of the target.
+    pub circumstance: Option<Cause>,
 }
 
 impl Comparison {
@@ -64,6 +69,15 @@ impl Comparison {
     #[must_use]
     pub fn is_equal(&self) -> bool {
         !self.checks.iter().any(Check::blocks)
+    }
+
+    /// The circumstance that leaves the answer open: one that kept checks from being made where none found a difference.
+    pub(super) fn left_open(&self) -> Option<Error> {
+        let cause = self.circumstance?;
+        let mut blocking = self.checks.iter().filter(|check| check.blocks());
+        let reason = blocking.clone().map(|check| check.detail.clone()).next()?;
+        let differs = blocking.any(|check| check.outcome == Outcome::Failed);
+        (!differs).then_some(Error::NotCompared { cause, reason })
     }
 }
 
@@ -109,12 +123,17 @@ async fn compare(
     let session = or_interrupted(cancel, Box::pin(async { Ok(connect(target, "compare").await?) })).await?;
     let mut checks = or_interrupted(cancel, compare_catalogue(backup, database, &session)).await?;
     // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
-    checks.extend(compare_definitions(&session, schema_archive, options, cancel).await?);
+    let (definitions, circumstance) = compare_definitions(&session, schema_archive, options, cancel).await?;
+    checks.extend(definitions);
     let (rows, tables) = or_interrupted(cancel, compare_rows(database, target, options.jobs, progress)).await?;
     checks.extend(rows);
     checks.extend(or_interrupted(cancel, Box::pin(compare_rest(database, &session, options))).await?);
     checks.sort_by_key(|check| check.name);
-    Ok(Comparison { checks, tables })
+    Ok(Comparison {
+        checks,
+        tables,
+        circumstance,
+    })
 }
 
 async fn or_interrupted<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -127,22 +146,27 @@ async fn or_interrupted<T>(cancel: &CancellationToken, work: impl Future<Output 
 /// What the catalogue and the manifest alone can say.
 async fn compare_catalogue(backup: &Backup, database: &Database, session: &Session) -> Result<Vec<Check>> {
     let client = &session.client;
-    let same_major = read_server(client).await?.major() == backup.manifest.source.server_version_num / 10_000;
+    let origin = backup.manifest.source.server_version_num / 10_000;
+    let same_major = read_server(client).await?.major() == origin;
+    let mut inventory = read_inventory(client).await?;
+    for object in &mut inventory {
+        object.acl.retain(|privilege| is_known_at(origin, privilege));
+    }
     let mut checks = properties::compare_properties(client, &database.head.properties).await?;
-    checks.extend(properties::compare_roles(client, &database.head.referenced_roles).await?);
-    checks.extend(properties::compare_extensions(client, database, same_major).await?);
-    checks.extend(compare_inventory(&database.inventory, &read_inventory(client).await?));
-    checks.extend(properties::check_coverage(database));
+    checks.extend(dependencies::compare_roles(client, &database.head.referenced_roles).await?);
+    checks.extend(dependencies::compare_extensions(client, database, same_major).await?);
+    checks.extend(compare_inventory(&database.inventory, &inventory));
+    checks.extend(coverage::check_coverage(database));
     Ok(checks)
 }
 
-/// Definitions and validity, both against a scratch database. Without one neither is known.
+/// Definitions and validity, both against a scratch database. Without one neither is known, perhaps by a circumstance.
 async fn compare_definitions(
     session: &Session,
     schema_archive: &Bytes,
     options: &CompareOptions,
     cancel: &CancellationToken,
-) -> Result<Vec<Check>> {
+) -> Result<(Vec<Check>, Option<Cause>)> {
     let target = &session.options;
     let major = read_server(&session.client).await?.major();
     let programs = ClientPrograms::find(major, options.bin_directory.as_deref()).await?;
@@ -153,10 +177,8 @@ async fn compare_definitions(
         Err(error) if matches!(error, postgres::Error::Program { .. }) || error.server_message().is_some() => {
             let message = error.server_message().map_or_else(|| error.to_string(), str::to_owned);
             let reason = format!("no scratch database to compare with: {message}");
-            return Ok(vec![
-                Check::not_run(CheckName::Definitions, reason.clone()),
-                Check::not_run(CheckName::Validity, reason),
-            ]);
+            let checks = [CheckName::Definitions, CheckName::Validity].map(|name| Check::not_run(name, reason.clone()));
+            return Ok((checks.into(), cause_of_postgres(&error)));
         }
         Err(error) => return Err(error.into()),
     };
@@ -166,7 +188,7 @@ async fn compare_definitions(
         Err(error) => return Err(error.into()),
     };
     checks.extend(state::compare_validity(&session.client, &scratch.invalid_objects).await?);
-    Ok(checks)
+    Ok((checks, None))
 }
 
 async fn compare_rest(database: &Database, session: &Session, options: &CompareOptions) -> Result<Vec<Check>> {
@@ -175,7 +197,7 @@ async fn compare_rest(database: &Database, session: &Session, options: &CompareO
     checks.extend(large_objects::compare_large_objects(client, database).await?);
     checks.extend(state::compare_materialized_views(client, &database.materialized_views).await?);
     checks.extend(assertions::compare_assertions(client, database).await?);
-    checks.extend(on_request::check_login(client, &session.options, options).await?);
+    checks.extend(on_request::check_login(client, &session.options, &database.inventory, options).await?);
     checks.extend(on_request::check_amcheck(client, options).await?);
     Ok(checks)
 }

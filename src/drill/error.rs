@@ -1,5 +1,6 @@
 //! Why a comparison or a drill came to no answer. What it found wrong is no error: that is a failed check.
 
+use super::certificate::Cause;
 use crate::{postgres, repository, restore};
 
 /// Result of anything in this room.
@@ -18,6 +19,9 @@ pub enum Error {
     /// Only for who gives way.
     #[error("another drill or a restore holds the target '{database}'")]
     Held { database: String },
+    /// A circumstance of the target kept required checks from being made; those that were made passed.
+    #[error("{reason}")]
+    NotCompared { cause: Cause, reason: String },
     #[error("a worker ended early")]
     Worker(#[from] tokio::task::JoinError),
     #[error("write the certificate")]

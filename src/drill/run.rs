@@ -226,7 +226,6 @@ impl Run<'_> {
         let maintenance = target.with_database(&self.options.maintenance_database);
         let guarded = guard(self.repository, target, &maintenance).await?;
         self.check_before_wipe(backup, database, &guarded).await?;
-        let lost = guarded.lost().clone();
         if held.roles.is_none() {
             held.roles = Some(RolesInUse::begin(&maintenance).await?);
         }
@@ -234,25 +233,25 @@ impl Run<'_> {
         let (Some((guarded, _)), Some(roles)) = (held.targets.last(), &held.roles) else {
             return Ok(());
         };
-        // Whoever works on the target stops when the caller says so, and also when the lock on it is lost.
+        // Whoever works on the target stops when the caller says so, when the lock on it is lost, and when time is up.
         let stop = self.cancel.child_token();
         let limit = self.options.max_duration;
         let deadline = self.clock + limit;
         let done = {
             let work = self.rebuild_and_compare(backup, database, (guarded, roles), certificate, &stop);
-            tokio::pin!(work);
-            tokio::select! {
-                done = &mut work => done,
-                () = lost.cancelled() => {
-                    stop.cancel();
-                    work.await
+            let limited = async {
+                tokio::pin!(work);
+                tokio::select! {
+                    done = &mut work => done,
+                    () = tokio::time::sleep_until(deadline.into()) => {
+                        stop.cancel();
+                        work.await
+                    }
                 }
-                () = tokio::time::sleep_until(deadline.into()) => {
-                    stop.cancel();
-                    work.await
-                }
-            }
+            };
+            guarded.run(&stop, limited).await
         };
+        let lost = guarded.lost();
         let ran_out = stop.is_cancelled() && !lost.is_cancelled() && !self.cancel.is_cancelled();
         match &done {
             Ok(()) if certificate.equal => {}
@@ -261,7 +260,6 @@ impl Run<'_> {
             // A server that crashes ends its sessions one after the other, the lock's perhaps last.
             _ => drop(tokio::time::timeout(LOSS_SHOWS, lost.cancelled()).await),
         }
-        // The lock's loss is the cause; whatever else went wrong is only its effect.
         guarded.check()?;
         done
     }
@@ -319,9 +317,10 @@ impl Run<'_> {
         let comparison = compare_database(backup, database, &archive, target, &options, self.progress, stop).await?;
         certificate.phases.push(phase("compare", clock));
         certificate.equal = comparison.is_equal();
+        let left_open = comparison.left_open();
         certificate.checks = comparison.checks;
         certificate.tables = comparison.tables;
-        Ok(())
+        left_open.map_or(Ok(()), Err)
     }
 
     fn restore_options(&self) -> RestoreOptions {

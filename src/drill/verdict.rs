@@ -1,5 +1,7 @@
 //! From what happened to a verdict. The list of causes for `unverified` is closed; everything else is failed.
 
+use tokio_postgres::error::SqlState;
+
 use super::certificate::{Cause, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
 use super::error::Error;
@@ -17,6 +19,7 @@ const NAMED: usize = 5;
 pub fn cause_of(error: &Error) -> Option<Cause> {
     match error {
         Error::Interrupted | Error::TooLong { .. } => Some(Cause::Interrupted),
+        Error::NotCompared { cause, .. } => Some(*cause),
         Error::Postgres(error) => cause_of_postgres(error),
         Error::Repository(error) => cause_of_repository(error),
         Error::Restore(error) => cause_of_restore(error),
@@ -53,14 +56,17 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
     }
 }
 
-fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
-    if matches!(error, postgres::Error::ConnectTimeout { .. }) {
-        return Some(Cause::TargetAbsent);
-    }
-    let postgres::Error::Connect { source, .. } = error else {
-        return None;
+pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
+    let source = match error {
+        // As before the wipe: CREATEDB mends the one, and the other is the server's.
+        postgres::Error::NoScratch { source } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            return Some(Cause::Credentials);
+        }
+        postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
+        postgres::Error::Connect { source, .. } => source,
+        _ => return None,
     };
-    match source.code().map(tokio_postgres::error::SqlState::code) {
+    match source.code().map(SqlState::code) {
         // Nobody answers, or says that nobody may come in now, or that there is no such database.
         None | Some("57P03" | "3D000") => Some(Cause::TargetAbsent),
         Some(code) if code.starts_with("28") => Some(Cause::Credentials),

@@ -1,6 +1,7 @@
 //! What an agent shows on its port, to probes, to Prometheus, to `trigger` and to people. It knows nothing but the
 //! [`status::Status`] that it is given: every view is made of that one document.
 
+mod client;
 mod connection;
 pub mod metrics;
 mod page;
@@ -10,5 +11,6 @@ pub mod sample;
 mod serve;
 pub mod status;
 
+pub use client::fetch_status;
 pub use page::page;
 pub use serve::{StatusSource, serve};

@@ -310,6 +310,16 @@ impl Status {
     }
 }
 
+impl Status {
+    /// The number of the newest run that has begun; 0 before the first.
+    #[must_use]
+    pub fn last_begun(&self) -> u64 {
+        let ended = self.runs.iter().map(|run| run.number);
+        let current = self.current.iter().map(|run| run.number);
+        ended.chain(current).max().unwrap_or(0)
+    }
+}
+
 impl BackupStatus {
     /// The verdict that counts: the newest that certifies or fails.
     #[must_use]

@@ -29,6 +29,12 @@ pub enum Error {
         #[source]
         source: ServerError,
     },
+    /// The server makes no database beside the target to compare it with.
+    #[error("no scratch database to compare with")]
+    NoScratch {
+        #[source]
+        source: ServerError,
+    },
     /// The role cannot read everything that a backup must hold. Nothing was locked.
     #[error(
         "the role cannot read {} of the objects to back up: {}; grant it pg_read_all_data (and BYPASSRLS where row-level \
@@ -78,7 +84,7 @@ impl Error {
     #[must_use]
     pub fn server_message(&self) -> Option<&str> {
         match self {
-            Self::Query { source, .. } => source.message(),
+            Self::Query { source, .. } | Self::NoScratch { source } => source.message(),
             _ => None,
         }
     }
@@ -95,9 +101,10 @@ impl Error {
     #[must_use]
     pub fn sqlstate(&self) -> Option<&tokio_postgres::error::SqlState> {
         match self {
-            Self::Connect { source, .. } | Self::Query { source, .. } | Self::LockTimeout { source, .. } => {
-                source.code()
-            }
+            Self::Connect { source, .. }
+            | Self::Query { source, .. }
+            | Self::LockTimeout { source, .. }
+            | Self::NoScratch { source } => source.code(),
             _ => None,
         }
     }

@@ -46,11 +46,17 @@ pub async fn read_inventory(client: &Client) -> Result<Vec<CatalogueObject>> {
     Ok(objects)
 }
 
+/// As of PostgreSQL 17, so that a drill on a later major finds the same names: before it a transform is one `for type on
+/// language name`, whose type may be quoted.
+const IDENTITY: &str = r#"CASE i.type WHEN 'transform'
+    THEN pg_catalog.regexp_replace(i.identity, '^(for (?:"[^"]*"|[^"])*?) on language ', '\1 language ')
+    ELSE i.identity END"#;
+
 /// `(type, identity, owner, acl)` of one class. Its source yields `objid, objsubid, owner, acl, acl_kind, builtin`.
 fn query(class: &Class) -> String {
     format!(
         "WITH source AS MATERIALIZED ({source})
-         SELECT i.type, i.identity, {owner} AS owner, {effective} AS acl
+         SELECT i.type, {identity} AS identity, {owner} AS owner, {effective} AS acl
          FROM source o
          LEFT JOIN pg_catalog.pg_init_privs p
            ON p.classoid = '{catalogue}'::regclass AND p.objoid = o.objid AND p.objsubid = o.objsubid
@@ -59,6 +65,7 @@ fn query(class: &Class) -> String {
            AND (NOT o.builtin OR ((o.acl IS NOT NULL OR p.initprivs IS NOT NULL) AND {effective} <> {initial}))",
         source = source(class),
         catalogue = class.catalogue,
+        identity = IDENTITY,
         owner = "CASE WHEN o.builtin OR (o.is_public AND o.owner = 10) THEN NULL \
                  ELSE pg_catalog.pg_get_userbyid(o.owner)::text END",
         effective = privileges("o.acl"),

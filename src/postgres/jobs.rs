@@ -27,24 +27,30 @@ const RUNNERS: &[Runner] = &[
     },
 ];
 
-/// What on the connected server would run jobs of `database`, as `library (setting)`.
+/// What on the connected server would run jobs of `database`, as `library (setting)`; none when the role may not see the
+/// server's settings.
 ///
 /// # Errors
-/// `Error::Query`. Settings that the role may not see are not there.
-pub async fn job_runners(client: &Client, database: &str) -> Result<Vec<String>> {
+/// `Error::Query`.
+pub async fn job_runners(client: &Client, database: &str) -> Result<Option<Vec<String>>> {
+    let mut names = vec!["shared_preload_libraries"];
+    names.extend(RUNNERS.iter().map(|runner| runner.setting));
+    // Asked by name: `pg_settings` leaves out what it does not know, and a server takes such settings too.
     let rows = client
         .query(
-            "SELECT name, setting FROM pg_catalog.pg_settings
-             WHERE name = 'shared_preload_libraries' OR name = ANY ($1)",
-            &[&RUNNERS.iter().map(|runner| runner.setting).collect::<Vec<_>>()],
+            "SELECT name, pg_catalog.current_setting(name, true) AS setting FROM pg_catalog.unnest($1::text[]) AS name
+             WHERE pg_catalog.pg_has_role(current_user, 'pg_read_all_settings', 'USAGE')",
+            &[&names],
         )
         .await
         .map_err(Error::query("look for what would run jobs on the target server"))?;
     let mut settings = BTreeMap::new();
     for row in &rows {
-        settings.insert(column(row, "name")?, column(row, "setting")?);
+        if let Some(setting) = column(row, "setting")? {
+            settings.insert(column(row, "name")?, setting);
+        }
     }
-    Ok(runners_of(&settings, database))
+    Ok((!rows.is_empty()).then(|| runners_of(&settings, database)))
 }
 
 fn runners_of(settings: &BTreeMap<String, String>, database: &str) -> Vec<String> {

@@ -2,6 +2,8 @@
 //!
 //! Only roles that carry the drill's own comment are ever touched; a role that was there before keeps all it has.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::Client;
 
 use super::connect::{ConnectOptions, connect};
@@ -12,8 +14,13 @@ use crate::content::{quote_identifier, quote_literal};
 /// What an attempt to log in showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoginOutcome {
-    /// Logged in; so many of the user's tables can be read by the role, of so many.
-    LoggedIn { readable_tables: i64, tables: i64 },
+    /// Logged in.
+    LoggedIn {
+        /// Of the user's tables those that the role can read something of, as `pg_identify_object` names them.
+        readable: BTreeSet<String>,
+        /// How many there are.
+        tables: i64,
+    },
     /// The server said no, in its own words.
     Refused(String),
     /// The role is not one that was created with `comment`, so it was not touched.
@@ -75,15 +82,17 @@ async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result
         .client
         .query_one(
             "SELECT count(*) AS tables,
-                    count(*) FILTER (WHERE pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
-                                     AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')) AS readable
+                    coalesce(array_agg((pg_catalog.pg_identify_object('pg_catalog.pg_class'::regclass, c.oid, 0)).identity)
+                        FILTER (WHERE pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
+                                  AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')), '{}') AS readable
              FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')",
             &[],
         )
         .await
-        .map_err(Error::query("count what the application may read"))?;
+        .map_err(Error::query("look what the application may read"))?;
+    let readable: Vec<String> = column(&row, "readable")?;
     Ok(LoginOutcome::LoggedIn {
-        readable_tables: column(&row, "readable")?,
+        readable: readable.into_iter().collect(),
         tables: column(&row, "tables")?,
     })
 }

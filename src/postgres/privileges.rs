@@ -31,6 +31,17 @@ const PRIVILEGES: &[&str] = &[
     "MAINTAIN",
 ];
 
+/// Those that came after the oldest supported major, with the major that brought them.
+const LATER_PRIVILEGES: &[(&str, u32)] = &[("MAINTAIN", 17)];
+
+/// Whether servers of `major` know the privilege in this text. A later one has given what it brought to every owner.
+#[must_use]
+pub fn is_known_at(major: u32, text: &str) -> bool {
+    let privilege = parse_privilege(text).map(|parsed| parsed.privilege);
+    let later = LATER_PRIVILEGES.iter().find(|(name, _)| Some(*name) == privilege);
+    later.is_none_or(|(_, since)| *since <= major)
+}
+
 /// Reads one text; `None` when it has another shape. Names may hold any character, so the privilege decides where it
 /// is cut.
 #[must_use]
@@ -109,6 +120,16 @@ mod tests {
         assert!(odd.grantable);
         assert_eq!(parse_privilege("PUBLIC=CONNECT/o").unwrap().grantee, "PUBLIC");
         assert!(parse_privilege("nothing").is_none());
+    }
+
+    #[test]
+    fn maintain_is_unknown_before_17() {
+        let maintain = "o=MAINTAIN*/o";
+        assert_eq!(
+            [16, 17, 18].map(|major| is_known_at(major, maintain)),
+            [false, true, true]
+        );
+        assert!(is_known_at(14, "o=SELECT/o") && is_known_at(14, "no privilege"));
     }
 
     #[test]

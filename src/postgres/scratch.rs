@@ -42,8 +42,8 @@ pub struct ScratchContents {
 /// Restores `archive` into a scratch database on the server of `target` and reads it.
 ///
 /// # Errors
-/// `Error::Program` with the words of `pg_restore` or `pg_dump`; `Error::Query` when the role may not create databases;
-/// none inside when cancelled.
+/// `Error::NoScratch` when the server makes no such database; `Error::Program` with the words of `pg_restore` or
+/// `pg_dump`; none inside when cancelled.
 pub async fn read_scratch(
     target: &ConnectOptions,
     programs: &ClientPrograms,
@@ -56,7 +56,9 @@ pub async fn read_scratch(
     let name = scratch_name(&session.client).await?;
     let properties = read_database_properties(&session.client).await?;
     let major = read_server(&session.client).await?.major();
-    create_database(&session.client, &name, &properties, major).await?;
+    create_database(&session.client, &name, &properties, major)
+        .await
+        .map_err(no_scratch)?;
     let options = target.with_database(&name);
     let contents = cancel
         .run_until_cancelled(async {
@@ -68,6 +70,13 @@ pub async fn read_scratch(
     let contents = contents.transpose()?;
     dropped?;
     Ok(contents)
+}
+
+fn no_scratch(error: Error) -> Error {
+    match error {
+        Error::Query { source, .. } if source.message().is_some() => Error::NoScratch { source },
+        error => error,
+    }
 }
 
 /// Its age is told by the server's own clock.

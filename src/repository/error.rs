@@ -90,6 +90,13 @@ impl Error {
         }
     }
 
+    /// Whether one object alone cannot be read: it is damaged, or a newer version of this program wrote it. Others can
+    /// be read all the same.
+    #[must_use]
+    pub fn is_unreadable_object(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::UnknownFormat { .. })
+    }
+
     /// The key of the object at fault, where the fault is the object's.
     #[must_use]
     pub fn damaged_key(&self) -> Option<&str> {

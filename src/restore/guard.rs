@@ -36,11 +36,8 @@ pub enum Refusal {
     )]
     SourceServer { server: String, system_identifier: String },
     /// The target could be that backup's source.
-    #[error(
-        "'{key}' is damaged ({reason}), so nobody knows which server that backup came from; remove that object if this \
-         server is not its source"
-    )]
-    UnknownSource { key: String, reason: String },
+    #[error("{reason}, so nobody knows which server that backup came from; {mend}")]
+    UnknownSource { reason: String, mend: &'static str },
     #[error("database '{database}' does not exist on {server}; create it and mark it: CREATE DATABASE ...; {mark}")]
     Absent {
         database: String,
@@ -95,6 +92,19 @@ impl Guarded {
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
         &self.session.closed
+    }
+
+    /// Does `work`, which ends in its own way once `stop` is cancelled: by the caller, or here when the lock is lost. What
+    /// it says then is only the effect; [`Guarded::check`] tells the cause.
+    pub async fn run<T>(&self, stop: &CancellationToken, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = self.lost().cancelled() => {
+                stop.cancel();
+                work.await
+            }
+        }
     }
 
     /// # Errors
@@ -152,11 +162,21 @@ impl Guarded {
 /// # Errors
 /// `Error::Guard` with the guard that refused, or what kept one from being checked.
 pub async fn guard(repository: &Repository, target: &ConnectOptions, maintenance: &ConnectOptions) -> Result<Guarded> {
-    let identifiers = repository.system_identifiers().await.map_err(|error| match error {
-        repository::Error::Damaged { key, reason } => Refusal::UnknownSource { key, reason }.into(),
-        error => Error::Repository(error),
-    })?;
+    let identifiers = repository.system_identifiers().await.map_err(unknown_source)?;
     guard_against(&identifiers, repository.id(), target, maintenance).await
+}
+
+/// A root that cannot be read keeps every target from being used, and says nothing about the backup that is drilled.
+fn unknown_source(error: repository::Error) -> Error {
+    let mend = match &error {
+        repository::Error::UnknownFormat { .. } => "update this program",
+        _ => "remove that object if this server is not its source",
+    };
+    if error.is_unreadable_object() {
+        let reason = error.to_string();
+        return Refusal::UnknownSource { reason, mend }.into();
+    }
+    error.into()
 }
 
 /// The same for a repository whose sources' identifiers are known.

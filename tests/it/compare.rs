@@ -46,7 +46,11 @@ impl Pair {
             )
             .unwrap();
         cluster.sql("source", definitions).unwrap();
-        let programs = ClientPrograms::find(15, Some(cluster.bin_directory())).await.unwrap();
+        let major = cluster.sql("postgres", "SELECT current_setting('server_version_num')::int / 10000");
+        let major = major.unwrap().parse().unwrap();
+        let programs = ClientPrograms::find(major, Some(cluster.bin_directory()))
+            .await
+            .unwrap();
         let archive = run_client(&cluster, "pg_dump", &["-Fc", "-d", &cluster.dsn("postgres", "source")]);
         let dump = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(dump.path(), &archive).unwrap();

@@ -7,6 +7,7 @@
     reason = "tests and their fixtures panic on purpose and may say something"
 )]
 
+mod alerts;
 mod backup;
 mod backup_agent;
 mod cli;
@@ -25,11 +26,16 @@ mod facts_source;
 mod facts_target;
 mod generator;
 mod guard;
+mod jobs;
 mod kill;
 mod layering;
 mod leases;
 mod lies;
 mod manifests;
+mod metrics;
+mod newer_format;
+mod page;
+mod pipeline;
 mod policies;
 mod politeness;
 mod restore;

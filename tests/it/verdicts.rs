@@ -38,12 +38,13 @@ fn assert_unverified(world: &World, ended: Ended, cause: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_failed(world: &World, ended: Ended, reason: &str) {
+fn assert_failed(world: &World, ended: Ended, reason: &str) -> Value {
     let certificate = ended.expect(3).json();
     assert_eq!(certificate["verdict"], "failed", "{certificate}");
     assert!(certificate["cause"].is_null(), "{certificate}");
     assert!(certificate.to_string().contains(reason), "{certificate}");
     assert_stored(world, &certificate, "failed");
+    certificate
 }
 
 #[track_caller]
@@ -275,6 +276,19 @@ fn a_target_server_that_crashes_under_the_drills_work_is_interrupted_and_not_fai
 }
 
 #[test]
+fn amcheck_that_was_asked_for_and_cannot_run_keeps_the_backup_from_being_certified() {
+    let (world, _) = backed_up();
+    let asked = ("KUBEBACKUP_DRILL_AMCHECK", "true");
+    let certificate = assert_failed(&world, drill(&world, &[asked]), "amcheck is not part of the database");
+    let summary = certificate["summary"].as_str().unwrap();
+    assert!(summary.contains("amcheck was not run"), "{summary}");
+    drill(&world, &[]).expect(0);
+    world.source_sql("CREATE EXTENSION amcheck");
+    world.back_up();
+    drill(&world, &[asked]).expect(0);
+}
+
+#[test]
 fn everything_else_is_failed() {
     let (world, backup_id) = backed_up();
     // The store is there and does not work.
@@ -305,19 +319,28 @@ fn everything_else_is_failed() {
     assert_failed(&world, drill_of(&world, &forged), "pg_restore");
     let forged = world.forge(&backup_id, Forgery::drop_databases);
     assert_failed(&world, drill_of(&world, &forged), "no database in the backup");
-    // A person who restores the refuted backup all the same is told.
-    let into = world.target.dsn(world.target.superuser(), "emergency");
-    let restored = world
-        .program(&["restore", "--backup", &backup_id, "--into", &into, "--create-database"])
-        .env("PGPASSWORD", world.target.password())
-        .run()
-        .ok();
-    assert!(
-        restored.stderr.contains("the last drill of this backup FAILED"),
-        "{}",
-        restored.stderr
-    );
     drill_of(&world, &backup_id).expect(0);
+}
+
+#[test]
+fn a_person_who_restores_a_backup_is_told_when_its_last_drill_failed_and_only_then() {
+    let (world, backup_id) = backed_up();
+    let forged = world.forge(&backup_id, |forgery| forgery.change_rows("t", |rows| drop(rows.pop())));
+    let told = |which: &str| {
+        let into = world.target.dsn(world.target.superuser(), "emergency");
+        let restored = world
+            .program(&["restore", "--backup", which, "--into", &into, "--create-database"])
+            .env("PGPASSWORD", world.target.password())
+            .run()
+            .ok();
+        world.target.sql("postgres", "DROP DATABASE emergency").unwrap();
+        restored.stderr.contains("the last drill of this backup FAILED")
+    };
+    assert!(!told(&forged), "it was never drilled");
+    assert_failed(&world, drill_of(&world, &forged), "rows");
+    assert!(told(&forged), "it is restored all the same");
+    drill_of(&world, &backup_id).expect(0);
+    assert!(!told(&backup_id));
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 mod agenda;
 mod attempt;
-mod backoff;
 mod lease;
 mod work;
 mod workplace;

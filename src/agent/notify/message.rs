@@ -102,3 +102,59 @@ impl Message {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn message(reasons: &[&str]) -> Message {
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        Message {
+            event: Event::Failed,
+            cluster: "production".to_owned(),
+            backup_id: "b".to_owned(),
+            drill_id: "d".to_owned(),
+            verdict: Verdict::Failed,
+            summary: "FAILED: table \"<!channel>\" & more".to_owned(),
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+            started: time,
+            finished: time,
+            recovery_seconds: None,
+            recovery_point: None,
+            objectives: None,
+        }
+    }
+
+    fn body(message: &Message, variables: &[(&str, &str)]) -> Value {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        message.body(&config::load(None, variables).unwrap().notify)
+    }
+
+    #[test]
+    fn names_of_tables_call_nobody() {
+        let expected = "failed: backup b of production: FAILED: table \"&lt;!channel&gt;\" &amp; more";
+        assert_eq!(body(&message(&[]), &[]), json!({ "text": expected }));
+    }
+
+    #[test]
+    fn a_program_gets_every_field_and_what_is_not_known_is_absent() {
+        let format = ("KUBEBACKUP_NOTIFY_FORMAT", "generic");
+        let text = ("KUBEBACKUP_NOTIFY_TEXT", "{verdict}: {reasons}");
+        let expected = json!({
+            "event": "failed", "cluster": "production", "backup_id": "b", "drill_id": "d", "verdict": "failed",
+            "summary": "FAILED: table \"<!channel>\" & more", "reasons": ["one", "two"], "text": "failed: one; two",
+            "started": "1970-01-01T00:00:00Z", "finished": "1970-01-01T00:00:00Z",
+        });
+        assert_eq!(body(&message(&["one", "two"]), &[format, text]), expected);
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let long = "ä".repeat(2 * LONGEST);
+        let body = body(&message(&[&long]), &[("KUBEBACKUP_NOTIFY_TEXT", "{reasons}")]);
+        assert_eq!(body["text"].as_str().unwrap().chars().count(), LONGEST + "...".len());
+    }
+}

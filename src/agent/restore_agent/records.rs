@@ -1,9 +1,26 @@
 //! What the drills of the bucket say about what is still to be done. Pure: records in, answers out.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
-use super::backoff::Backoff;
+use crate::agent::backoff::backoff;
 use crate::http::status::{BackupStatus, DrillState, DrillStatus, RepositoryStatus};
+
+/// How long to wait after drills that could not judge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    pub(super) first: Duration,
+    pub(super) max: Duration,
+}
+
+impl Backoff {
+    /// The pause after so many in a row; none after none.
+    fn after(self, attempts: u32) -> Duration {
+        let before = attempts.checked_sub(1);
+        before.map_or(Duration::ZERO, |before| backoff(self.first, self.max, before))
+    }
+}
 
 /// Whether a drill came to a verdict about the backup.
 pub(super) fn judges(drill: &DrillStatus) -> bool {

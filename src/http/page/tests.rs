@@ -1,5 +1,7 @@
 //! What the page says, that it stands alone, and that nothing in it is markup from elsewhere.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::http::sample;
 use crate::http::status::{DrillState, Outcome};
@@ -162,4 +164,48 @@ fn thousands_of_backups_and_tables_make_no_endless_page() {
     let page = page(&status);
     assert!(page.len() < 1 << 20, "{} bytes", page.len());
     assert!(text(&page).contains("4792 more") && text(&page).contains("19500 more"));
+}
+
+/// As the accessibility guidelines reckon it: 4.5 to 1 for text, in both themes.
+#[test]
+fn text_stands_out_from_what_it_is_written_on() {
+    let themes: Vec<BTreeMap<&str, f64>> = STYLE.split(":root {").skip(1).map(luminances).collect();
+    assert_eq!(themes.len(), 2);
+    for theme in themes {
+        for (text, ground) in [
+            ("ink", "paper"),
+            ("ink", "card"),
+            ("soft", "paper"),
+            ("soft", "card"),
+            ("good", "good-tint"),
+            ("warn", "warn-tint"),
+            ("bad", "bad-tint"),
+            ("idle", "idle-tint"),
+            ("ink", "warn-tint"),
+            ("ink", "bad-tint"),
+            ("ink", "idle-tint"),
+        ] {
+            let (one, other) = (theme[text] + 0.05, theme[ground] + 0.05);
+            let contrast = one.max(other) / one.min(other);
+            assert!(contrast >= 4.5, "{text} on {ground}: {contrast:.2}");
+        }
+    }
+}
+
+/// The relative luminance of each `--name: #rrggbb` up to the end of the rule.
+fn luminances(rule: &str) -> BTreeMap<&str, f64> {
+    let declarations = rule.split('}').next().unwrap().split(';');
+    let colours = declarations.filter_map(|declaration| declaration.trim().strip_prefix("--")?.split_once(": #"));
+    let luminance = |digits: &str| -> f64 {
+        let channel = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&digits[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.04045 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        0.2126 * channel(0) + 0.7152 * channel(2) + 0.0722 * channel(4)
+    };
+    colours.map(|(name, digits)| (name, luminance(digits))).collect()
 }

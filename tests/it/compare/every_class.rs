@@ -223,7 +223,7 @@ const ALTERATIONS: &[(&str, &str)] = &[
     ),
     (
         "DROP TRANSFORM FOR app.mood LANGUAGE app_language",
-        "i transform for app.mood on language app_language",
+        "i transform for app.mood language app_language",
     ),
     (
         "ALTER TABLE app.event DETACH PARTITION app.event_2026",

@@ -1,9 +1,12 @@
 //! What is not there yet is waited for.
 
+use std::fs;
+
 use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
 
-use super::{agent, backed_up, drills, stop, wait_for_drills, world};
+use super::{agent, backed_up, drills, status_of, stop, wait_for_drills, world};
+use crate::support::wait;
 use crate::support::world::PREFIX;
 
 #[test]
@@ -11,10 +14,12 @@ fn an_agent_waits_for_the_first_backup_and_for_a_target_that_is_marked() {
     let world = world("");
     let mut running = agent(&world).spawn();
     running.wait_for("the first backup, which makes the repository");
+    let waiting = status_of(&mut running)["waiting_for"].clone();
+    assert_eq!(waiting, "the first backup, which makes the repository");
     let backup_id = world.back_up();
     running.wait_for("is not marked as disposable");
     world.mark_targets();
-    super::wait::until("the backup to be certified", || {
+    wait::until("the backup to be certified", || {
         drills(&world, &backup_id)
             .last()
             .is_some_and(|state| state == "certified")
@@ -24,6 +29,9 @@ fn an_agent_waits_for_the_first_backup_and_for_a_target_that_is_marked() {
         states[..states.len() - 1].iter().all(|state| state == "unverified"),
         "{states:?}"
     );
+    wait::until("nothing to be waited for", || {
+        status_of(&mut running)["waiting_for"].is_null()
+    });
     stop(running);
 }
 
@@ -43,12 +51,15 @@ fn a_target_that_is_only_starting_is_waited_for() {
 fn an_absent_target_leaves_a_backup_unverified_until_it_appears() {
     let (mut world, backup_id) = backed_up();
     world.target.stop(Signal::SIGINT).unwrap();
-    let running = agent(&world).spawn();
-    super::wait::until("two drills that could not judge", || {
+    let mut running = agent(&world).spawn();
+    wait::until("two drills that could not judge", || {
         drills(&world, &backup_id).starts_with(&["unverified".to_owned(), "unverified".to_owned()])
     });
+    wait::until("the next drill to be announced", || {
+        status_of(&mut running)["next_run"]["trigger"] == "retry"
+    });
     world.target.start_server().unwrap();
-    super::wait::until("the backup to be certified", || {
+    wait::until("the backup to be certified", || {
         drills(&world, &backup_id)
             .last()
             .is_some_and(|state| state == "certified")
@@ -91,4 +102,15 @@ fn a_store_that_takes_no_certificate_is_tried_again_after_pauses() {
     running.wait_for("no certificate was stored: put of 'certificates/");
     wait_for_drills(&world, &mut running, &backup_id, &["certified"]);
     stop(running);
+}
+
+#[test]
+fn an_agent_without_a_target_does_not_begin() {
+    let world = world("");
+    let text = fs::read_to_string(&world.settings_file).unwrap();
+    let (before, target) = text.split_once("target:\n").unwrap();
+    let (_, after) = target.split_once("agent:").unwrap();
+    fs::write(&world.settings_file, format!("{before}agent:{after}")).unwrap();
+    let ended = agent(&world).run().expect(2);
+    assert!(ended.stderr.contains("target.dsn is not set"), "{}", ended.stderr);
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
 
-use super::{agent, backed_up, drills, stop, wait_for_drills};
+use super::{agent, backed_up, drills, status_of, stop, wait_for_drills};
 use crate::support::wait;
 
 #[test]
@@ -33,7 +34,7 @@ fn sessions(world: &crate::support::World) -> String {
 /// `pg_restore` works in processes of its own, which must not outlive it on the server.
 #[test]
 fn an_agent_that_is_told_to_end_takes_its_programs_along() {
-    let (world, _) = super::backed_up_with("");
+    let (world, _) = backed_up();
     world.source_sql(
         "CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
              IF current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(60); END IF; RETURN n; END $$;
@@ -67,19 +68,55 @@ fn a_signal_drills_the_newest_backup_whatever_its_verdict_and_more_of_them_only_
     let failpoint = format!("after-wipe=go:{}", go.display());
     let mut running = agent(&world).env("KUBEBACKUP_FAILPOINT", &failpoint).spawn();
     running.wait_for("failpoint after-wipe");
-    for _ in 0..3 {
-        running.signal(Signal::SIGUSR1);
-    }
+    running.signal(Signal::SIGUSR1);
     running.wait_for("one more drill begins when the present one has ended");
+    for coalesced in 1..3 {
+        running.signal(Signal::SIGUSR1);
+        wait::until("the signal to be counted", || {
+            status_of(&mut running)["counts"]["coalesced_signals"] == coalesced
+        });
+    }
+    let status = status_of(&mut running);
+    assert_eq!(status["is_queued"], true, "{status}");
+    assert_eq!(status["current"]["backup_id"], backup_id, "{status}");
+    assert_eq!(status["current"]["trigger"], "poll", "{status}");
     fs::write(go, "").unwrap();
     wait_for_drills(&world, &mut running, &backup_id, &["certified", "certified"]);
     running.signal(Signal::SIGUSR1);
     wait_for_drills(&world, &mut running, &backup_id, &["certified"; 3]);
-    assert!(
-        running.printed().contains("trigger=\"signal\""),
-        "{}",
-        running.printed()
+    wait::until("the third run to be shown", || {
+        status_of(&mut running)["runs"][0]["number"] == 3
+    });
+    let status = status_of(&mut running);
+    let run = &status["runs"][0];
+    assert_eq!(
+        (&run["trigger"], &run["outcome"]),
+        (&"signal".into(), &"certified".into()),
+        "{run}"
     );
+    assert!(run["message"].as_str().unwrap().starts_with("CERTIFIED"), "{run}");
+    assert_eq!(status["is_queued"], false, "{status}");
+    assert_eq!(
+        status["counts"]["triggers"],
+        serde_json::json!({ "poll": 1, "signal": 2 }),
+        "{status}"
+    );
+    stop(running);
+}
+
+#[test]
+fn an_agent_whose_store_never_answers_ends_in_time() {
+    let (world, _) = backed_up();
+    world.s3.controls.inject(S3Fault {
+        operation: Some("ListObjectsV2"),
+        key_prefix: String::new(),
+        times: usize::MAX,
+        effect: S3Effect::Hang,
+    });
+    let lists = || world.s3.controls.count("ListObjectsV2");
+    let before = lists();
+    let running = agent(&world).spawn();
+    wait::until("the agent to ask", || lists() > before);
     stop(running);
 }
 
@@ -99,6 +136,10 @@ fn new_settings_are_taken_over_by_a_signal_and_bad_ones_are_not() {
     running.wait_for("the first backup, which makes the repository");
     fs::write(&world.settings_file, good).unwrap();
     running.signal(Signal::SIGHUP);
+    wait::until("both to be counted", || {
+        status_of(&mut running)["counts"]["reloads"] == 2
+    });
+    assert_eq!(status_of(&mut running)["counts"]["refused_reloads"], 1);
     let second = world.back_up();
     wait_for_drills(&world, &mut running, &second, &["certified"]);
     stop(running);

@@ -1,7 +1,7 @@
 //! Verdicts that stand, and what is said beside them.
 
-use super::{agent, backed_up, backed_up_with, certificate, drills, stop, wait_for_drills};
-use crate::support::World;
+use super::{agent, backed_up, backed_up_with, certificate, drills, status_of, stop, wait_for_drills};
+use crate::support::{Running, World, wait};
 
 /// The one that the rows of the table lie in.
 pub(super) fn damage(world: &World, backup_id: &str) {
@@ -43,6 +43,10 @@ fn objectives_that_are_exceeded_are_said_and_change_no_verdict() {
     let second = world.back_up();
     let mut running = agent(&world).spawn();
     wait_for_drills(&world, &mut running, &first, &["certified"]);
+    let said = |running: &mut Running| status_of(running)["repository"]["newest_certificate"]["summary"].to_string();
+    wait::until("the status to say so", || {
+        said(&mut running).contains("more than the objective of")
+    });
     stop(running);
     let (older, newest) = (
         certificate(&world, &first, "certified"),

@@ -8,11 +8,14 @@
     reason = "a fixture may be ahead of the tests that use it"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod doctor;
+pub(crate) mod http;
 pub(crate) mod library;
 pub(crate) mod oracle;
 pub(crate) mod program;
+pub(crate) mod prometheus;
 pub(crate) mod s3;
 pub(crate) mod template;
 pub(crate) mod wait;
