@@ -120,20 +120,41 @@ fn failures_that_pass_are_retried_ever_later_while_the_next_time_stands() {
 }
 
 #[test]
-fn what_a_person_must_mend_waits_for_the_schedule_a_signal_or_new_settings() {
+fn what_a_person_must_mend_is_tried_after_the_longest_pause() {
     let mut agenda = agenda("every 6h", Some("05:00:00"));
     assert_eq!(begins(&mut agenda, "12:00:00"), Some(Trigger::CatchUp));
     agenda.begun();
     agenda.failed(Class::Operator, at("12:00:00"), at("12:01:00"));
+    assert_eq!(due(&agenda), (at("12:31:00"), Trigger::Retry));
+    assert_eq!(begins(&mut agenda, "12:30:59"), None);
+    assert_eq!(begins(&mut agenda, "12:31:00"), Some(Trigger::Retry));
+}
+
+#[test]
+fn what_no_time_mends_waits_for_the_schedule_a_signal_or_new_settings() {
+    let mut agenda = agenda("every 6h", Some("05:00:00"));
+    assert_eq!(begins(&mut agenda, "12:00:00"), Some(Trigger::CatchUp));
+    agenda.begun();
+    agenda.failed(Class::Refused, at("12:00:00"), at("12:01:00"));
     assert_eq!(due(&agenda), (at("18:00:00"), Trigger::Schedule));
     assert_eq!(agenda.want(1), 0);
     assert_eq!(begins(&mut agenda, "12:02:00"), Some(Trigger::Signal));
     agenda.begun();
-    agenda.failed(Class::Operator, at("12:02:00"), at("12:03:00"));
+    agenda.failed(Class::Refused, at("12:02:00"), at("12:03:00"));
     assert_eq!(begins(&mut agenda, "12:04:00"), None);
     agenda.change(rules("every 6h", None), at("12:05:00"));
     agenda.saw(Some(at("05:00:00")), at("12:05:00"));
     assert_eq!(begins(&mut agenda, "12:05:00"), Some(Trigger::CatchUp));
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_no_look_and_no_retry_waiting() {
+    let mut agenda = agenda("every 6h", Some("05:00:00"));
+    agenda.saw(Some(at("12:00:00")), at("12:00:30"));
+    assert!(agenda.is_look_due(at("09:00:00")), "it was to be at 12:01:30");
+    agenda.failed(Class::Unavailable, at("12:02:00"), at("12:03:00"));
+    assert_eq!(due(&agenda), (at("12:04:00"), Trigger::Retry));
+    assert_eq!(begins(&mut agenda, "09:00:00"), Some(Trigger::Retry));
 }
 
 #[test]
