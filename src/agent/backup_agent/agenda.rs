@@ -149,6 +149,17 @@ impl Agenda {
         }
     }
 
+    /// When the newest backup began that is known of.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.seen.and_then(|(_, newest)| newest)
+    }
+
+    /// Another agent has made the backup that was due: the bucket is looked at before anything else begins by itself.
+    pub(super) fn superseded(&mut self, now: Timestamp) {
+        (self.seen, self.after_failure, self.failures) = (None, None, 0);
+        self.rest(now);
+    }
+
     pub(super) fn saw_nothing(&mut self, now: Timestamp) {
         let pause = backoff(PATIENCE.0, PATIENCE.1.min(self.rules.poll_interval), self.failed_looks);
         self.look_at = later(now, pause);

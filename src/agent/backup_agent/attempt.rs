@@ -16,7 +16,7 @@ use crate::agent::meaning::{Class, Next, Severity};
 use crate::backup::{self, BackupOptions};
 use crate::http::status::{Outcome, Trigger};
 use crate::postgres::ConnectOptions;
-use crate::repository::{Lease, StoredManifest};
+use crate::repository::{Lease, Repository, StoredManifest};
 use crate::telemetry::causes;
 
 /// What became of it.
@@ -30,6 +30,8 @@ pub(super) enum Attempted {
     Failed(Class, Timestamp),
     /// A run found at once that it is another agent's turn.
     Skipped,
+    /// Another agent has made the backup that was due.
+    Superseded,
 }
 
 /// What an attempt needs; it lives on its own.
@@ -38,6 +40,8 @@ pub(super) struct Attempt {
     pub(super) workplace: Arc<Workplace>,
     pub(super) live: Live,
     pub(super) trigger: Trigger,
+    /// When the newest backup began that the bucket was seen to hold.
+    pub(super) newest: Option<Timestamp>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -56,6 +60,7 @@ impl Attempt {
                 give_back(lease, &self.live).await;
                 attempted
             }
+            Ok(Ready::Superseded) => Attempted::Superseded,
             Ok(Ready::OthersTurn(reason)) if is_asked_for => {
                 tracing::warn!(reason, "backup skipped");
                 self.end(Outcome::Skipped, None, Some(reason));
@@ -78,13 +83,31 @@ impl Attempt {
         if let Some(reason) = self.workplace.wrong_role(&self.workplace.source()?).await? {
             return Ok(Ready::OthersTurn(reason));
         }
-        Ok(
-            match take(repository, self.workplace.lease_options()?, &self.live).await? {
-                Taken::Held(lease) => Ready::Go(Some(lease)),
-                Taken::Denied => Ready::Go(None),
-                Taken::Busy(holder) => Ready::OthersTurn(format!("another agent ('{holder}') backs this cluster up")),
-            },
-        )
+        let lease = match take(repository, self.workplace.lease_options()?, &self.live).await? {
+            Taken::Held(lease) => Some(lease),
+            Taken::Denied => None,
+            Taken::Busy(holder) => {
+                let reason = format!("another agent ('{holder}') backs this cluster up");
+                return Ok(Ready::OthersTurn(reason));
+            }
+        };
+        match self.is_superseded(repository).await {
+            Ok(false) => Ok(Ready::Go(lease)),
+            superseded => {
+                give_back(lease, &self.live).await;
+                superseded.map(|_| Ready::Superseded)
+            }
+        }
+    }
+
+    /// A backup that is due may have come into the bucket since it was last looked at. Under the lease none comes.
+    async fn is_superseded(&self, repository: &Repository) -> Result<bool> {
+        if self.trigger == Trigger::Signal {
+            return Ok(false);
+        }
+        let cluster = self.workplace.settings.require_cluster()?;
+        let newest = repository.previous_backup(cluster).await?;
+        Ok(newest.is_some_and(|stored| Some(stored.manifest.started) > self.newest))
     }
 
     fn begin(&self) -> Run {
@@ -165,6 +188,7 @@ impl Attempt {
 enum Ready {
     Go(Option<Lease>),
     OthersTurn(String),
+    Superseded,
 }
 
 /// A run that goes on.
