@@ -140,39 +140,8 @@ impl View {
     }
 }
 
-/// Whether the repository holds a backup of `cluster` that began after `newest`, as far as its root can be read.
-///
-/// # Errors
-/// The store's own.
-pub(super) async fn has_newer(
-    repository: &Repository,
-    cluster: &str,
-    newest: Option<Timestamp>,
-    now: Timestamp,
-) -> repository::Result<bool> {
-    let mut ids = repository.backup_ids().await?;
-    while let Some(backup_id) = ids.pop() {
-        // A backup's snapshot is younger than its beginning, but ids tell whole seconds.
-        if newest.is_some_and(|newest| backup_id.time().as_second() < newest.as_second()) {
-            break;
-        }
-        match repository.read_manifest(&backup_id).await {
-            Ok(stored) => {
-                let manifest = stored.manifest;
-                let is_newer = newest.is_none_or(|newest| manifest.started > newest);
-                if manifest.source.cluster == cluster && is_newer && !is_of_the_future(manifest.started, now) {
-                    return Ok(true);
-                }
-            }
-            Err(error @ repository::Error::Storage(_)) => return Err(error),
-            Err(error) => tracing::debug!(%backup_id, %error, "root passed over"),
-        }
-    }
-    Ok(false)
-}
-
 /// A server whose clock was wrong once must not stand before all later backups for years.
-fn is_of_the_future(time: Timestamp, now: Timestamp) -> bool {
+pub(super) fn is_of_the_future(time: Timestamp, now: Timestamp) -> bool {
     const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
     time.duration_since(now) > TOLERANCE
 }

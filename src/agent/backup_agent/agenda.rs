@@ -100,11 +100,6 @@ impl Agenda {
         coalesced
     }
 
-    /// When the newest backup began, as last seen.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.seen.and_then(|(_, newest)| newest)
-    }
-
     pub(super) const fn is_wanted(&self) -> bool {
         self.is_wanted
     }
@@ -154,6 +149,17 @@ impl Agenda {
         if !self.is_due(now) {
             (self.patience, self.skipped) = (None, None);
         }
+    }
+
+    /// When the newest backup began that is known of.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.seen.and_then(|(_, newest)| newest)
+    }
+
+    /// Another agent has made the backup that was due: the bucket is looked at before anything else begins by itself.
+    pub(super) fn superseded(&mut self, now: Timestamp) {
+        (self.seen, self.after_failure, self.failures) = (None, None, 0);
+        self.rest(now);
     }
 
     pub(super) fn saw_nothing(&mut self, now: Timestamp) {

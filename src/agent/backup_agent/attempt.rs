@@ -13,7 +13,7 @@ use crate::agent::backup::backup_into;
 use crate::agent::error::{Error, Result};
 use crate::agent::live::{Live, LiveProgress, RunEnd};
 use crate::agent::meaning::{Class, Next, Severity};
-use crate::agent::view;
+use crate::agent::view::is_of_the_future;
 use crate::backup::{self, BackupOptions};
 use crate::http::status::{Outcome, Trigger};
 use crate::postgres::ConnectOptions;
@@ -31,6 +31,8 @@ pub(super) enum Attempted {
     Failed(Class, Timestamp),
     /// A run found at once that it is another agent's turn.
     Skipped,
+    /// Another agent has made the backup that was due.
+    Superseded,
 }
 
 /// What an attempt needs; it lives on its own.
@@ -39,7 +41,7 @@ pub(super) struct Attempt {
     pub(super) workplace: Arc<Workplace>,
     pub(super) live: Live,
     pub(super) trigger: Trigger,
-    /// When the newest backup began that was known when this one became due.
+    /// When the newest backup began that the bucket was seen to hold.
     pub(super) newest: Option<Timestamp>,
     pub(super) cancel: CancellationToken,
 }
@@ -59,13 +61,14 @@ impl Attempt {
                 give_back(lease, &self.live).await;
                 attempted
             }
+            Ok(Ready::Superseded) => Attempted::Superseded,
             Ok(Ready::OthersTurn(reason)) if is_asked_for => {
                 tracing::warn!(reason, "backup skipped");
                 self.end(Outcome::Skipped, None, Some(reason));
                 Attempted::Skipped
             }
             Ok(Ready::OthersTurn(reason)) => Attempted::NotYet(Obstacle::Turn, reason),
-            Err(error) if !is_asked_for && (is_absence(&error) || self.workplace.lacks_password()) => {
+            Err(error) if !is_asked_for && is_absence(&error) => {
                 Attempted::NotYet(Obstacle::Absent, causes::chain(&error))
             }
             Err(error) => {
@@ -89,27 +92,25 @@ impl Attempt {
                 return Ok(Ready::OthersTurn(reason));
             }
         };
-        // Whoever held the lease until now may have made the very backup that is due here.
-        match self.is_made_already(repository).await {
+        match self.is_superseded(repository).await {
             Ok(false) => Ok(Ready::Go(lease)),
-            Ok(true) => {
+            superseded => {
                 give_back(lease, &self.live).await;
-                Ok(Ready::OthersTurn("another agent has made this backup".to_owned()))
-            }
-            Err(error) => {
-                give_back(lease, &self.live).await;
-                Err(error)
+                superseded.map(|_| Ready::Superseded)
             }
         }
     }
 
-    /// Never, for one that was asked for.
-    async fn is_made_already(&self, repository: &Repository) -> Result<bool> {
+    /// A backup that is due may have come into the bucket since it was last looked at. Under the lease none comes.
+    async fn is_superseded(&self, repository: &Repository) -> Result<bool> {
         if self.trigger == Trigger::Signal {
             return Ok(false);
         }
         let cluster = self.workplace.settings.require_cluster()?;
-        Ok(view::has_newer(repository, cluster, self.newest, Timestamp::now()).await?)
+        let newest = repository.previous_backup(cluster).await?;
+        let started = newest.map(|stored| stored.manifest.started);
+        let started = started.filter(|started| !is_of_the_future(*started, Timestamp::now()));
+        Ok(started > self.newest)
     }
 
     fn begin(&self) -> Run {
@@ -190,6 +191,7 @@ impl Attempt {
 enum Ready {
     Go(Option<Lease>),
     OthersTurn(String),
+    Superseded,
 }
 
 /// A run that goes on.

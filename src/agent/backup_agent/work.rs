@@ -88,8 +88,8 @@ impl Work {
             let attempt = Attempt {
                 workplace: Arc::clone(&self.workplace),
                 live: self.live.clone(),
-                newest: self.agenda.newest(),
                 trigger,
+                newest: self.agenda.newest(),
                 cancel: self.cancel.clone(),
             };
             self.run = Some(attempt.run().boxed());
@@ -183,6 +183,7 @@ impl Work {
             Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
             Attempted::Failed(class, started) => self.agenda.failed(class, started, now),
             Attempted::Skipped => self.agenda.rest(now),
+            Attempted::Superseded => self.agenda.superseded(now),
         }
     }
 
@@ -208,7 +209,8 @@ impl Work {
         }
         match seen {
             Ok(repository) => {
-                let newest = repository.newest().map(|(_, contents)| contents.started);
+                let contents = repository.backups.iter().filter_map(|backup| backup.contents.as_ref());
+                let newest = contents.map(|contents| contents.started).max();
                 self.agenda.saw(newest, now);
                 self.look_waits_for = None;
                 self.live.set_repository(repository);

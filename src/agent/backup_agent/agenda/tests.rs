@@ -166,6 +166,18 @@ fn a_failed_run_is_forgotten_when_another_agent_has_made_the_backup() {
 }
 
 #[test]
+fn a_backup_that_another_agent_made_in_the_last_moment_is_looked_at_before_anything_begins() {
+    let mut agenda = agenda("every 6h", Some("05:00:00"));
+    agenda.failed(Class::Unavailable, at("12:00:00"), at("12:00:30"));
+    assert_eq!(begins(&mut agenda, "12:01:30"), Some(Trigger::Retry));
+    agenda.superseded(at("12:01:31"));
+    assert_eq!(agenda.begin(at("12:01:31")), None);
+    assert!(agenda.is_look_due(at("12:01:31")));
+    agenda.saw(Some(at("12:01:29")), at("12:01:32"));
+    assert_eq!(due(&agenda), (at("18:01:29"), Trigger::Schedule));
+}
+
+#[test]
 fn a_due_backup_waits_for_its_server_and_for_its_turn() {
     let mut agenda = agenda("every 6h", Some("05:00:00"));
     assert_eq!(begins(&mut agenda, "12:00:00"), Some(Trigger::CatchUp));
