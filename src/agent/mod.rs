@@ -1,7 +1,7 @@
 //! Where the rooms are put together: settings become options, options become a run.
 //!
-//! One function a verb, which the command line calls today and the long-running agents will call tomorrow. Nothing is
-//! printed here.
+//! One function a verb, which the command line calls; the two that run until they are told to end are the agents. Nothing
+//! is printed here.
 
 mod backoff;
 mod backup;

@@ -79,10 +79,18 @@ fn wait_for_drills(world: &World, running: &mut Running, backup_id: &str, expect
 
 /// The newest certificate of a backup that ended so.
 fn certificate(world: &World, backup_id: &str, state: &str) -> Value {
-    let keys = world.keys(&format!("certificates/{backup_id}/"));
+    certificates(world, backup_id, state).pop().unwrap()
+}
+
+/// All of them, in order of time.
+fn certificates(world: &World, backup_id: &str, state: &str) -> Vec<Value> {
     let ending = format!(".{state}.json");
-    let key = keys.iter().rev().find(|key| key.ends_with(&ending)).unwrap();
-    serde_json::from_slice(&world.s3.read(&World::object(key))).unwrap()
+    world
+        .keys(&format!("certificates/{backup_id}/"))
+        .iter()
+        .filter(|key| key.ends_with(&ending))
+        .map(|key| serde_json::from_slice(&world.s3.read(&World::object(key))).unwrap())
+        .collect()
 }
 
 /// What its port shows.

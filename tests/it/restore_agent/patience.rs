@@ -4,8 +4,9 @@ use std::fs;
 
 use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
-use super::{agent, backed_up, drills, status_of, stop, wait_for_drills, world};
+use super::{agent, backed_up, certificates, drills, status_of, stop, wait_for_drills, world};
 use crate::support::wait;
 use crate::support::world::PREFIX;
 
@@ -64,8 +65,14 @@ fn an_absent_target_leaves_a_backup_unverified_until_it_appears() {
             .last()
             .is_some_and(|state| state == "certified")
     });
-    let states = drills(&world, &backup_id);
-    assert!(states.len() <= 6, "there are pauses in between: {states:?}");
+    // Each pause is as long as it should be: 1, 2, 4, 4, ... seconds.
+    let time =
+        |certificate: &Value, name: &str| certificate[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    for (number, pair) in certificates(&world, &backup_id, "unverified").windows(2).enumerate() {
+        let pause = time(&pair[1], "started").duration_since(time(&pair[0], "finished"));
+        let least = 1 << number.min(2);
+        assert!(pause.as_secs() >= least, "pause {number} was {pause:#}");
+    }
     let ended = stop(running);
     assert!(!ended.stderr.contains("failed"), "{}", ended.stderr);
 }
