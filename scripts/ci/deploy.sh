@@ -24,6 +24,10 @@ images:
   - name: ${IMAGE_IN_MANIFESTS:-kubebackup}
     newName: $IMAGE_REPOSITORY
     newTag: "$IMAGE_TAG"
+  # Overlays that name the published image.
+  - name: registry.gitlab.com/kubebackup/kubebackup
+    newName: $IMAGE_REPOSITORY
+    newTag: "$IMAGE_TAG"
 END
 "$KUBECTL" apply --kustomize target/ci/deploy
 

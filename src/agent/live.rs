@@ -34,7 +34,8 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
-    repository: Option<RepositoryStatus>,
+    /// Shared, so that a copy of it is never made under the lock.
+    repository: Option<Arc<RepositoryStatus>>,
 }
 
 /// How a run ended.
@@ -82,7 +83,8 @@ impl Live {
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
         let state = self.lock();
-        Status {
+        let repository = state.repository.clone();
+        let status = Status {
             agent: state.agent,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: state.cluster.clone(),
@@ -97,13 +99,24 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
-            repository: state.repository.clone(),
+            repository: None,
+        };
+        drop(state);
+        Status {
+            repository: repository.map(Arc::unwrap_or_clone),
+            ..status
         }
     }
 
     /// The loop came round.
     pub fn turn(&self, now: Timestamp) {
         self.lock().turned = now;
+    }
+
+    /// Whether a run goes on.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.lock().current.is_some()
     }
 
     pub fn set_waiting_for(&self, what: Option<String>) {
@@ -123,7 +136,7 @@ impl Live {
     }
 
     pub fn set_repository(&self, repository: RepositoryStatus) {
-        self.lock().repository = Some(repository);
+        self.lock().repository = Some(Arc::new(repository));
     }
 
     pub fn set_store_counts(&self, store: StoreCounts) {
@@ -144,6 +157,7 @@ impl Live {
     pub fn begin_run(&self, trigger: Trigger, backup_id: Option<String>, now: Timestamp) -> LiveProgress {
         let mut state = self.lock();
         state.begun += 1;
+        state.waiting_for = None;
         state.current = Some(CurrentRun {
             number: state.begun,
             trigger,

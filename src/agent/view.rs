@@ -4,10 +4,10 @@
 //! Everything is listed, not only what came after the last one seen: a long run or a clock that was set may put a new
 //! backup before an old one, and what has been expired must disappear.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt as _, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::error::Result;
 use crate::content::QualifiedName;
@@ -38,7 +38,8 @@ impl View {
         let read_at = Timestamp::now();
         let ids = repository.backup_ids().await?;
         let certificates = repository.certificates().await?;
-        self.roots.retain(|backup_id, _| ids.contains(backup_id));
+        let listed: HashSet<&BackupId> = ids.iter().collect();
+        self.roots.retain(|backup_id, _| listed.contains(backup_id));
         let damage = self.read_roots(repository, &ids).await?;
         let mut backups = Vec::with_capacity(ids.len());
         for backup_id in self.in_order(&ids) {
@@ -46,10 +47,13 @@ impl View {
             let is_wanted = contents.is_none_or(|contents| cluster.is_none_or(|name| contents.cluster == name));
             let is_there = contents.is_some() || damage.contains_key(backup_id);
             if is_there && is_wanted {
+                let dreamt = contents.filter(|contents| is_of_the_future(contents.newest_snapshot, read_at));
+                let dreamt =
+                    dreamt.map(|contents| format!("its snapshot lies in the future: {}", contents.newest_snapshot));
                 backups.push(BackupStatus {
                     backup_id: backup_id.to_string(),
-                    damage: damage.get(backup_id).cloned(),
-                    contents: contents.cloned(),
+                    contents: contents.filter(|_| dreamt.is_none()).cloned(),
+                    damage: dreamt.or_else(|| damage.get(backup_id).cloned()),
                     drills: drills(certificates.get(backup_id).map_or(&[], Vec::as_slice)),
                 });
             }
@@ -105,7 +109,8 @@ impl View {
         backups: &[BackupStatus],
         certificates: &BTreeMap<BackupId, Vec<CertificateRef>>,
     ) -> Result<()> {
-        let in_view = |backup_id: &BackupId| backups.iter().any(|backup| backup.backup_id == backup_id.to_string());
+        let in_view: HashSet<&str> = backups.iter().map(|backup| backup.backup_id.as_str()).collect();
+        let in_view = |backup_id: &BackupId| in_view.contains(backup_id.to_string().as_str());
         let newest = certificates
             .iter()
             .filter(|(backup_id, _)| in_view(backup_id))
@@ -134,6 +139,43 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// Whether the repository holds a backup of `cluster` that began after `newest`, as far as its root can be read.
+///
+/// # Errors
+/// The store's own.
+pub(super) async fn has_newer(
+    repository: &Repository,
+    cluster: &str,
+    newest: Option<Timestamp>,
+    now: Timestamp,
+) -> repository::Result<bool> {
+    let mut ids = repository.backup_ids().await?;
+    while let Some(backup_id) = ids.pop() {
+        // A backup's snapshot is younger than its beginning, but ids tell whole seconds.
+        if newest.is_some_and(|newest| backup_id.time().as_second() < newest.as_second()) {
+            break;
+        }
+        match repository.read_manifest(&backup_id).await {
+            Ok(stored) => {
+                let manifest = stored.manifest;
+                let is_newer = newest.is_none_or(|newest| manifest.started > newest);
+                if manifest.source.cluster == cluster && is_newer && !is_of_the_future(manifest.started, now) {
+                    return Ok(true);
+                }
+            }
+            Err(error @ repository::Error::Storage(_)) => return Err(error),
+            Err(error) => tracing::debug!(%backup_id, %error, "root passed over"),
+        }
+    }
+    Ok(false)
+}
+
+/// A server whose clock was wrong once must not stand before all later backups for years.
+fn is_of_the_future(time: Timestamp, now: Timestamp) -> bool {
+    const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+    time.duration_since(now) > TOLERANCE
 }
 
 fn judges(state: CertificateState) -> bool {

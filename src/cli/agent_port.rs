@@ -15,7 +15,9 @@ use crate::http;
 pub(super) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
     let address = settings.agent.listen;
     let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("listen at {address} (the setting agent.listen)"))
+    let listener = listener.with_context(|| format!("listen at {address} (the setting agent.listen)"))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
 }
 
 /// Shows `live` until `work` has ended or `cancel` says so, whichever is first.

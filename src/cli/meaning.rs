@@ -49,6 +49,7 @@ pub fn markdown() -> String {
     for class in Class::ALL {
         let next = match class.next() {
             Next::Retry => "after `backup_agent.retry_first`, then ever later up to `backup_agent.retry_max`",
+            Next::Late => "after `backup_agent.retry_max`",
             Next::Schedule => "at the next scheduled time",
             Next::Never => "when it starts again",
         };

@@ -22,7 +22,6 @@ pub(super) async fn run(context: AgentContext) -> anyhow::Result<Exit> {
     let AgentContext { settings, surroundings } = context;
     agent::check_restore_agent(&settings)?;
     let listener = listen(&settings).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
     let live = Live::new(AgentKind::RestoreAgent, &settings, Timestamp::now());
     let cancel = surroundings.signals.cancel.clone();
     let work = Box::pin(agent::restore_agent(settings, surroundings, live.clone()));

@@ -361,7 +361,7 @@ pub const SETTINGS: &[Setting] = &[
         "backup_agent.lease_duration",
         Duration,
         Some("5m"),
-        "How long an agent that has died keeps others from backing up the same cluster.",
+        "How long an agent that has died keeps others from backing up the same cluster, at most `1h`.",
     ),
     Setting::new(
         "restore_agent.retry_first",

@@ -127,6 +127,7 @@ fn check_assertions(key: &str, value: &Value) -> Result<()> {
 pub(super) fn validate(settings: &Settings) -> Result<()> {
     validate_names(settings)?;
     validate_sizes(settings)?;
+    validate_lease(settings)?;
     validate_tables_and_assertions(settings)?;
     validate_notify(settings)?;
     validate_target(settings)
@@ -165,6 +166,20 @@ fn validate_names(settings: &Settings) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The repository takes no lease for longer either.
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+
+/// An agent that died must not keep others away for long, whatever was typed.
+fn validate_lease(settings: &Settings) -> Result<()> {
+    match settings.backup_agent.lease_duration {
+        Span(duration) if duration > LONGEST_LEASE => Err(Error::invalid(
+            "backup_agent.lease_duration",
+            "must not be longer than 1h",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn validate_sizes(settings: &Settings) -> Result<()> {

@@ -27,6 +27,9 @@ use crate::storage::{ErrorKind, ObjectStore, Put, list_all};
 /// How often a holder takes its lease anew within one duration: one renewal may fail without harm.
 const RENEWALS: u32 = 3;
 
+/// Whatever a document says: a holder that died must not keep others away for longer.
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+
 /// Whose lease it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseOptions {
@@ -260,7 +263,10 @@ impl Lease {
     /// What cannot be read is taken to last as long as our own.
     fn describe(&self, generation: u64, since: Timestamp, held: Option<LeaseDocument>) -> Occupant {
         let (holder, duration) = match held {
-            Some(held) => (held.holder, Duration::from_secs(held.duration_seconds)),
+            Some(held) => (
+                held.holder,
+                Duration::from_secs(held.duration_seconds).min(LONGEST_LEASE),
+            ),
             None => ("unknown".to_owned(), self.0.options.duration),
         };
         Occupant {

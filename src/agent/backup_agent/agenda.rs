@@ -100,6 +100,11 @@ impl Agenda {
         coalesced
     }
 
+    /// When the newest backup began, as last seen.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.seen.and_then(|(_, newest)| newest)
+    }
+
     pub(super) const fn is_wanted(&self) -> bool {
         self.is_wanted
     }
@@ -114,7 +119,8 @@ impl Agenda {
     /// another agent may have made it.
     pub(super) fn is_look_due(&self, now: Timestamp) -> bool {
         let is_stale = || self.seen.is_some_and(|(at, _)| self.is_due(now) && !self.is_fresh(at));
-        now >= self.look_at || (self.failed_looks == 0 && is_stale())
+        is_reached(self.look_at, self.rules.poll_interval.max(PATIENCE.1), now)
+            || (self.failed_looks == 0 && is_stale())
     }
 
     /// What begins now, if anything does.
@@ -123,7 +129,8 @@ impl Agenda {
             return Some(Trigger::Signal);
         }
         let is_fresh = self.seen.is_some_and(|(at, _)| self.is_fresh(at));
-        let is_patient = self.patience.is_some_and(|(until, _)| now < until);
+        let longest = self.rules.poll_interval.max(PATIENCE.1);
+        let is_patient = self.patience.is_some_and(|(until, _)| !is_reached(until, longest, now));
         (is_fresh && !is_patient && self.is_due(now))
             .then(|| self.due())
             .flatten()
@@ -157,6 +164,10 @@ impl Agenda {
 
     /// A due backup could not begin. Returns whether this is the first time that this one is another agent's.
     pub(super) fn not_yet(&mut self, obstacle: Obstacle, now: Timestamp) -> bool {
+        if !self.is_due(now) {
+            // Another agent's backup has been seen meanwhile.
+            return false;
+        }
         let due = self.due().map(|due| due.at);
         match obstacle {
             Obstacle::Absent => {
@@ -185,14 +196,17 @@ impl Agenda {
         self.rest(now);
         let scheduled = self.scheduled_after_failure(started, now);
         let pause = backoff(self.rules.retry_first, self.rules.retry_max, self.failures);
-        let retry = NextRun {
+        let pause = match class.next() {
+            Next::Retry => Some(pause),
+            Next::Late => Some(self.rules.retry_max),
+            Next::Schedule | Next::Never => None,
+        };
+        let retry = pause.map(|pause| NextRun {
             at: later(now, pause),
             trigger: Trigger::Retry,
-        };
-        self.after_failure = Some(match class.next() {
-            Next::Retry if retry.at < scheduled.at => retry,
-            _ => scheduled,
         });
+        let sooner = retry.filter(|retry| retry.at < scheduled.at);
+        self.after_failure = Some(sooner.unwrap_or(scheduled));
         self.failures += 1;
     }
 
@@ -242,14 +256,22 @@ impl Agenda {
         }
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.due().is_some_and(|due| due.at <= now)
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.due().is_some_and(|due| match due.trigger {
+            Trigger::Retry => is_reached(due.at, self.rules.retry_max, now),
+            _ => due.at <= now,
+        })
     }
 
     /// Whether the bucket was seen after the backup became due.
     fn is_fresh(&self, seen: Timestamp) -> bool {
         self.due().is_some_and(|due| due.at <= seen)
     }
+}
+
+/// Whether a pause of at most `longest` is over. One that seems longer was counted before the clock was set back.
+fn is_reached(at: Timestamp, longest: Duration, now: Timestamp) -> bool {
+    now >= at || at > later(now, longest)
 }
 
 fn later(time: Timestamp, pause: Duration) -> Timestamp {

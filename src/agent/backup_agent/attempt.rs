@@ -13,10 +13,11 @@ use crate::agent::backup::backup_into;
 use crate::agent::error::{Error, Result};
 use crate::agent::live::{Live, LiveProgress, RunEnd};
 use crate::agent::meaning::{Class, Next, Severity};
+use crate::agent::view;
 use crate::backup::{self, BackupOptions};
 use crate::http::status::{Outcome, Trigger};
 use crate::postgres::ConnectOptions;
-use crate::repository::{Lease, StoredManifest};
+use crate::repository::{Lease, Repository, StoredManifest};
 use crate::telemetry::causes;
 
 /// What became of it.
@@ -38,6 +39,8 @@ pub(super) struct Attempt {
     pub(super) workplace: Arc<Workplace>,
     pub(super) live: Live,
     pub(super) trigger: Trigger,
+    /// When the newest backup began that was known when this one became due.
+    pub(super) newest: Option<Timestamp>,
     pub(super) cancel: CancellationToken,
 }
 
@@ -62,7 +65,7 @@ impl Attempt {
                 Attempted::Skipped
             }
             Ok(Ready::OthersTurn(reason)) => Attempted::NotYet(Obstacle::Turn, reason),
-            Err(error) if !is_asked_for && is_absence(&error) => {
+            Err(error) if !is_asked_for && (is_absence(&error) || self.workplace.lacks_password()) => {
                 Attempted::NotYet(Obstacle::Absent, causes::chain(&error))
             }
             Err(error) => {
@@ -78,13 +81,35 @@ impl Attempt {
         if let Some(reason) = self.workplace.wrong_role(&self.workplace.source()?).await? {
             return Ok(Ready::OthersTurn(reason));
         }
-        Ok(
-            match take(repository, self.workplace.lease_options()?, &self.live).await? {
-                Taken::Held(lease) => Ready::Go(Some(lease)),
-                Taken::Denied => Ready::Go(None),
-                Taken::Busy(holder) => Ready::OthersTurn(format!("another agent ('{holder}') backs this cluster up")),
-            },
-        )
+        let lease = match take(repository, self.workplace.lease_options()?, &self.live).await? {
+            Taken::Held(lease) => Some(lease),
+            Taken::Denied => None,
+            Taken::Busy(holder) => {
+                let reason = format!("another agent ('{holder}') backs this cluster up");
+                return Ok(Ready::OthersTurn(reason));
+            }
+        };
+        // Whoever held the lease until now may have made the very backup that is due here.
+        match self.is_made_already(repository).await {
+            Ok(false) => Ok(Ready::Go(lease)),
+            Ok(true) => {
+                give_back(lease, &self.live).await;
+                Ok(Ready::OthersTurn("another agent has made this backup".to_owned()))
+            }
+            Err(error) => {
+                give_back(lease, &self.live).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Never, for one that was asked for.
+    async fn is_made_already(&self, repository: &Repository) -> Result<bool> {
+        if self.trigger == Trigger::Signal {
+            return Ok(false);
+        }
+        let cluster = self.workplace.settings.require_cluster()?;
+        Ok(view::has_newer(repository, cluster, self.newest, Timestamp::now()).await?)
     }
 
     fn begin(&self) -> Run {
@@ -141,7 +166,7 @@ impl Attempt {
         let class = error.meaning().class;
         let (hint, error) = (error.meaning().hint, causes::chain(error));
         let outcome = class.outcome().as_str();
-        let is_retried = class.next() == Next::Retry;
+        let is_retried = matches!(class.next(), Next::Retry | Next::Late);
         match class.severity() {
             Severity::Error => tracing::error!(error, hint, outcome, is_retried, "no backup"),
             Severity::Warn => tracing::warn!(error, hint, outcome, is_retried, "no backup"),

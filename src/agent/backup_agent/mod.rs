@@ -33,7 +33,7 @@ const STOP: Duration = Duration::from_secs(2);
 /// When the settings cannot work; later troubles are waited out or left to the operator.
 pub async fn backup_agent(settings: Settings, live: Live, surroundings: Surroundings) -> Result<()> {
     let Surroundings { environment, .. } = &surroundings;
-    Workplace::check(&settings, environment)?;
+    Workplace::check_at_start(&settings, environment)?;
     let mut work = Work::new(settings, environment.clone(), live, surroundings.signals.cancel.clone());
     run_loop(&mut work, surroundings).await;
     work.stop(STOP).await;

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -23,7 +23,10 @@ use crate::postgres::Environment;
 use crate::telemetry::causes;
 
 /// A look at the bucket; the view comes back with what it has learnt.
-type Look = BoxFuture<'static, (View, Result<RepositoryStatus>)>;
+type Look = BoxFuture<'static, Looked>;
+
+/// When it began, what it knows now, and what it saw.
+type Looked = (Instant, View, Result<RepositoryStatus>);
 
 /// The loop's state.
 pub(super) struct Work {
@@ -36,6 +39,8 @@ pub(super) struct Work {
     cancel: CancellationToken,
     run: Option<BoxFuture<'static, Attempted>>,
     look: Option<Look>,
+    /// What was seen before then is out of date: a run has ended since.
+    stale_before: Instant,
     /// Here while nobody looks.
     view: Option<View>,
     /// What a due run, and a look, wait for.
@@ -62,6 +67,7 @@ impl Work {
             cancel,
             run: None,
             look: None,
+            stale_before: Instant::now(),
             view: Some(View::default()),
             run_waits_for: None,
             look_waits_for: None,
@@ -82,6 +88,7 @@ impl Work {
             let attempt = Attempt {
                 workplace: Arc::clone(&self.workplace),
                 live: self.live.clone(),
+                newest: self.agenda.newest(),
                 trigger,
                 cancel: self.cancel.clone(),
             };
@@ -98,6 +105,9 @@ impl Work {
         }
         self.live.set_store_counts(requests);
         self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
+        if self.live.is_running() {
+            self.run_waits_for = None;
+        }
         let waits_for = self.run_waits_for.as_ref().or(self.look_waits_for.as_ref());
         self.live.set_waiting_for(waits_for.cloned());
         let next = if self.run.is_none() { self.agenda.due() } else { None };
@@ -148,7 +158,7 @@ impl Work {
     pub(super) async fn goes_on(&mut self) {
         tokio::select! {
             attempted = ongoing(&mut self.run) => self.attempted(attempted),
-            (view, seen) = ongoing(&mut self.look) => self.looked(view, seen),
+            looked = ongoing(&mut self.look) => self.looked(looked),
         }
     }
 
@@ -158,13 +168,16 @@ impl Work {
             if self.agenda.not_yet(obstacle, now) {
                 self.skip(&reason);
             }
-            if self.run_waits_for.as_ref() != Some(&reason) {
-                tracing::warn!(reason, "a backup is due and waits");
+            if self.agenda.is_due(now) {
+                if self.run_waits_for.as_ref() != Some(&reason) {
+                    tracing::warn!(reason, "a backup is due and waits");
+                }
+                self.run_waits_for = Some(reason);
             }
-            self.run_waits_for = Some(reason);
             return;
         }
         self.run_waits_for = None;
+        self.stale_before = Instant::now();
         match attempted {
             Attempted::NotYet(..) => {}
             Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
@@ -187,9 +200,12 @@ impl Work {
         self.live.end_run(end, now);
     }
 
-    fn looked(&mut self, view: View, seen: Result<RepositoryStatus>) {
+    fn looked(&mut self, (began, view, seen): Looked) {
         let now = Timestamp::now();
         self.view = Some(view);
+        if began < self.stale_before {
+            return;
+        }
         match seen {
             Ok(repository) => {
                 let newest = repository.newest().map(|(_, contents)| contents.started);
@@ -207,7 +223,7 @@ impl Work {
                 self.agenda.saw_nothing(now);
             }
         }
-        if self.agenda.due().is_some_and(|due| due.at > now) {
+        if !self.agenda.is_due(now) {
             self.run_waits_for = None;
         }
     }
@@ -235,8 +251,9 @@ async fn ongoing<T>(job: &mut Option<BoxFuture<'static, T>>) -> T {
     done
 }
 
-async fn look(workplace: Arc<Workplace>, mut view: View) -> (View, Result<RepositoryStatus>) {
+async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
+    let began = Instant::now();
     let cluster = workplace.settings.cluster.as_deref();
     let seen = async { view.refresh(workplace.repository().await?, cluster).await }.await;
-    (view, seen)
+    (began, view, seen)
 }

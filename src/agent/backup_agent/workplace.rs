@@ -38,6 +38,14 @@ impl Workplace {
         }
     }
 
+    /// The same at the start of a pod, where the password's file may still be missing: its Secret is waited for, as the
+    /// server is. An agent that ended would take production's pod out of its Service.
+    pub(super) fn check_at_start(settings: &Settings, environment: &Environment) -> Result<()> {
+        let mut settings = settings.clone();
+        settings.source.password_file.take_if(|file| !file.exists());
+        Self::check(&settings, environment)
+    }
+
     /// What the agent needs beyond what all settings must be.
     pub(super) fn check(settings: &Settings, environment: &Environment) -> Result<()> {
         settings.require_bucket()?;
@@ -67,6 +75,11 @@ impl Workplace {
             holder: self.holder.clone(),
             duration: self.settings.backup_agent.lease_duration.0,
         })
+    }
+
+    pub(super) fn lacks_password(&self) -> bool {
+        let file = self.settings.source.password_file.as_ref();
+        file.is_some_and(|file| !file.exists())
     }
 
     /// The server as the files say now: a password that was replaced is read anew.

@@ -22,6 +22,8 @@ pub enum Class {
 pub enum Next {
     /// After `backup_agent.retry_first`, twice as long each time, at most `backup_agent.retry_max`.
     Retry,
+    /// After `backup_agent.retry_max`: somebody may have mended it, as when a password was being replaced.
+    Late,
     /// When the schedule says so: trying sooner would not help.
     Schedule,
     Never,
@@ -57,7 +59,8 @@ impl Class {
     pub const fn next(self) -> Next {
         match self {
             Self::Unavailable | Self::GaveWay | Self::LostChunk | Self::Unknown => Next::Retry,
-            Self::TooLong | Self::Operator | Self::Settings | Self::Refused | Self::Damaged => Next::Schedule,
+            Self::Operator => Next::Late,
+            Self::TooLong | Self::Settings | Self::Refused | Self::Damaged => Next::Schedule,
             Self::Interrupted => Next::Never,
         }
     }

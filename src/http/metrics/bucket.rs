@@ -1,5 +1,7 @@
 //! What lies in the bucket: the same on both agents, and the same before and after a restart.
 
+use jiff::Timestamp;
+
 use super::sheet::Sheet;
 use crate::http::status::{
     BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus,
@@ -12,7 +14,7 @@ pub(super) fn write(sheet: &Sheet, repository: &RepositoryStatus) {
     sheet.time("repository_read_timestamp_seconds", repository.read_at);
     totals(sheet, repository);
     if let Some((backup, contents)) = repository.newest() {
-        newest(sheet, backup, contents);
+        newest(sheet, repository, backup, contents);
     }
     let certified = repository.newest_certified();
     let oldest_snapshot = certified.map(|(_, contents)| contents.oldest_snapshot);
@@ -44,7 +46,7 @@ fn totals(sheet: &Sheet, repository: &RepositoryStatus) {
     }
 }
 
-fn newest(sheet: &Sheet, backup: &BackupStatus, contents: &BackupContents) {
+fn newest(sheet: &Sheet, repository: &RepositoryStatus, backup: &BackupStatus, contents: &BackupContents) {
     sheet.time("last_success_timestamp_seconds", contents.usable_since);
     sheet.time("newest_backup_snapshot_timestamp_seconds", contents.oldest_snapshot);
     sheet.gauge("last_backup_duration_seconds", contents.duration_seconds);
@@ -59,8 +61,7 @@ fn newest(sheet: &Sheet, backup: &BackupStatus, contents: &BackupContents) {
     sheet.number("last_backup_healed_chunks", contents.healed_chunks);
     match backup.verdict() {
         None => {
-            let first = backup.drills.iter().map(|drill| drill.started).min();
-            sheet.time("unverified_since_timestamp_seconds", first);
+            sheet.time("unverified_since_timestamp_seconds", unjudged_since(repository));
         }
         Some(verdict) => one_of(
             sheet,
@@ -69,6 +70,16 @@ fn newest(sheet: &Sheet, backup: &BackupStatus, contents: &BackupContents) {
             verdict,
         ),
     }
+}
+
+/// When the first drill began after the last one that could judge, of whichever backup: newer backups come and go while
+/// nothing is proven.
+fn unjudged_since(repository: &RepositoryStatus) -> Option<Timestamp> {
+    let drills = || repository.backups.iter().flat_map(|backup| &backup.drills);
+    let judged = drills().filter(|drill| matches!(drill.state, DrillState::Certified | DrillState::Failed));
+    let last = judged.map(|drill| drill.started).max();
+    let after = |started: &Timestamp| last.is_none_or(|last| *started > last);
+    drills().map(|drill| drill.started).filter(after).min()
 }
 
 fn last_drill(sheet: &Sheet, drill: &DrillStatus) {

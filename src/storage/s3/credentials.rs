@@ -24,6 +24,9 @@ const IN_GOOD_TIME: Duration = Duration::from_mins(5);
 /// The pause after a look that failed while there are still some that work.
 const NEXT_TRY: Duration = Duration::from_secs(10);
 
+/// Longest wait for whoever gives credentials out; the SDK sets no limit to a chain of our own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 type Answer = Result<Credentials, CredentialsError>;
 
 /// Asks the chain, from its first link on.
@@ -114,7 +117,9 @@ impl FreshCredentials {
 
     async fn find(&self, before: Option<&Credentials>) -> Result<Found, CredentialsError> {
         let begun = Instant::now();
-        let (credentials, good_for) = match ((self.0.ask)().await, before) {
+        let asked = tokio::time::timeout(PATIENCE, (self.0.ask)()).await;
+        let asked = asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(PATIENCE)));
+        let (credentials, good_for) = match (asked, before) {
             (Ok(credentials), _) => {
                 let good_for = good_for(credentials.expiry(), SystemTime::now());
                 (credentials, good_for)

@@ -1,10 +1,14 @@
 //! The backup agent as a process, beside a real server and a real bucket. Tests wait on what it prints, shows and stores.
 
+mod absences;
 mod loops;
+mod reloading;
 mod stopping;
+mod triggering;
+mod turns;
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use kubebackup::http::status::Status;
 use nix::sys::signal::Signal;
@@ -26,12 +30,15 @@ impl Agent {
     }
 
     pub(crate) fn of_program(program: Program, variables: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let running = program
-            .env("KUBEBACKUP_AGENT_LISTEN", &format!("127.0.0.1:{port}"))
+        let mut running = program
+            .env("KUBEBACKUP_AGENT_LISTEN", "127.0.0.1:0")
             .env("KUBEBACKUP_AGENT_POLL_INTERVAL", "1s")
             .envs(variables.iter().copied())
             .spawn();
+        running.wait_for("listening address=127.0.0.1:");
+        let printed = running.printed();
+        let (_, port) = printed.split_once("listening address=127.0.0.1:").unwrap();
+        let port = port.split_whitespace().next().unwrap().parse().unwrap();
         Self { running, port }
     }
 
@@ -93,12 +100,4 @@ pub(crate) fn wait_for_backups(world: &World, agent: &mut Agent, wanted: usize) 
         ended = agent.running.has_ended();
         (keys.len() >= wanted).then_some(keys)
     })
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

@@ -1,7 +1,14 @@
 //! SIGTERM, whatever the agent is at: it ends with 0 within five seconds, leaves no backup and no session behind.
 
+use std::fs::{self, File};
+use std::io::Write as _;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use super::{Agent, SELDOM};
-use crate::support::{World, wait};
+use crate::support::{Program, S3, World, wait};
 
 /// Sessions of ours at the server.
 fn sessions(world: &World) -> String {
@@ -37,4 +44,42 @@ fn it_ends_while_nothing_is_to_be_done() {
     agent.wait_for("next backup at=");
     agent.stop();
     assert_eq!(sessions(&world), "0");
+}
+
+/// Opening a pipe for writing waits for the reader: the agent is reading its settings then, and nothing else is there yet.
+#[test]
+fn a_signal_that_comes_while_the_settings_are_read_is_kept() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    world.program(&["backup"]).run().ok();
+    let pipe = world.directory().join("pipe.yaml");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let running = Program::new(&["--config", pipe.to_str().unwrap(), "backup-agent"])
+        .envs(S3::credentials())
+        .env("KUBEBACKUP_AGENT_LISTEN", "127.0.0.1:0")
+        .envs([SELDOM])
+        .spawn();
+    let mut settings = File::options().write(true).open(&pipe).unwrap();
+    running.signal(Signal::SIGUSR1);
+    settings.write_all(&fs::read(&world.settings_file).unwrap()).unwrap();
+    drop(settings);
+    wait::until("the backup that was asked for", || world.keys("manifests/").len() == 2);
+    running.signal(Signal::SIGTERM);
+    let printed = running.wait().ok().printed();
+    assert!(printed.contains("trigger=\"signal\""), "{printed}");
+}
+
+#[test]
+fn signals_that_mean_something_to_agents_alone_end_other_verbs_as_they_end_programs() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    for signal in [Signal::SIGUSR1, Signal::SIGHUP] {
+        let mut backup = world
+            .program(&["backup"])
+            .env("KUBEBACKUP_FAILPOINT", "after-snapshot")
+            .spawn();
+        backup.wait_for("failpoint after-snapshot");
+        backup.signal(signal);
+        assert_eq!(backup.wait().signal(), Some(signal as i32));
+    }
 }

@@ -4,6 +4,7 @@
 //! is as the pod security standard `restricted` wants it and more, nothing names what the program does not have, and
 //! nothing secret is in git. What only a cluster can show (scheduling, admission, routing) is not.
 
+mod alone;
 mod any_stateful_set;
 mod network;
 mod objects;

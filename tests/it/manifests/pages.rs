@@ -1,8 +1,10 @@
 //! Pages against manifests: the directories that `kubectl -k` is told exist, and so do the namespaces, pods and containers
-//! that commands name.
+//! that commands name. What runs inside a pod is a command that the program takes.
 
 use std::fs;
 use std::path::PathBuf;
+
+use clap::Parser as _;
 
 use super::objects::pods;
 use super::render::{overlays, root};
@@ -71,6 +73,27 @@ fn every_pod_and_container_that_a_command_names_is_one_of_the_manifests() {
     assert!(named >= 15, "only {named} pods were found");
 }
 
+#[test]
+fn every_command_inside_a_pod_is_one_that_the_program_takes() {
+    let mut commands = 0;
+    for shown in shown() {
+        let Some((_, command)) = shown.line.split_once(" -- kubebackup ") else {
+            continue;
+        };
+        let arguments = command.split(['|', ')']).next().unwrap_or_default().split_whitespace();
+        let parsed = kubebackup::cli::Arguments::try_parse_from(std::iter::once("kubebackup").chain(arguments));
+        assert!(
+            parsed.is_ok(),
+            "{}: {}: {}",
+            shown.page,
+            shown.line,
+            parsed.unwrap_err()
+        );
+        commands += 1;
+    }
+    assert!(commands >= 6, "only {commands} commands were found");
+}
+
 /// Every command of `kubectl` that a page shows; a line that ends in a backslash goes on in the next.
 fn shown() -> Vec<Shown> {
     let mut pages = vec![root().join("README.md"), root().join("manifests/README.md")];
@@ -83,7 +106,7 @@ fn shown() -> Vec<Shown> {
             if let Some(start) = line.find("kubectl ").filter(|_| !line.starts_with('|')) {
                 found.push(Shown {
                     page: page.strip_prefix(root()).unwrap().display().to_string(),
-                    line: line[start..].trim_end_matches('`').to_owned(),
+                    line: line[start..].split('`').next().unwrap_or_default().to_owned(),
                 });
             }
         }

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use clap::Parser as _;
 use kubebackup::config::{self, Settings};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::AGENT;
 use super::objects::{Object, Pod, data, list, pods, text, variable};
 use super::render::overlays;
 
 /// Runs with one container of the program, its pod, and the settings that it reads.
-fn each_agent(check: impl Fn(&str, &Pod<'_>, &Value, &Settings, &[Object])) {
+pub(super) fn each_agent(check: impl Fn(&str, &Pod<'_>, &Value, &Settings, &[Object])) {
     for (overlay, objects) in overlays() {
         for pod in pods(objects) {
             if let Some(container) = pod.container(AGENT) {
@@ -23,19 +25,24 @@ fn each_agent(check: impl Fn(&str, &Pod<'_>, &Value, &Settings, &[Object])) {
     }
 }
 
-/// Reads the file that `KUBEBACKUP_CONFIG` names, with the container's other variables.
-fn settings(name: &str, pod: &Pod<'_>, container: &Value, objects: &[Object]) -> Settings {
+/// The file that `KUBEBACKUP_CONFIG` names.
+pub(super) fn settings_file(name: &str, pod: &Pod<'_>, container: &Value, objects: &[Object]) -> NamedTempFile {
     let path = variable(container, "KUBEBACKUP_CONFIG").unwrap();
     let text = pod
         .file(container, path, objects)
         .unwrap_or_else(|| panic!("{name}: {path} is not mounted"));
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("settings.yaml");
-    fs::write(&file, text).unwrap();
+    let file = NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// Reads that file, with the container's other variables.
+fn settings(name: &str, pod: &Pod<'_>, container: &Value, objects: &[Object]) -> Settings {
+    let file = settings_file(name, pod, container, objects);
     let variables = list(&container["env"])
         .iter()
         .filter_map(|variable| Some((text_of(variable, "name")?, text_of(variable, "value")?)));
-    config::load(Some(&file), variables).unwrap_or_else(|error| panic!("{name}: {error}"))
+    config::load(Some(file.path()), variables).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn text_of(value: &Value, field: &str) -> Option<String> {
@@ -57,6 +64,16 @@ fn the_program_takes_every_settings_file_and_variable() {
             }
             ref other => panic!("{name}: {other:?}"),
         }
+    });
+}
+
+#[test]
+fn the_program_takes_every_argument_and_nothing_replaces_its_entrypoint() {
+    each_agent(|name, _, container, _, _| {
+        assert!(container["command"].is_null(), "{name}");
+        let all = std::iter::once("kubebackup").chain(arguments(container));
+        let parsed = kubebackup::cli::Arguments::try_parse_from(all);
+        assert!(parsed.is_ok(), "{name}: {}", parsed.unwrap_err());
     });
 }
 
@@ -203,6 +220,6 @@ fn the_throw_away_server_is_the_source_s_own_image() {
     }
 }
 
-fn arguments(container: &Value) -> Vec<&str> {
+pub(super) fn arguments(container: &Value) -> Vec<&str> {
     list(&container["args"]).iter().map(text).collect()
 }

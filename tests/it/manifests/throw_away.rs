@@ -33,14 +33,18 @@ impl ThrowAway {
 
     /// Runs the container's command until the server takes connections.
     fn start(&mut self, databases: &str, repository_id: &str) {
-        let log = fs::File::create(self.log_file()).unwrap();
-        let mut command = self.command(databases, repository_id);
-        self.server = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        self.spawn(databases, repository_id);
         wait::until("the throw-away server to take connections", || {
             let ended = self.server.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "{}", self.log());
             self.try_sql("postgres", "postgres", "SELECT").is_ok()
         });
+    }
+
+    fn spawn(&mut self, databases: &str, repository_id: &str) {
+        let log = fs::File::create(self.log_file()).unwrap();
+        let mut command = self.command(databases, repository_id);
+        self.server = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
     fn command(&self, databases: &str, repository_id: &str) -> Command {
@@ -200,10 +204,13 @@ fn the_server_opens_no_port_and_lets_only_its_superuser_in_without_a_password() 
 /// A misspelled name must not end in a server that lacks a database.
 #[test]
 fn a_database_that_cannot_be_made_ends_the_start() {
-    let server = ThrowAway::new();
-    let output = server.command("shop shop", "an-id").output().unwrap();
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("already exists"), "{said}");
+    let mut server = ThrowAway::new();
+    server.spawn("shop shop", "an-id");
+    let status = wait::for_some("the start to end", || {
+        server.server.as_mut().unwrap().try_wait().unwrap()
+    });
+    server.server = None;
+    assert!(!status.success());
+    assert!(server.log().contains("already exists"), "{}", server.log());
     assert!(server.try_sql("postgres", "postgres", "SELECT").is_err());
 }
