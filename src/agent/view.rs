@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::Result;
+use crate::content::QualifiedName;
 use crate::drill::{Certificate, TableComparison};
 use crate::http::status::{
     BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus,
@@ -249,12 +250,28 @@ fn describe(certificate: Certificate, judged: CertificateState) -> CertificateSt
 fn table_status(database: &str, table: &TableComparison) -> TableStatus {
     TableStatus {
         database: database.to_owned(),
-        table: table.name.to_string(),
+        table: plain(&table.name),
         rows: table.expected.rows,
         raw_bytes: table.expected.raw_bytes,
         fingerprint: table.expected.fingerprint.to_string(),
         is_equal: table.equal,
         remark: table_remark(table),
+    }
+}
+
+/// `public.orders`; in quotes only what needs them.
+fn plain(name: &QualifiedName) -> String {
+    let is_plain = |part: &str| {
+        let mut characters = part.chars();
+        let begins = characters
+            .next()
+            .is_some_and(|first| first.is_ascii_lowercase() || first == '_');
+        begins && characters.all(|other| other.is_ascii_lowercase() || other.is_ascii_digit() || other == '_')
+    };
+    if is_plain(&name.schema) && is_plain(&name.name) {
+        format!("{}.{}", name.schema, name.name)
+    } else {
+        name.to_string()
     }
 }
 

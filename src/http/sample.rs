@@ -180,7 +180,7 @@ pub fn certificate() -> CertificateStatus {
         backup_id: backup_id(position),
         drill_id: "20261121T004512Z-51aa".to_owned(),
         state: DrillState::Certified,
-        summary: "6 tables, 18,402,113 rows, every definition and privilege: equal to the source at its snapshot"
+        summary: "CERTIFIED: shop rebuilt from the bucket alone and equal to the source: 18,402,113 rows in 6 tables"
             .to_owned(),
         reasons: Vec::new(),
         started: at(position) + SignedDuration::from_secs(600),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use clap::Parser as _;
 use kubebackup::http::metrics::METRICS;
 
 const RULES: &str = "manifests/components/monitoring/prometheusrule.yaml";
@@ -67,6 +68,24 @@ fn every_alert_has_its_parts_a_page_and_a_case_where_it_fires() {
             "{name}"
         );
     }
+}
+
+/// What a page tells somebody to type at night is something that the program takes.
+#[test]
+fn every_command_of_a_runbook_is_one_that_the_program_takes() {
+    let mut commands = 0;
+    for name in alerts() {
+        for line in read(&format!("docs/runbooks/{name}.md")).lines() {
+            let Some((_, arguments)) = line.split_once(" -- kubebackup ") else {
+                continue;
+            };
+            let words = std::iter::once("kubebackup").chain(arguments.split_whitespace());
+            let parsed = kubebackup::cli::Arguments::try_parse_from(words);
+            assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.unwrap_err());
+            commands += 1;
+        }
+    }
+    assert!(commands > 10, "only {commands} commands were found");
 }
 
 #[test]

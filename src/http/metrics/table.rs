@@ -151,7 +151,7 @@ pub const METRICS: &[Metric] = &[
     own("lease_held", "1 while this agent holds the lease on the cluster's backups.").only(BACKUP),
     own("lease_degraded", "1 if the store cannot refuse a second holder of the lease.").only(BACKUP),
     counted("runs_total", "Runs that have ended, by outcome.").by(&["outcome"]),
-    counted("triggers_total", "What has asked for runs, by source.").by(&["source"]),
+    counted("triggers_total", "Runs that have begun, by what asked for them.").by(&["source"]),
     counted("coalesced_signals_total", "Signals that asked for a run which was already waiting to begin."),
     counted("reloads_total", "Times that settings were read again, by whether they were accepted.").by(&["outcome"]),
     counted("notifications_total", "Notifications, by whether the receiver took them.").by(&["outcome"]).only(RESTORE),

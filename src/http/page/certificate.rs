@@ -21,7 +21,10 @@ pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateSt
     html.raw("<section><h2>Newest certificate</h2>\n");
     html.tag("p", &[], |html| {
         html.tag("span", &[("class", &format!("mark {class}"))], |html| html.put(verdict));
-        html.raw(" ").text(&certificate.summary);
+        // The summary begins with the verdict, for whoever has nothing else.
+        let (beginning, rest) = certificate.summary.split_once(": ").unwrap_or_default();
+        let is_said = beginning.eq_ignore_ascii_case(certificate.state.as_str());
+        html.raw(" ").text(if is_said { rest } else { &certificate.summary });
     });
     html.tag("p", &[("class", &"muted")], |html| {
         html.raw("Backup ")
@@ -31,7 +34,11 @@ pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateSt
         html.raw(", ended ").time(certificate.finished).raw(", ");
         html.text(words::ago(now, certificate.finished)).raw(".");
     });
-    list(html, "findings", &certificate.reasons);
+    if !certificate.reasons.is_empty() {
+        html.tag("ul", &[("class", &"findings")], |html| {
+            items(html, "bad", &certificate.reasons);
+        });
+    }
     phases(html, &certificate.phases);
     tables(html, &certificate.tables);
     if !certificate.not_tested.is_empty() {
@@ -41,22 +48,20 @@ pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateSt
                     .text(certificate.not_tested.len())
                     .raw(")");
             });
-            list(html, "", &certificate.not_tested);
+            html.tag("ul", &[], |html| items(html, "", &certificate.not_tested));
         });
     }
     html.raw("</section>\n");
 }
 
-fn list(html: &mut Html, class: &'static str, items: &[String]) {
-    if items.is_empty() {
-        return;
+fn items(html: &mut Html, class: &'static str, items: &[String]) {
+    for item in items {
+        html.tag("li", &[("class", &class)], |html| html.put(item));
     }
-    html.tag("ul", &[("class", &class)], |html| {
-        for item in items {
-            html.tag("li", &[("class", &"bad")], |html| html.put(item));
-        }
-    });
 }
+
+/// Phases that take less of the whole are shown together.
+const SMALL: f64 = 0.01;
 
 /// One bar, divided among the phases.
 fn phases(html: &mut Html, phases: &[PhaseStatus]) {
@@ -64,19 +69,21 @@ fn phases(html: &mut Html, phases: &[PhaseStatus]) {
     if whole <= 0.0 {
         return;
     }
+    let (small, large): (Vec<_>, Vec<_>) = phases.iter().partition(|phase| phase.seconds < whole * SMALL);
+    let mut parts: Vec<(&str, f64)> = large.iter().map(|phase| (phase.name.as_str(), phase.seconds)).collect();
+    if !small.is_empty() {
+        parts.push(("the rest", small.iter().map(|phase| phase.seconds).sum()));
+    }
     html.tag("div", &[("class", &"phases"), ("aria-hidden", &"true")], |html| {
-        for phase in phases {
-            let share = phase.seconds / whole * 100.0;
+        for (_, seconds) in &parts {
+            let share = seconds / whole * 100.0;
             html.tag("i", &[("style", &format!("width:{share:.2}%"))], |_| ());
         }
     });
     html.tag("ul", &[("class", &"legend phases-legend muted")], |html| {
-        for phase in phases {
+        for (name, seconds) in &parts {
             html.tag("li", &[], |html| {
-                html.raw("<i></i>")
-                    .text(&phase.name)
-                    .raw(" ")
-                    .text(figures::seconds(phase.seconds));
+                html.raw("<i></i>").text(name).raw(" ").text(figures::seconds(*seconds));
             });
         }
     });
@@ -95,7 +102,8 @@ fn tables(html: &mut Html, tables: &[TableStatus]) {
     let is_open = differing > 0 || tables.len() <= UNFOLDED;
     html.raw(if is_open { "<details open>" } else { "<details>" });
     html.tag("summary", &[], |html| {
-        html.text(tables.len()).raw(" tables, ");
+        let noun = if tables.len() == 1 { " table, " } else { " tables, " };
+        html.text(tables.len()).raw(noun);
         match differing {
             0 => html.raw("all equal"),
             _ => html.text(differing).raw(" not equal"),

@@ -8,6 +8,7 @@
     reason = "a fixture may be ahead of the tests that use it"
 )]
 
+pub(crate) mod agents;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod doctor;
