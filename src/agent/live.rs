@@ -106,6 +106,12 @@ impl Live {
         self.lock().turned = now;
     }
 
+    /// Whether a run goes on.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.lock().current.is_some()
+    }
+
     pub fn set_waiting_for(&self, what: Option<String>) {
         self.lock().waiting_for = what;
     }
@@ -144,6 +150,7 @@ impl Live {
     pub fn begin_run(&self, trigger: Trigger, backup_id: Option<String>, now: Timestamp) -> LiveProgress {
         let mut state = self.lock();
         state.begun += 1;
+        state.waiting_for = None;
         state.current = Some(CurrentRun {
             number: state.begun,
             trigger,

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use self::agents::Agents;
-use self::stage::{BACKUP_ROLE, Call, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
+use self::stage::{Call, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
 use self::teller::Teller;
 use super::shop;
 use crate::repository::manifest::{Backup, Table};
@@ -87,7 +87,7 @@ async fn set_the_stage(options: &StoryOptions, teller: &mut Teller<'_>) -> Resul
         stage.production.port(),
         stage.target.port()
     ))?;
-    teller.answered(BACKUP_ROLE)?;
+    teller.typed("psql -d postgres -f manifests/backup-role.sql")?;
     teller.say("The settings file, as a user would write it:")?;
     teller.answered(&stage.settings()?)?;
     Ok(stage)

@@ -152,6 +152,7 @@ fn every_command_that_a_page_shows_is_one_that_the_program_takes() {
         "docs/restore.md",
         "docs/escape-hatch.md",
         "docs/configuration.md",
+        "docs/signals.md",
         "manifests/README.md",
     ];
     let mut commands = 0;

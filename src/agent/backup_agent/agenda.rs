@@ -157,6 +157,10 @@ impl Agenda {
 
     /// A due backup could not begin. Returns whether this is the first time that this one is another agent's.
     pub(super) fn not_yet(&mut self, obstacle: Obstacle, now: Timestamp) -> bool {
+        if !self.is_due(now) {
+            // Another agent's backup has been seen meanwhile.
+            return false;
+        }
         let due = self.due().map(|due| due.at);
         match obstacle {
             Obstacle::Absent => {
@@ -242,7 +246,7 @@ impl Agenda {
         }
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
         self.due().is_some_and(|due| due.at <= now)
     }
 

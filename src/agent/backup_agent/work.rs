@@ -98,6 +98,9 @@ impl Work {
         }
         self.live.set_store_counts(requests);
         self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
+        if self.live.is_running() {
+            self.run_waits_for = None;
+        }
         let waits_for = self.run_waits_for.as_ref().or(self.look_waits_for.as_ref());
         self.live.set_waiting_for(waits_for.cloned());
         let next = if self.run.is_none() { self.agenda.due() } else { None };
@@ -158,10 +161,12 @@ impl Work {
             if self.agenda.not_yet(obstacle, now) {
                 self.skip(&reason);
             }
-            if self.run_waits_for.as_ref() != Some(&reason) {
-                tracing::warn!(reason, "a backup is due and waits");
+            if self.agenda.is_due(now) {
+                if self.run_waits_for.as_ref() != Some(&reason) {
+                    tracing::warn!(reason, "a backup is due and waits");
+                }
+                self.run_waits_for = Some(reason);
             }
-            self.run_waits_for = Some(reason);
             return;
         }
         self.run_waits_for = None;
@@ -207,7 +212,7 @@ impl Work {
                 self.agenda.saw_nothing(now);
             }
         }
-        if self.agenda.due().is_some_and(|due| due.at > now) {
+        if !self.agenda.is_due(now) {
             self.run_waits_for = None;
         }
     }

@@ -10,10 +10,12 @@ use crate::agent::drill::{DrillOverrides, drill_options};
 use crate::agent::error::{Error, Result};
 use crate::agent::live::{Live, LiveProgress};
 use crate::config::Settings;
-use crate::drill::{self, Certificate, DrillOptions};
+use crate::drill::{self, Certificate, DrillOptions, Verdict};
+use crate::http::status::Outcome;
 use crate::postgres::Environment;
 use crate::repository::id::BackupId;
 use crate::repository::{self, Repository};
+use crate::telemetry::causes::chain;
 
 /// A drill that is to be made.
 pub(super) struct Attempt {
@@ -82,6 +84,29 @@ impl Attempt {
 }
 
 impl Ended {
+    /// For the status: how it ended, in a word and in a line.
+    pub(super) fn told(&self) -> (Outcome, String) {
+        match self {
+            Self::Certificate(certificate) => {
+                let outcome = match certificate.verdict {
+                    Verdict::Certified => Outcome::Certified,
+                    Verdict::Failed => Outcome::Failed,
+                    Verdict::Unverified(_) => Outcome::Unverified,
+                };
+                (outcome, certificate.summary.clone())
+            }
+            Self::Skipped(why) => (Outcome::Skipped, why.clone()),
+            Self::Interrupted => (
+                Outcome::Interrupted,
+                "interrupted; no certificate was stored".to_owned(),
+            ),
+            Self::Stopped(error) => (
+                Outcome::Unverified,
+                format!("no certificate was stored: {}", chain(error)),
+            ),
+        }
+    }
+
     fn held(database: &str) -> Self {
         Self::Skipped(format!("another drill or a restore holds the target '{database}'"))
     }

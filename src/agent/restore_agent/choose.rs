@@ -1,8 +1,6 @@
 //! Which backup is drilled next, and when. Pure: the bucket's own records decide, so that a restarted agent goes on where
 //! the last one stopped; `docs/adr/0012-which-backup-is-drilled-next.md` has the reasons.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::records::{Backoff, due, first_certified, is_settled, judges, later, reproofs};
@@ -164,18 +162,6 @@ fn drill_at(at: Timestamp, choice: Choice, now: Timestamp) -> Decision {
         at,
         trigger: choice.trigger,
     }))
-}
-
-impl Decision {
-    /// How long to wait, where that is known.
-    pub(super) fn wait(&self, now: Timestamp) -> Option<Duration> {
-        match self {
-            Self::Drill(_) => Some(Duration::ZERO),
-            Self::Wait(next) => next
-                .as_ref()
-                .map(|next| Duration::try_from(next.at.duration_since(now)).unwrap_or_default()),
-        }
-    }
 }
 
 #[cfg(test)]

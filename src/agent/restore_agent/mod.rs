@@ -6,11 +6,11 @@
 mod attempt;
 mod bucket;
 mod choose;
+mod lookout;
 mod records;
 mod target;
 mod tell;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,18 +19,16 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::attempt::{Attempt, Ended};
-use self::bucket::{Bucket, Look, Seen};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
+use self::lookout::Lookout;
 use self::records::Backoff;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::live::{Live, RunEnd};
 use super::notify::Notifier;
 use super::surroundings::Surroundings;
 use crate::config::{NotifySettings, Settings};
-use crate::drill::Verdict;
 use crate::http::status::{Outcome, RepositoryStatus, Trigger};
-use crate::repository;
-use crate::telemetry::causes::chain;
+use crate::repository::Repository;
 
 /// The loop comes round at least this often.
 const TURN: Duration = Duration::from_secs(1);
@@ -67,21 +65,12 @@ struct RestoreAgent {
     live: Live,
     notifier: Notifier,
     memory: Memory,
-    /// None while a look is under way.
-    bucket: Option<Bucket>,
-    looking: Option<LocalBoxFuture<'static, Look>>,
-    look_at: Instant,
-    seen: Option<Seen>,
-    /// Looks that began before this moment cannot be decided by.
-    stale_before: Instant,
-    /// Nothing is decided before the next look.
-    is_current: bool,
+    lookout: Lookout,
     drilling: Option<Drilling>,
     /// A signal has asked for a drill that has not begun.
     is_wanted: bool,
     /// When something is due that is known already.
     due: Option<Instant>,
-    waiting_for: Option<String>,
 }
 
 /// The drill that runs.
@@ -92,25 +81,18 @@ struct Drilling {
 
 impl RestoreAgent {
     fn new(settings: Settings, surroundings: Surroundings, live: Live) -> Self {
-        let now = Instant::now();
         let settings = Arc::new(settings);
         Self {
             notify: Arc::new(settings.notify.clone()),
-            bucket: Some(Bucket::new(Arc::clone(&settings))),
-            settings,
             surroundings,
             notifier: Notifier::start(live.clone()),
-            live,
             memory: Memory::new(Timestamp::now()),
-            looking: None,
-            look_at: now,
-            seen: None,
-            stale_before: now,
-            is_current: false,
+            lookout: Lookout::new(&settings, live.clone()),
+            settings,
+            live,
             drilling: None,
             is_wanted: false,
             due: None,
-            waiting_for: None,
         }
     }
 
@@ -119,7 +101,7 @@ impl RestoreAgent {
         tracing::info!("restore agent started");
         loop {
             self.live.turn(Timestamp::now());
-            self.look_if_due();
+            self.lookout.look_if_due(&self.settings);
             self.drill_if_due(&cancel);
             let pause = self.pause();
             let signals = &mut self.surroundings.signals;
@@ -129,87 +111,38 @@ impl RestoreAgent {
                 signals = signals.trigger.next() => self.trigger(signals),
                 _ = signals.reload.next() => self.reload(),
                 ended = drill_end(&mut self.drilling) => self.drilled(&ended),
-                look = look_end(&mut self.looking) => self.looked(look),
+                look = self.lookout.look() => {
+                    self.lookout.looked(look, &self.settings, self.drilling.is_some());
+                }
                 () = tokio::time::sleep(pause) => {}
             }
         }
         self.stop().await;
     }
 
-    fn look_if_due(&mut self) {
-        if self.looking.is_some() || Instant::now() < self.look_at {
+    fn drill_if_due(&mut self, cancel: &CancellationToken) {
+        self.due = None;
+        if self.drilling.is_some() {
             return;
         }
-        let Some(bucket) = self.bucket.take() else { return };
-        let bucket = bucket.under(&self.settings);
-        self.look_at = Instant::now() + self.settings.agent.poll_interval.0;
-        self.looking = Some(Box::pin(bucket.look(self.live.clone())));
-    }
-
-    fn looked(&mut self, look: Look) {
-        self.bucket = Some(look.bucket);
-        match look.seen {
-            Ok(seen) => {
-                self.live.set_repository(seen.status.clone());
-                let is_of_now = self.bucket.as_ref().is_some_and(|bucket| bucket.is_of(&self.settings));
-                self.is_current = look.began >= self.stale_before && is_of_now;
-                let trouble = trouble_with(&seen.status, &self.settings);
-                self.seen = Some(seen);
-                // What a drill waits for it tells itself.
-                if self.drilling.is_none() {
-                    self.wait_for(trouble);
-                } else if self.waiting_for.is_some() {
-                    self.wait_for(None);
-                }
-            }
-            Err(error) => {
-                self.is_current = false;
-                self.live.count(|counts| counts.failed_polls += 1);
-                self.wait_for(Some(match &error {
-                    Error::Repository(repository::Error::Missing) => {
-                        "the first backup, which makes the repository".to_owned()
-                    }
-                    error => format!("the store: {}", chain(error)),
-                }));
-            }
-        }
-        if !self.is_current {
-            self.due = None;
-        }
-    }
-
-    /// Told once, until it changes.
-    fn wait_for(&mut self, what: Option<String>) {
-        if let Some(what) = &what
-            && self.waiting_for.as_ref() != Some(what)
-        {
-            tracing::warn!(what, "waiting");
-        }
-        self.live.set_waiting_for(what.clone());
-        self.waiting_for = what;
-    }
-
-    fn drill_if_due(&mut self, cancel: &CancellationToken) {
-        let (None, true, Some(seen)) = (&self.drilling, self.is_current, &self.seen) else {
+        let Some(seen) = self.lookout.current(&self.settings) else {
             return;
         };
-        if trouble_with(&seen.status, &self.settings).is_some() {
-            self.live.set_next_run(None);
-            self.due = None;
-            return;
-        }
         let now = Timestamp::now();
         let decision = match newest(&seen.status).filter(|_| self.is_wanted) {
             Some(choice) => Decision::Drill(choice),
             None => self.decide(&seen.status, now),
         };
-        self.due = decision.wait(now).map(|wait| Instant::now() + wait);
         match decision {
             Decision::Drill(choice) => {
                 let repository = seen.repository.clone();
                 self.drill(choice, repository, cancel);
             }
-            Decision::Wait(next) => self.live.set_next_run(next),
+            Decision::Wait(next) => {
+                let wait = next.as_ref().map(|next| next.at.duration_since(now));
+                self.due = wait.map(|wait| Instant::now() + Duration::try_from(wait).unwrap_or_default());
+                self.live.set_next_run(next);
+            }
         }
     }
 
@@ -222,10 +155,11 @@ impl RestoreAgent {
             },
             reprove: settings.reprove.as_ref(),
         };
-        choose(status, policy, &self.memory, now, |count| rand::random_range(0..count))
+        let pick = |count| rand::random_range(0..count);
+        choose(status, policy, &self.memory, now, pick)
     }
 
-    fn drill(&mut self, choice: Choice, repository: repository::Repository, cancel: &CancellationToken) {
+    fn drill(&mut self, choice: Choice, repository: Repository, cancel: &CancellationToken) {
         if choice.trigger == Trigger::Signal {
             self.is_wanted = false;
             self.live.set_queued(false);
@@ -261,25 +195,16 @@ impl RestoreAgent {
         let now = Timestamp::now();
         let is_recorded = matches!(ended, Ended::Certificate(_));
         self.memory.note(&choice, is_recorded, now);
-        if let (Ended::Certificate(certificate), Some(seen)) = (ended, &self.seen) {
-            tell::tell(
-                &self.notifier,
-                &self.notify,
-                &seen.status,
-                certificate,
-                self.settings.cluster.as_deref(),
-            );
+        if let (Ended::Certificate(certificate), Some(seen)) = (ended, self.lookout.last_seen()) {
+            let cluster = self.settings.cluster.as_deref();
+            tell::tell(&self.notifier, &self.notify, &seen.status, certificate, cluster);
         }
         let (outcome, message) = ended.told();
+        let backup_id = &choice.backup_id;
         match outcome {
-            Outcome::Certified => tracing::info!(backup_id = choice.backup_id, message, "drill ended"),
-            Outcome::Failed => tracing::error!(backup_id = choice.backup_id, message, "drill ended"),
-            _ => tracing::warn!(
-                backup_id = choice.backup_id,
-                outcome = outcome.as_str(),
-                message,
-                "drill ended"
-            ),
+            Outcome::Certified => tracing::info!(backup_id, message, "drill ended"),
+            Outcome::Failed => tracing::error!(backup_id, message, "drill ended"),
+            _ => tracing::warn!(backup_id, outcome = outcome.as_str(), message, "drill ended"),
         }
         let end = RunEnd {
             outcome,
@@ -287,14 +212,7 @@ impl RestoreAgent {
             message: Some(message),
         };
         self.live.end_run(end, now);
-        self.look_again();
-    }
-
-    /// At once, and nothing is decided before.
-    fn look_again(&mut self) {
-        self.stale_before = Instant::now();
-        self.is_current = false;
-        self.look_at = self.stale_before;
+        self.lookout.look_again();
     }
 
     /// SIGUSR1, that many times.
@@ -304,7 +222,6 @@ impl RestoreAgent {
         } else {
             signals.saturating_sub(1)
         };
-        self.is_wanted = true;
         if coalesced > 0 {
             tracing::info!(signals = coalesced, "SIGUSR1: a drill waits to begin already");
             self.live.count(|counts| counts.coalesced_signals += coalesced);
@@ -313,9 +230,10 @@ impl RestoreAgent {
         } else {
             tracing::info!("SIGUSR1: the newest backup is drilled now");
         }
+        self.is_wanted = true;
         self.live.set_queued(true);
         if self.drilling.is_none() {
-            self.look_again();
+            self.lookout.look_again();
         }
     }
 
@@ -324,20 +242,19 @@ impl RestoreAgent {
         if let Some(settings) = self.surroundings.reload(&self.live, check_settings) {
             self.notify = Arc::new(settings.notify.clone());
             self.settings = Arc::new(settings);
-            self.look_again();
+            self.lookout.look_again();
         }
     }
 
     fn pause(&self) -> Duration {
         let now = Instant::now();
-        let look = self.looking.is_none().then_some(self.look_at);
-        let due = self.due.filter(|_| self.drilling.is_none() && self.is_current);
-        let until = |time: Instant| time.saturating_duration_since(now);
-        look.into_iter().chain(due).map(until).fold(TURN, Duration::min)
+        let due = self.due.map(|due| due.saturating_duration_since(now));
+        let pauses = self.lookout.pause(now).into_iter().chain(due);
+        pauses.fold(TURN, Duration::min)
     }
 
     async fn stop(mut self) {
-        self.looking = None;
+        self.lookout.end();
         if let Some(drilling) = &mut self.drilling {
             // By itself it tells the servers; and a certificate whose checks had all ended may still be stored.
             let ended = tokio::time::timeout(GRACE, &mut drilling.ended).await;
@@ -348,59 +265,9 @@ impl RestoreAgent {
     }
 }
 
-impl Ended {
-    /// For the status: how it ended, in a word and in a line.
-    fn told(&self) -> (Outcome, String) {
-        match self {
-            Self::Certificate(certificate) => {
-                let outcome = match certificate.verdict {
-                    Verdict::Certified => Outcome::Certified,
-                    Verdict::Failed => Outcome::Failed,
-                    Verdict::Unverified(_) => Outcome::Unverified,
-                };
-                (outcome, certificate.summary.clone())
-            }
-            Self::Skipped(why) => (Outcome::Skipped, why.clone()),
-            Self::Interrupted => (
-                Outcome::Interrupted,
-                "interrupted; no certificate was stored".to_owned(),
-            ),
-            Self::Stopped(error) => (
-                Outcome::Unverified,
-                format!("no certificate was stored: {}", chain(error)),
-            ),
-        }
-    }
-}
-
-/// What keeps an agent from choosing although the repository can be read.
-fn trouble_with(status: &RepositoryStatus, settings: &Settings) -> Option<String> {
-    if status.backups.is_empty() {
-        return Some(match &settings.cluster {
-            Some(cluster) => format!("the first backup of cluster '{cluster}'"),
-            None => "the first backup".to_owned(),
-        });
-    }
-    let contents = status.backups.iter().filter_map(|backup| backup.contents.as_ref());
-    let clusters: BTreeSet<&str> = contents.map(|contents| contents.cluster.as_str()).collect();
-    (clusters.len() > 1).then(|| {
-        let clusters = Vec::from_iter(clusters).join(", ");
-        format!("the setting 'cluster': the repository holds backups of {clusters}")
-    })
-}
-
 async fn drill_end(drilling: &mut Option<Drilling>) -> Ended {
     match drilling {
         Some(drilling) => (&mut drilling.ended).await,
         None => std::future::pending().await,
     }
-}
-
-async fn look_end(looking: &mut Option<LocalBoxFuture<'static, Look>>) -> Look {
-    let Some(look) = looking else {
-        return std::future::pending().await;
-    };
-    let look = look.await;
-    *looking = None;
-    look
 }

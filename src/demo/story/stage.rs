@@ -25,10 +25,9 @@ const SECRET_KEY: &str = "secret-of-the-demo";
 pub(super) const DATABASE: &str = "shop";
 pub(super) const RESTORED: &str = "shop_restored";
 
-/// The documented grants of the role that takes backups.
-pub(super) const BACKUP_ROLE: &str = "\
-CREATE ROLE kubebackup LOGIN BYPASSRLS PASSWORD 'of the backup role';
-GRANT pg_read_all_data TO kubebackup;";
+/// What users are told to run: it makes the role that takes backups.
+const BACKUP_ROLE: &str = include_str!("../../../manifests/backup-role.sql");
+const BACKUP_PASSWORD: &str = "of the backup role";
 
 /// Everything that is thrown away afterwards.
 pub(super) struct Stage {
@@ -98,6 +97,8 @@ impl Stage {
         };
         shop::create(&stage.production, DATABASE).context("fill the shop")?;
         stage.production.sql("postgres", BACKUP_ROLE)?;
+        let password = format!("ALTER ROLE kubebackup PASSWORD '{BACKUP_PASSWORD}'");
+        stage.production.sql("postgres", &password)?;
         stage.target.sql("postgres", &format!("CREATE DATABASE {RESTORED}"))?;
         stage.write_settings()?;
         Ok(stage)
@@ -240,7 +241,7 @@ impl Stage {
     }
 
     fn source_settings(&self) -> Result<String> {
-        let password = self.write_secret("production-password", "of the backup role")?;
+        let password = self.write_secret("production-password", BACKUP_PASSWORD)?;
         Ok(format!(
             "source:
   dsn: \"{source}\"

@@ -1,9 +1,11 @@
 //! When the agent backs up: by its timer, at once where a run was missed, and on SIGUSR1.
 
+use std::time::{Duration, Instant};
+
 use kubebackup::http::status::{Outcome, Trigger};
 
 use super::{Agent, SELDOM, wait_for_backups};
-use crate::support::World;
+use crate::support::{World, wait};
 
 /// A world with one small table.
 fn world() -> World {
@@ -41,6 +43,10 @@ fn a_missed_run_is_caught_up_at_start_and_a_made_one_is_not_repeated() {
     assert_eq!(world.keys("manifests/").len(), 1);
 
     // After a downtime longer than the interval it is overdue again.
+    let stopped = Instant::now();
+    wait::until("the downtime to be longer", || {
+        stopped.elapsed() > Duration::from_secs(1)
+    });
     let mut third = Agent::start(&world, &[("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 1s")]);
     third.wait_for("trigger=\"catch_up\"");
     wait_for_backups(&world, &mut third, 2);

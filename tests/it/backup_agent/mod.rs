@@ -1,7 +1,11 @@
 //! The backup agent as a process, beside a real server and a real bucket. Tests wait on what it prints, shows and stores.
 
+mod absences;
 mod loops;
+mod reloading;
 mod stopping;
+mod triggering;
+mod turns;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -175,18 +175,12 @@ impl World {
     }
 }
 
-/// Creates the documented role on `cluster`.
+/// Creates the documented role on `cluster`, by the script that users run.
 pub(crate) fn create_backup_role(cluster: &Cluster, bypass_rls: bool) {
+    let script = include_str!("../../../manifests/backup-role.sql");
     let attribute = if bypass_rls { "BYPASSRLS" } else { "NOBYPASSRLS" };
-    cluster
-        .sql(
-            "postgres",
-            &format!(
-                "CREATE ROLE {BACKUP_ROLE} LOGIN {attribute} PASSWORD '{BACKUP_PASSWORD}';
-                 GRANT pg_read_all_data TO {BACKUP_ROLE};"
-            ),
-        )
-        .unwrap();
+    let password = format!("ALTER ROLE {BACKUP_ROLE} {attribute} PASSWORD '{BACKUP_PASSWORD}';");
+    cluster.sql("postgres", &format!("{script}\n{password}")).unwrap();
 }
 
 /// Puts the owner's marker on a database.

@@ -161,6 +161,10 @@ fn a_due_backup_waits_for_its_server_and_for_its_turn() {
         "said once for each due time"
     );
     agenda.saw(Some(at("12:01:00")), at("12:02:00"));
+    assert!(
+        !agenda.not_yet(Obstacle::Turn, at("12:02:00")),
+        "it asked before it saw that backup"
+    );
     assert_eq!(begins(&mut agenda, "12:30:00"), None, "the other agent made it");
 }
 
