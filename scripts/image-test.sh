@@ -74,7 +74,7 @@ start_servers() {
     local told=$WORK/demo.log
     say "starting PostgreSQL and S3"
     cargo build --all-features --locked --quiet
-    TMPDIR=$WORK "${CARGO_TARGET_DIR:-target}/debug/kubebackup" demo --keep > "$told" 2> "$WORK/demo.err" &
+    "${CARGO_TARGET_DIR:-target}/debug/kubebackup" demo --keep > "$told" 2> "$WORK/demo.err" &
     DEMO=$!
     wait_for 240 "the demo's servers" grep -q "Everything keeps running" "$told"
     wait_for 10 "the demo's settings" grep -q "export KUBEBACKUP_CONFIG=" "$told"
@@ -142,7 +142,8 @@ wait_for() {
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
     until "$@"; do
-        if [ "$SECONDS" -ge "$deadline" ]; then
+        # Without the servers there is nothing to wait for.
+        if [ "$SECONDS" -ge "$deadline" ] || ! kill -0 "$DEMO" 2> /dev/null; then
             tail -n 40 "$WORK/demo.log" "$WORK/demo.err" >&2 || true
             podman_ logs agent >&2 2> /dev/null || true
             die "waited in vain for $what"
