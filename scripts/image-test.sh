@@ -110,7 +110,7 @@ start_agent() {
     [ "$(status_of Uid)" = "$USER_ID" ] || die "the agent runs as user $(status_of Uid)"
     [[ $(status_of CapPrm)$(status_of CapEff)$(status_of CapBnd) =~ ^0+$ ]] || die "the agent has capabilities"
     [ "$(status_of NoNewPrivs)" = 1 ] || die "the agent may gain privileges"
-    podman_ exec agent sh -c '! : > /tmp/written' 2> /dev/null || die "/tmp can be written"
+    podman_ exec agent sh -c '! touch /tmp/written 2> /dev/null' || die "/tmp can be written"
 }
 
 status_of() { awk -v name="$1:" '$1 == name { print $2 }' "$WORK/status"; }
