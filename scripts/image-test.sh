@@ -74,7 +74,7 @@ start_servers() {
     local told=$WORK/demo.log
     say "starting PostgreSQL and S3"
     cargo build --all-features --locked --quiet
-    TMPDIR=$WORK "${CARGO_TARGET_DIR:-target}/debug/kubebackup" demo --keep > "$told" 2> "$WORK/demo.err" &
+    "${CARGO_TARGET_DIR:-target}/debug/kubebackup" demo --keep > "$told" 2> "$WORK/demo.err" &
     DEMO=$!
     wait_for 240 "the demo's servers" grep -q "Everything keeps running" "$told"
     wait_for 10 "the demo's settings" grep -q "export KUBEBACKUP_CONFIG=" "$told"
@@ -110,7 +110,7 @@ start_agent() {
     [ "$(status_of Uid)" = "$USER_ID" ] || die "the agent runs as user $(status_of Uid)"
     [[ $(status_of CapPrm)$(status_of CapEff)$(status_of CapBnd) =~ ^0+$ ]] || die "the agent has capabilities"
     [ "$(status_of NoNewPrivs)" = 1 ] || die "the agent may gain privileges"
-    podman_ exec agent sh -c '! : > /tmp/written' 2> /dev/null || die "/tmp can be written"
+    podman_ exec agent sh -c '! touch /tmp/written 2> /dev/null' || die "/tmp can be written"
 }
 
 status_of() { awk -v name="$1:" '$1 == name { print $2 }' "$WORK/status"; }
@@ -142,7 +142,8 @@ wait_for() {
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
     until "$@"; do
-        if [ "$SECONDS" -ge "$deadline" ]; then
+        # Without the servers there is nothing to wait for.
+        if [ "$SECONDS" -ge "$deadline" ] || ! kill -0 "$DEMO" 2> /dev/null; then
             tail -n 40 "$WORK/demo.log" "$WORK/demo.err" >&2 || true
             podman_ logs agent >&2 2> /dev/null || true
             die "waited in vain for $what"

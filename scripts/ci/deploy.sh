@@ -14,14 +14,15 @@ ROLLOUT_TIMEOUT=${ROLLOUT_TIMEOUT:-10m}
 
 [ -f "manifests/overlays/$OVERLAY/kustomization.yaml" ] || die "there is no overlay manifests/overlays/$OVERLAY"
 
-# An overlay of the overlay, so that the image is this commit's and no file of the project is changed.
+# An overlay of the overlay, so that the image is this commit's and no file of the project is changed. The shipped ones call
+# it by one of two names.
 mkdir -p target/ci/deploy
 cat > target/ci/deploy/kustomization.yaml << END
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../../../manifests/overlays/$OVERLAY]
 images:
-  - name: ${IMAGE_IN_MANIFESTS:-kubebackup}
+  - name: kubebackup
     newName: $IMAGE_REPOSITORY
     newTag: "$IMAGE_TAG"
   # Overlays that name the published image.

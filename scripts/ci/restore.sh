@@ -3,7 +3,7 @@
 #
 # RESTORE_INTO (connection string without a password), RESTORE_BACKUP (an id, or latest), RESTORE_DATABASE (the backup's
 # database, where it holds several), RESTORE_TABLE (schema.table) or, without it, the whole database, which must not exist.
-# The password of that role, RESTORE_PASSWORD or the file that it names, goes there through standard input alone.
+# The password of that role, RESTORE_PASSWORD or the file that it names, goes there through standard input.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=scripts/ci/lib.sh
@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 [ -n "${RESTORE_INTO:-}" ] || die "RESTORE_INTO says where to: host=127.0.0.1 user=postgres dbname=shop_again"
 
-arguments=(restore --backup "${RESTORE_BACKUP:-latest}" --into "$RESTORE_INTO" --password-file /dev/stdin --jobs 1)
+arguments=(restore --backup "${RESTORE_BACKUP:-latest}" --into "$RESTORE_INTO" --jobs 1)
 [ -z "${RESTORE_DATABASE:-}" ] || arguments+=(--database "$RESTORE_DATABASE")
 if [ -n "${RESTORE_TABLE:-}" ]; then
     arguments+=(--table "$RESTORE_TABLE")
@@ -22,5 +22,8 @@ else
 fi
 
 say "restoring ${RESTORE_TABLE:-the database} of backup ${RESTORE_BACKUP:-latest}"
-value_of RESTORE_PASSWORD | "$KUBECTL" exec --stdin --namespace "$BACKUP_NAMESPACE" "$BACKUP_POD" --container "$BACKUP_CONTAINER" -- \
-    kubebackup "${arguments[@]}"
+# Read by the shell in the container, and in its environment from there on.
+password=$(value_of RESTORE_PASSWORD)
+printf '%s\n' "$password" \
+    | "$KUBECTL" exec --stdin --namespace "$BACKUP_NAMESPACE" "$BACKUP_POD" --container "$BACKUP_CONTAINER" -- \
+        bash -c 'IFS= read -r PGPASSWORD && export PGPASSWORD && exec kubebackup "$@"' restore "${arguments[@]}"

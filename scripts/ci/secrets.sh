@@ -32,6 +32,7 @@ s3_secret() {
     apply_secret "$1" kubebackup-s3 --from-file="$DIRECTORY/credentials"
 }
 
+"$KUBECTL" apply --kustomize manifests/namespaces > /dev/null
 if [ "${SKIP_S3_SECRETS:-false}" != true ]; then
     s3_secret "$BACKUP_NAMESPACE" BACKUP
     s3_secret "$RESTORE_NAMESPACE" RESTORE

@@ -43,7 +43,7 @@ main() {
     say "asking for a backup"
     answer=$(in_backup kubebackup trigger --wait --timeout "$BACKUP_TIMEOUT" --output json) \
         || give_up "the backup did not succeed"
-    backup=$(jq --raw-output '.backup_id // empty' <<< "$answer")
+    backup=$(jq --raw-output '.run.backup_id // empty' <<< "$answer")
     [ -n "$backup" ] || give_up "the agent named no backup: $answer"
     say "backup $backup exists; waiting for its certificate"
     wait_for_certificate "$backup"

@@ -376,6 +376,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on now.
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

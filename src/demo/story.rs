@@ -3,6 +3,7 @@
 //! Every step is checked: the story ends well only when each call ended as told, the drill certified, and the damaged
 //! chunk was refused by name. Must run on the thread that lives longest: the servers die with the one that starts them.
 
+mod agents;
 mod stage;
 mod teller;
 
@@ -10,8 +11,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
+use self::agents::Agents;
 use self::stage::{Call, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
 use self::teller::Teller;
 use super::shop;
@@ -55,16 +58,17 @@ async fn play(options: &StoryOptions, teller: &mut Teller<'_>, cancel: &Cancella
     damage(&stage, teller, options.failed_code).await?;
     heal(&stage, teller).await?;
     bring_back_a_table(&stage, teller).await?;
+    let agents = without_a_person(&stage, teller).await?;
     teller.chapter("What you have seen")?;
     teller.say(&format!(
         "In {} seconds: a backup by a role that is no superuser, reuse, a certified drill, damage refused and healed,\n\
-         and a table brought back. Nothing was taken on trust: each step was checked.",
+         a table brought back, and two agents that go on alone. Nothing was taken on trust: each step was checked.",
         teller.elapsed().as_secs()
     ))?;
     if options.keep {
-        keep(&stage, teller, cancel).await?;
+        keep(&stage, &agents, teller, cancel).await?;
     }
-    Ok(())
+    agents.stop().await
 }
 
 async fn set_the_stage(options: &StoryOptions, teller: &mut Teller<'_>) -> Result<Stage> {
@@ -197,14 +201,54 @@ async fn bring_back_a_table(stage: &Stage, teller: &mut Teller<'_>) -> Result<()
     Ok(())
 }
 
-async fn keep(stage: &Stage, teller: &mut Teller<'_>, cancel: &CancellationToken) -> Result<()> {
+/// The agents, settled; they go on until they are stopped.
+async fn without_a_person(stage: &Stage, teller: &mut Teller<'_>) -> Result<Agents> {
+    teller.chapter("From now on without a person: the two agents")?;
+    let before = stage.newest_backup().await?.manifest.backup_id.to_string();
+    let mut agents = Agents::start(stage).await?;
+    teller
+        .say("They run as they do in their pods, each with its own settings and port. One backs up every six hours:")?;
+    teller.answered(&stage.backup_agent_settings()?)?;
+    teller.say("The other looks into the bucket and proves what is new. Something changes, and a signal asks for a backup now:")?;
+    let change = format!("DELETE FROM {DROPPED} WHERE id % 7 = 0");
+    teller.typed(&format!("psql -c \"{change}\""))?;
+    stage.production.sql(DATABASE, &change)?;
+    let agent = agents.backup.id()?;
+    teller.typed(&format!("kill -USR1 {agent}"))?;
+    agents.backup.signal(Signal::SIGUSR1)?;
+    let certified = agents.next_certified(&before).await?;
+    let page = agents.restore.get("/").await?;
+    ensure!(page.contains(&certified), "the page should show backup {certified}");
+    let metrics = agents.backup.get("/metrics").await?;
+    ensure!(
+        metrics.contains("kubebackup_newest_certified_snapshot_timestamp_seconds"),
+        "the backup agent should tell the age of the newest certified backup:\n{metrics}"
+    );
+    teller.say(&format!(
+        "Backup {certified} was taken, found by the restore agent, rebuilt from the bucket\n\
+         and certified. Its page at / shows that to people, /metrics to Prometheus.\n"
+    ))?;
+    stage.kubebackup(teller, Call::of(&["list"])).await?;
+    Ok(agents)
+}
+
+async fn keep(stage: &Stage, agents: &Agents, teller: &mut Teller<'_>, cancel: &CancellationToken) -> Result<()> {
     teller.chapter("Go on by hand")?;
+    teller.say("For people and for Prometheus, from the backup agent and from the restore agent:")?;
+    teller.answered(&format!(
+        "{}\n{}\n{}\n{}",
+        agents.backup.url("/"),
+        agents.backup.url("/metrics"),
+        agents.restore.url("/"),
+        agents.restore.url("/metrics"),
+    ))?;
     let production = stage.production.dsn(stage.production.superuser(), DATABASE);
     let restored = stage.target.dsn(stage.target.superuser(), RESTORED);
     teller.say("Everything keeps running until Ctrl-C. In another terminal:")?;
     teller.answered(&format!(
-        "{}\npsql \"{production}\"\npsql \"{restored}\"\nkubebackup list\nkubebackup backup\nkubebackup drill --backup latest",
-        stage.exports()
+        "{}\npsql \"{production}\"\npsql \"{restored}\"\nkubebackup list\nkubebackup backup\nkill -USR1 {}",
+        stage.exports(),
+        agents.backup.id()?
     ))?;
     cancel.cancelled().await;
     Ok(())

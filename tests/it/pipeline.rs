@@ -1,11 +1,15 @@
-//! The pipeline's scripts do what they are there for, with a stand-in for kubectl whose pods are the real program.
+//! The pipeline: GitLab takes it, and its scripts do what they are there for with a stand-in for kubectl, whose pods are the
+//! real program.
 
+mod proof;
 mod stand_in;
+
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use stand_in::StandIn;
+use stand_in::{ROOT, StandIn};
 
 const SECRETS: [(&str, &str); 5] = [
     ("BACKUP_AWS_ACCESS_KEY_ID", "AKIABACKUP"),
@@ -14,6 +18,16 @@ const SECRETS: [(&str, &str); 5] = [
     ("RESTORE_AWS_SECRET_ACCESS_KEY", "secret+of/the restore=agent"),
     ("SOURCE_PASSWORD", "pässword 'of' the $role"),
 ];
+
+#[test]
+fn gitlab_takes_the_pipeline() {
+    let checked = Command::new(format!("{ROOT}/target/tools/venv/bin/check-jsonschema"))
+        .args(["--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml"])
+        .current_dir(ROOT)
+        .output()
+        .expect("`make tools` installs check-jsonschema");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
 
 #[test]
 fn credentials_reach_their_secrets_and_are_in_no_argument_and_no_output() {
@@ -26,9 +40,10 @@ fn credentials_reach_their_secrets_and_are_in_no_argument_and_no_output() {
         secret.contains(&format!("  namespace: {namespace}\n  name: {name}\n")) && secret.contains(&line)
     };
     let credentials = |id, secret| format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    let [backup, restore, source] = &applied[..] else {
+    let [namespaces, backup, restore, source] = &applied[..] else {
         panic!("{applied:?}")
     };
+    assert!(namespaces.contains("kind: Namespace\n"), "{namespaces}");
     let of_backup = credentials("AKIABACKUP", "secret+of/the backup=agent");
     assert!(holds(backup, "app-test", "kubebackup-s3", "credentials", &of_backup));
     let of_restore = credentials("AKIARESTORE", "secret+of/the restore=agent");
@@ -58,7 +73,7 @@ fn a_variable_of_type_file_is_read_and_one_that_is_missing_is_named() {
     let file = password.path().to_string_lossy().into_owned();
     let only_password = [("SKIP_S3_SECRETS", "true"), ("SOURCE_PASSWORD", file.as_str())];
     cluster.run("secrets.sh", &only_password).expect(0);
-    assert!(cluster.applied()[0].contains(&BASE64.encode("from a file")));
+    assert!(cluster.applied()[1].contains(&BASE64.encode("from a file")));
 
     let ended = cluster.run("secrets.sh", &SECRETS[..4]).expect(1);
     assert!(ended.stderr.contains("SOURCE_PASSWORD is not set"), "{}", ended.stderr);
@@ -99,4 +114,40 @@ fn the_image_is_pushed_to_the_registry_or_imported_into_k3s() {
         "{pushed}"
     );
     assert!(!pushed.contains("k3s"), "{pushed}");
+}
+
+#[test]
+fn every_overlay_is_deployed_with_the_image_of_the_commit() {
+    for overlay in std::fs::read_dir(format!("{ROOT}/manifests/overlays")).unwrap() {
+        let overlay = overlay.unwrap().file_name().into_string().unwrap();
+        let cluster = StandIn::new();
+        cluster
+            .run(
+                "deploy.sh",
+                &[("OVERLAY", &overlay), ("CI_COMMIT_SHORT_SHA", "0123abcd")],
+            )
+            .expect(0);
+        let [applied] = &cluster.applied()[..] else {
+            panic!("{overlay} is not applied once")
+        };
+        let images: Vec<&str> = applied
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("image: "))
+            .filter(|image| image.contains("kubebackup"))
+            .collect();
+        assert_eq!(images, ["docker.io/library/kubebackup:0123abcd"; 2], "{overlay}");
+        for waited_for in [
+            "app-test statefulset/postgres",
+            "app-restore-test deployment/kubebackup-restore",
+        ] {
+            let call = format!("rollout status --namespace {waited_for} ");
+            assert!(cluster.calls().contains(&call), "{}", cluster.calls());
+        }
+    }
+    let ended = StandIn::new().run("deploy.sh", &[("OVERLAY", "none")]).expect(1);
+    assert!(
+        ended.stderr.contains("there is no overlay manifests/overlays/none"),
+        "{}",
+        ended.stderr
+    );
 }

@@ -68,7 +68,7 @@ impl Attempt {
                 Attempted::Skipped
             }
             Ok(Ready::OthersTurn(reason)) => Attempted::NotYet(Obstacle::Turn, reason),
-            Err(error) if !is_asked_for && is_absence(&error) => {
+            Err(error) if !is_asked_for && (is_absence(&error) || self.workplace.lacks_password()) => {
                 Attempted::NotYet(Obstacle::Absent, causes::chain(&error))
             }
             Err(error) => {

@@ -15,6 +15,8 @@ use crate::repository::Repository;
 use crate::repository::manifest::Backup;
 use crate::storage::{S3Credentials, S3Options, S3Store};
 
+const SETTINGS: &str = "kubebackup";
+const CLUSTER: &str = "production";
 const BUCKET: &str = "backups";
 const PREFIX: &str = "demo";
 const ACCESS_KEY: &str = "kubebackup-demo";
@@ -103,7 +105,17 @@ impl Stage {
     }
 
     pub(super) fn settings_file(&self) -> PathBuf {
-        self.ground.path().join("kubebackup.yaml")
+        self.ground.path().join(SETTINGS).with_extension("yaml")
+    }
+
+    /// This very program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The bucket's, for the environment of whoever asks it.
+    pub(super) fn credentials() -> [(&'static str, &'static str); 2] {
+        [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]
     }
 
     pub(super) fn settings(&self) -> Result<String> {
@@ -137,8 +149,7 @@ impl Stage {
             .arg("--config")
             .arg(self.settings_file())
             .args(call.arguments)
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .envs(Self::credentials())
             .env("PGPASSWORD", self.production.password())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -186,34 +197,81 @@ impl Stage {
         Ok(repository.read_backup(newest).await?)
     }
 
+    /// One file for every verb that is typed in the story.
     fn write_settings(&self) -> Result<()> {
-        let source_password = self.write_secret("production-password", BACKUP_PASSWORD)?;
-        let target_password = self.write_secret("target-password", self.target.password())?;
         let settings = format!(
-            "cluster: production
-repository:
+            "cluster: {CLUSTER}\n{}{}{}",
+            self.repository_settings(),
+            self.source_settings()?,
+            self.target_settings()?
+        );
+        self.write(SETTINGS, "yaml", &settings)?;
+        Ok(())
+    }
+
+    /// What the `ConfigMap` beside production holds.
+    pub(super) fn backup_agent_settings(&self) -> Result<String> {
+        Ok(format!(
+            "cluster: {CLUSTER}\n{}{}backup_agent:\n  schedule: every 6h\n",
+            self.repository_settings(),
+            self.source_settings()?
+        ))
+    }
+
+    /// What the `ConfigMap` of the restore agent holds; it looks more often, so that the story need not wait.
+    pub(super) fn restore_agent_settings(&self) -> Result<String> {
+        Ok(format!(
+            "{}{}agent:\n  poll_interval: 1s\n",
+            self.repository_settings(),
+            self.target_settings()?
+        ))
+    }
+
+    fn repository_settings(&self) -> String {
+        format!(
+            "repository:
   bucket: {BUCKET}
   prefix: {PREFIX}
   endpoint: {endpoint}
   region: us-east-1
   path_style: true
-source:
+",
+            endpoint = self.s3.endpoint()
+        )
+    }
+
+    fn source_settings(&self) -> Result<String> {
+        let password = self.write_secret("production-password", BACKUP_PASSWORD)?;
+        Ok(format!(
+            "source:
   dsn: \"{source}\"
-  password_file: {source_password}
+  password_file: {password}
   databases: [{DATABASE}]
-target:
+",
+            source = self.production.dsn("kubebackup", DATABASE),
+            password = password.display(),
+        ))
+    }
+
+    fn target_settings(&self) -> Result<String> {
+        let password = self.write_secret("target-password", self.target.password())?;
+        Ok(format!(
+            "target:
   dsn: \"{target}\"
-  password_file: {target_password}
+  password_file: {password}
   databases:
     {DATABASE}: {RESTORED}
 ",
-            endpoint = self.s3.endpoint(),
-            source = self.production.dsn("kubebackup", DATABASE),
-            source_password = source_password.display(),
             target = self.target.dsn(self.target.superuser(), RESTORED),
-            target_password = target_password.display(),
-        );
-        Ok(fs::write(self.settings_file(), settings)?)
+            password = password.display(),
+        ))
+    }
+
+    /// A file of the stage.
+    pub(super) fn write(&self, name: &str, extension: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.ground.path().join(name).with_extension(extension);
+        fs::write(&path, contents)?;
+        Ok(path)
     }
 
     fn write_secret(&self, name: &str, secret: &str) -> Result<PathBuf> {

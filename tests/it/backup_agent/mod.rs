@@ -18,7 +18,7 @@ use crate::support::{Ended, Program, Running, World, wait};
 /// A running agent, and where it shows its status.
 pub(crate) struct Agent {
     pub(crate) running: Running,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 /// Nothing begins by itself within a test, unless it is overdue.

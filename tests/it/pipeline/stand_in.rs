@@ -29,6 +29,19 @@ impl StandIn {
         Self { ground }
     }
 
+    /// `pid` and `port` are those of the agent that runs there.
+    pub(super) fn add_pod(&self, namespace: &str, config: &str, pid: i32, port: u16) {
+        let pod = self.ground.path().join(namespace);
+        fs::create_dir_all(&pod).unwrap();
+        for (name, value) in [
+            ("config", config),
+            ("pid", &pid.to_string()),
+            ("port", &port.to_string()),
+        ] {
+            fs::write(pod.join(name), value).unwrap();
+        }
+    }
+
     /// `scripts/ci/<name>` with the variables of a CI job and those given.
     pub(super) fn script(&self, name: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(format!("{ROOT}/scripts/ci/{name}"));
