@@ -2,9 +2,14 @@
 //! program. Looked for in what every verb leaves behind, when it works and when it does not.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use kubebackup::http::status::{Outcome, Status};
+
+use crate::backup_agent::Agent;
 use crate::support::s3::SECRET_KEY;
 use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, Ended, Program, World};
 
@@ -15,6 +20,8 @@ const WRONG_SECRET: &str = "wrong-aws-secret-0c1d";
 const WRONG_DSN: &str = "wrong-dsn-%4x-51ce";
 /// Of connections that the database itself knows.
 const MAPPING: &str = "mapping-secret-31b4";
+/// In the URL that people are told through.
+const WEBHOOK: &str = "hook-token-5d21";
 const SUBSCRIPTION: &str = "subscription-secret-9b1f";
 const TARGET_PASSWORD: &str = "the target's own-password 44";
 
@@ -32,6 +39,7 @@ const SECRETS: &[&str] = &[
     WRONG_DSN,
     MAPPING,
     SUBSCRIPTION,
+    WEBHOOK,
     "SCRAM-SHA-256$",
 ];
 
@@ -88,6 +96,24 @@ impl Ground {
         let ended: Ended = program.envs(variables.iter().copied()).run().expect(code);
         self.printed
             .push_str(&format!("{arguments:?} {}\n{}\n", ended.status, ended.printed()));
+    }
+
+    fn agent(&self, verb: &str, variables: &[(&str, &str)]) -> Agent {
+        let program = Program::new(&["--config", &self.settings, verb]).envs(crate::support::S3::credentials());
+        Agent::of_program(program.env("RUST_LOG", "trace"), variables)
+    }
+
+    /// What an agent shows and what it printed, to its end.
+    fn take_down(&mut self, agent: Agent) {
+        for path in ["/", "/status", "/metrics", "/livez"] {
+            let mut stream = TcpStream::connect(("127.0.0.1", agent.port)).unwrap();
+            write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+            self.printed.push_str(&answer);
+        }
+        self.printed.push_str(&agent.stop().printed());
     }
 
     /// Everything that is stored, chunks as they are and decompressed.
@@ -249,5 +275,40 @@ fn no_secret_comes_out_of_any_verb_that_fails() {
         let refused = Program::new(&["--config", &settings, "backup"]).run().expect(2);
         ground.printed.push_str(&refused.printed());
     }
+    ground.assert_no_secret();
+}
+
+#[test]
+fn no_secret_comes_out_of_the_agents_nor_of_their_ports() {
+    let mut ground = Ground::new();
+    let mut backup = ground.agent("backup-agent", &[]);
+    let is_made = |outcome: Outcome| move |status: &Status| status.runs.iter().any(|run| run.outcome == outcome);
+    backup.wait_until("a backup", is_made(Outcome::Succeeded));
+    ground.take_down(backup);
+    let wrong_source = file(&ground.world, "wrong-source", WRONG_SOURCE);
+    let mut refused = ground.agent("backup-agent", &[("KUBEBACKUP_SOURCE_PASSWORD_FILE", &wrong_source)]);
+    refused.trigger();
+    refused.wait_until("a failure", is_made(Outcome::Failed));
+    ground.take_down(refused);
+    ground.world.mark_targets();
+    // Nobody listens there: what is said about that must not name the place.
+    let webhook = format!("http://127.0.0.1:1/services/{WEBHOOK}");
+    let telling = [
+        ("KUBEBACKUP_NOTIFY_WEBHOOK", webhook.as_str()),
+        ("KUBEBACKUP_NOTIFY_SUCCESS", "each"),
+    ];
+    let mut restore = ground.agent("restore-agent", &telling);
+    restore.wait_until("a certificate that nobody could be told of", |status| {
+        is_made(Outcome::Certified)(status) && status.counts.failed_notifications > 0
+    });
+    ground.take_down(restore);
+    let wrong_target = file(&ground.world, "wrong-target", WRONG_TARGET);
+    let mut unverified = ground.agent("restore-agent", &[("KUBEBACKUP_TARGET_PASSWORD_FILE", &wrong_target)]);
+    unverified.trigger();
+    unverified.wait_until("a drill that could not judge", is_made(Outcome::Unverified));
+    ground.take_down(unverified);
+    let mut denied = ground.agent("backup-agent", &[("AWS_SECRET_ACCESS_KEY", WRONG_SECRET)]);
+    denied.wait_until("the store's refusal", |status| status.counts.failed_polls > 0);
+    ground.take_down(denied);
     ground.assert_no_secret();
 }

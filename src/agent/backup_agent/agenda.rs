@@ -271,7 +271,7 @@ impl Agenda {
 
     /// Whether the bucket was seen after the backup became due.
     fn is_fresh(&self, seen: Timestamp) -> bool {
-        self.due().is_some_and(|due| due.at <= seen)
+        self.is_due(seen)
     }
 }
 
