@@ -1,10 +1,12 @@
 //! The two sidecar components over `StatefulSets` that know nothing of them: they add the agent and change nothing else.
 
+use std::fs;
+
 use serde_json::Value;
 
-use super::AGENT;
-use super::objects::{Object, list, text};
-use super::render::Copy;
+use super::objects::{Object, list, pods, text};
+use super::render::{Copy, root};
+use super::{AGENT, OVERLAYS};
 
 /// One with nothing optional, and one with init containers, volumes, labels and a pod security context of its own.
 const DATABASES: &str = r#"
@@ -91,6 +93,24 @@ fn a_component_adds_the_agent_to_any_stateful_set_and_changes_nothing_else() {
             }
         }
         assert_eq!(after, before, "{component}");
+    }
+}
+
+/// The first step of whoever has a database already.
+#[test]
+fn every_overlay_can_be_built_with_other_databases_than_the_example() {
+    for overlay in OVERLAYS {
+        let copy = Copy::new();
+        let file = root().join(format!("manifests/overlays/{overlay}/kustomization.yaml"));
+        let kustomization = fs::read_to_string(file).unwrap();
+        let replaced = kustomization.replace("- ../../example", "- databases.yaml");
+        assert_ne!(replaced, kustomization, "{overlay}");
+        copy.write(&format!("{overlay}/kustomization.yaml"), &replaced);
+        copy.write(&format!("{overlay}/databases.yaml"), DATABASES);
+        let objects = copy.render(overlay);
+        let pods = pods(&objects);
+        let agents = pods.iter().filter(|pod| pod.container(AGENT).is_some());
+        assert_eq!(agents.count(), 3, "{overlay}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::objects::{Object, Pod, list, map, pods, selects};
-use super::render::overlays;
+use super::render::{Copy, overlays};
 
 /// Addresses inside clusters and data centres, and those of cloud metadata.
 const PRIVATE: [&str; 5] = [
@@ -30,13 +30,17 @@ fn every_pod_is_denied_everything_that_no_policy_allows() {
                 );
             }
         }
-        for namespace in ["app-test", "app-restore-test"] {
+        // Production has other pods, which keep what they have.
+        for (namespace, chosen) in [
+            ("app-test", json!({"matchLabels": {"kubebackup.io/agent": "backup"}})),
+            ("app-restore-test", json!({})),
+        ] {
             let denied = objects
                 .iter()
                 .find(|object| object.is("NetworkPolicy", namespace, "default-deny"));
             assert_eq!(
                 denied.unwrap().spec(),
-                &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+                &json!({"podSelector": chosen, "policyTypes": ["Ingress", "Egress"]})
             );
         }
     }
@@ -100,6 +104,27 @@ fn rules_that_lead_to_production_are_recognized() {
     ] {
         assert!(!reaches(&elsewhere, &from, &to, objects), "{elsewhere}");
     }
+}
+
+/// For overlays whose policy for the store names the store alone.
+#[test]
+fn the_webhook_component_lets_the_restore_agent_out_and_not_to_production() {
+    let copy = Copy::new();
+    let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../s3-compatible]\n\
+                         components: [../../components/webhook]\n";
+    copy.add("notified", &[("kustomization.yaml", kustomization)]);
+    let objects = copy.render("notified");
+    let (from, to) = both_sides(&objects);
+    let is_webhook = |policy: &&Object| policy.name() == "kubebackup-to-webhook";
+    let policy = policies_for(&objects, &from, "Egress").into_iter().find(is_webhook);
+    for peer in list(&policy.unwrap().spec()["egress"]).iter().flat_map(peers) {
+        assert!(!reaches(peer, &from, &to, &objects), "{peer}");
+    }
+    assert!(
+        !policies_for(&objects, &to, "Egress")
+            .iter()
+            .any(|policy| is_webhook(&policy))
+    );
 }
 
 #[test]

@@ -35,6 +35,11 @@ impl Copy {
         }
     }
 
+    /// Writes a file of an overlay, over what may be there.
+    pub(super) fn write(&self, file: &str, text: &str) {
+        fs::write(self.manifests().join("overlays").join(file), text).unwrap();
+    }
+
     /// An overlay together with its Secrets, which are applied by themselves.
     fn render_with_secrets(&self, overlay: &str) -> Vec<Object> {
         let mut objects = self.render(overlay);
