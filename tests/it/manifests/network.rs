@@ -123,7 +123,7 @@ fn the_webhook_component_lets_the_restore_agent_out_and_not_to_production() {
     assert!(
         !policies_for(&objects, &to, "Egress")
             .iter()
-            .any(|policy| is_webhook(&policy))
+            .any(is_webhook)
     );
 }
 

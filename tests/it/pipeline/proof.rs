@@ -30,7 +30,15 @@ fn restore_agent(world: &World, cluster: &StandIn) -> Agent {
     agent
 }
 
-/// Ids of the backups, oldest first.
+/// The backup that came after `before`; ids within one second have no order.
+fn asked_for(world: &World, before: &[String]) -> String {
+    let mut new = backups(world);
+    new.retain(|backup_id| !before.contains(backup_id));
+    assert_eq!(new.len(), 1, "{new:?}");
+    new.remove(0)
+}
+
+/// Ids of the backups.
 fn backups(world: &World) -> Vec<String> {
     let name = |key: &String| {
         key.trim_start_matches("manifests/")
@@ -43,11 +51,10 @@ fn backups(world: &World) -> Vec<String> {
 #[test]
 fn smoke_ends_well_once_the_very_backup_that_it_asked_for_is_certified() {
     let (world, cluster, backup) = beside_production();
+    let before = backups(&world);
     let restore = restore_agent(&world, &cluster);
     let ended = cluster.run("smoke.sh", &[]).expect(0);
-    let all = backups(&world);
-    assert_eq!(all.len(), 2);
-    let said = format!("smoke: backup {} is certified\n", all[1]);
+    let said = format!("smoke: backup {} is certified\n", asked_for(&world, &before));
     assert!(ended.stdout.ends_with(&said), "{}", ended.stdout);
     restore.stop();
     backup.stop();
@@ -56,6 +63,7 @@ fn smoke_ends_well_once_the_very_backup_that_it_asked_for_is_certified() {
 #[test]
 fn smoke_fails_when_the_drill_of_its_backup_fails_and_shows_what_the_agents_say() {
     let (world, cluster, backup) = beside_production();
+    let before = backups(&world);
     let mut smoke = cluster.script("smoke.sh", &[]);
     let smoke = smoke.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait::until("the backup that smoke asks for", || backups(&world).len() == 2);
@@ -68,7 +76,10 @@ fn smoke_fails_when_the_drill_of_its_backup_fails_and_shows_what_the_agents_say(
     world.program(&["drill"]).run().expect(3);
 
     let ended = Ended::of(&smoke.wait_with_output().unwrap()).expect(1);
-    let said = format!("smoke: error: the drill of backup {} failed\n", backups(&world)[1]);
+    let said = format!(
+        "smoke: error: the drill of backup {} failed\n",
+        asked_for(&world, &before)
+    );
     assert!(ended.stderr.ends_with(&said), "{}", ended.stderr);
     for shown in [
         "\"agent\": \"backup_agent\"",
@@ -89,8 +100,9 @@ fn smoke_fails_without_an_agent_and_when_nobody_proves_its_backup_in_time() {
     );
 
     let (world, cluster, backup) = beside_production();
+    let before = backups(&world);
     let ended = cluster.run("smoke.sh", &[("DRILL_TIMEOUT", "0s")]).expect(1);
-    let said = format!("backup {} was not certified within 0s\n", backups(&world)[1]);
+    let said = format!("backup {} was not certified within 0s\n", asked_for(&world, &before));
     assert!(ended.stderr.ends_with(&said), "{}", ended.stderr);
     backup.stop();
 }
