@@ -120,11 +120,7 @@ fn the_webhook_component_lets_the_restore_agent_out_and_not_to_production() {
     for peer in list(&policy.unwrap().spec()["egress"]).iter().flat_map(peers) {
         assert!(!reaches(peer, &from, &to, &objects), "{peer}");
     }
-    assert!(
-        !policies_for(&objects, &to, "Egress")
-            .iter()
-            .any(is_webhook)
-    );
+    assert!(!policies_for(&objects, &to, "Egress").iter().any(is_webhook));
 }
 
 #[test]
