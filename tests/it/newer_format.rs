@@ -1,9 +1,10 @@
 //! Backups that a newer version of the program wrote into the same repository: they are told apart from damage, never
 //! mistaken for another backup, and stand in the way only where they could be the one that is meant.
 
+use kubebackup::repository::id::BackupId;
 use serde_json::Value;
 
-use crate::support::{Ended, World};
+use crate::support::{Ended, World, wait};
 
 /// All that a later format promises to keep.
 const NEWER: &str = "{\"format_version\": 7, \"shape\": \"unheard of\"}";
@@ -13,6 +14,11 @@ fn two_backups() -> (World, String, String) {
     let world = World::start();
     world.source_sql("CREATE TABLE t AS SELECT 1 AS n");
     let older = world.back_up();
+    // Ids tell the second alone: of two backups in the same one, either could be the newer.
+    let second = older.parse::<BackupId>().unwrap().time().as_second();
+    wait::until("the second of the first backup to pass", || {
+        jiff::Timestamp::now().as_second() > second
+    });
     world.source_sql("INSERT INTO t VALUES (2)");
     let newer = world.back_up();
     world.mark_targets();

@@ -1,5 +1,5 @@
 //! Which backup is drilled next, and when. Pure: the bucket's own records decide, so that a restarted agent goes on where
-//! the last one stopped; `docs/adr/0012-which-backup-is-drilled-next.md` has the reasons.
+//! the last one stopped; `docs/adr/0010-which-backup-is-drilled-next.md` has the reasons.
 
 use jiff::Timestamp;
 
