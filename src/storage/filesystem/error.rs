@@ -1,0 +1,32 @@
+//! What the operating system says, in terms of what a caller can do about it.
+
+use std::io;
+use std::path::Path;
+
+use crate::storage::{Error, ErrorKind};
+
+pub(super) fn translate(operation: &'static str, key: &str, root: &Path, error: io::Error) -> Error {
+    let place = root.display();
+    if is_absent(&error) && !root.is_dir() {
+        // A mount that is away must not look like a repository that is empty.
+        return Error::new(ErrorKind::Unavailable, operation, key)
+            .with_source(format!("'{place}' is no directory: is the volume mounted?"));
+    }
+    Error::new(kind_of(&error), operation, key).with_source(format!("{error} (directory {place})"))
+}
+
+/// Neither the name nor a directory on the way to it is there.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn kind_of(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        _ if is_absent(error) => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
+        io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+        io::ErrorKind::InvalidFilename => ErrorKind::Other,
+        // Full, stale, timed out, an error of the device: another time may be better.
+        _ => ErrorKind::Unavailable,
+    }
+}
