@@ -12,7 +12,7 @@ mod walk;
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -24,16 +24,16 @@ use super::{
     Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats, Result,
 };
 use error::translate;
-use path::path_of;
+use path::{Base, path_of};
 use place::Placed;
 
 /// Keys that one page holds at most, as on S3.
 const MAX_PAGE: usize = 1000;
 
-/// A directory that exists.
+/// A directory below a mount.
 #[derive(Debug)]
 pub struct FilesystemStore {
-    root: Arc<Path>,
+    base: Arc<Base>,
     shared: Arc<Shared>,
     capabilities: OnceCell<Capabilities>,
 }
@@ -47,11 +47,13 @@ struct Shared {
 }
 
 impl FilesystemStore {
-    /// Looks at nothing yet: a volume may be mounted later than its pod's agent starts.
+    /// The directory `prefix` of `mount`, which itself has to be there whenever anything is asked for; a prefix is made.
+    /// Looks at nothing yet: a volume may be mounted later than the program starts.
     #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    pub fn new(mount: PathBuf, prefix: &str) -> Self {
+        let root = mount.join(prefix);
         Self {
-            root: root.into().into(),
+            base: Arc::new(Base { mount, root }),
             shared: Arc::default(),
             capabilities: OnceCell::new(),
         }
@@ -62,7 +64,7 @@ impl FilesystemStore {
         &self,
         operation: Operation,
         key: &str,
-        work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Base) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.count(|stats| match operation {
             Operation::Put => stats.puts += 1,
@@ -72,8 +74,8 @@ impl FilesystemStore {
             Operation::Delete => stats.deletes += 1,
             Operation::Probe => {}
         });
-        let root = self.root.clone();
-        let done = tokio::task::spawn_blocking(move || work(&root)).await;
+        let base = self.base.clone();
+        let done = tokio::task::spawn_blocking(move || work(&base)).await;
         let result = done.unwrap_or_else(|_| {
             // Only a runtime that is shutting down refuses the thread.
             Err(Error::new(ErrorKind::Unavailable, operation.as_str(), key).with_source("the program is ending"))
@@ -88,7 +90,7 @@ impl FilesystemStore {
     async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
         let name = key.to_owned();
         let body = self
-            .run(Operation::Get, key, move |root| read(root, &name, range))
+            .run(Operation::Get, key, move |base| read(base, &name, range))
             .await?;
         self.shared.count(|stats| stats.bytes_received += body.len() as u64);
         Ok(body)
@@ -110,7 +112,7 @@ impl ObjectStore for FilesystemStore {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
         let (name, bytes) = (key.to_owned(), body.len() as u64);
         let placed = self
-            .run(Operation::Put, key, move |root| place::place(root, &name, &body))
+            .run(Operation::Put, key, move |base| place::place(base, &name, &body))
             .await?;
         let put = match placed {
             Placed::Created { at } => {
@@ -139,9 +141,9 @@ impl ObjectStore for FilesystemStore {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let name = key.to_owned();
-        self.run(Operation::Head, key, move |root| {
-            let path = path_of(root, "head", &name)?;
-            let found = std::fs::symlink_metadata(path).map_err(|error| translate("head", &name, root, error))?;
+        self.run(Operation::Head, key, move |base| {
+            let path = path_of(base, "head", &name)?;
+            let found = std::fs::symlink_metadata(path).map_err(|error| translate("head", &name, base, &error))?;
             walk::meta(&name, &found).ok_or_else(|| Error::new(ErrorKind::NotFound, "head", &name))
         })
         .await
@@ -149,16 +151,16 @@ impl ObjectStore for FilesystemStore {
 
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
         let (text, after) = (prefix.to_owned(), start_after.map(str::to_owned));
-        self.run(Operation::List, prefix, move |root| {
-            walk::page(root, &text, after.as_deref(), limit.clamp(1, MAX_PAGE))
-                .map_err(|error| translate("list", &text, root, error))
+        self.run(Operation::List, prefix, move |base| {
+            walk::page(base, &text, after.as_deref(), limit.clamp(1, MAX_PAGE))
+                .map_err(|error| translate("list", &text, base, &error))
         })
         .await
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
         let name = key.to_owned();
-        self.run(Operation::Delete, key, move |root| place::remove(root, &name))
+        self.run(Operation::Delete, key, move |base| place::remove(base, &name))
             .await
     }
 
@@ -166,9 +168,9 @@ impl ObjectStore for FilesystemStore {
         let probe = || async {
             let key = format!("{probe_prefix}{:032x}", rand::random::<u128>());
             self.put_new(&key, Bytes::new()).await?;
-            let (root, now) = (self.root.clone(), self.now());
+            let (base, now) = (self.base.clone(), self.now());
             // Its failures are nobody's: what stays is swept another time.
-            drop(tokio::task::spawn_blocking(move || place::sweep_incoming(&root, now)).await);
+            drop(tokio::task::spawn_blocking(move || place::sweep_incoming(&base, now)).await);
             let again = self.put_new(&key, Bytes::new()).await;
             // Who may create but not remove leaves an empty file; it harms nobody.
             if let Err(error) = self.delete(&key).await {
@@ -194,9 +196,9 @@ impl ObjectStore for FilesystemStore {
     }
 }
 
-fn read(root: &Path, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
-    let fail = |error| translate("get", key, root, error);
-    let path = path_of(root, "get", key)?;
+fn read(base: &Base, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+    let fail = |error: std::io::Error| translate("get", key, base, &error);
+    let path = path_of(base, "get", key)?;
     // Asked before it is opened: opening a pipe that somebody put there would wait for ever.
     if !std::fs::symlink_metadata(&path).map_err(fail)?.is_file() {
         return Err(Error::new(ErrorKind::NotFound, "get", key));

@@ -1,18 +1,19 @@
 //! What the operating system says, in terms of what a caller can do about it.
 
 use std::io;
-use std::path::Path;
 
+use super::path::Base;
 use crate::storage::{Error, ErrorKind};
 
-pub(super) fn translate(operation: &'static str, key: &str, root: &Path, error: io::Error) -> Error {
-    let place = root.display();
-    if is_absent(&error) && !root.is_dir() {
+pub(super) fn translate(operation: &'static str, key: &str, base: &Base, error: &io::Error) -> Error {
+    if is_absent(error) && !base.is_mounted() {
         // A mount that is away must not look like a repository that is empty.
-        return Error::new(ErrorKind::Unavailable, operation, key)
-            .with_source(format!("'{place}' is no directory: is the volume mounted?"));
+        return Error::new(ErrorKind::Unavailable, operation, key).with_source(format!(
+            "'{}' is no directory: is the volume mounted?",
+            base.mount.display()
+        ));
     }
-    Error::new(kind_of(&error), operation, key).with_source(format!("{error} (directory {place})"))
+    Error::new(kind_of(error), operation, key).with_source(format!("{error} (directory {})", base.root.display()))
 }
 
 /// Neither the name nor a directory on the way to it is there.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::error::{is_absent, translate};
-use super::path::{INCOMING, path_of};
+use super::path::{Base, INCOMING, path_of};
 use crate::storage::Result;
 
 /// Directories of the way to an object may be removed, as empty, while it is being placed: then the way is made again.
@@ -27,19 +27,19 @@ pub(super) enum Placed {
     Exists,
 }
 
-pub(super) fn place(root: &Path, key: &str, body: &[u8]) -> Result<Placed> {
-    let path = path_of(root, "put", key)?;
-    place_at(root, &path, body).map_err(|error| translate("put", key, root, error))
+pub(super) fn place(base: &Base, key: &str, body: &[u8]) -> Result<Placed> {
+    let path = path_of(base, "put", key)?;
+    place_at(base, &path, body).map_err(|error| translate("put", key, base, &error))
 }
 
-fn place_at(root: &Path, path: &Path, body: &[u8]) -> io::Result<Placed> {
+fn place_at(base: &Base, path: &Path, body: &[u8]) -> io::Result<Placed> {
     if fs::symlink_metadata(path).is_ok() {
         return exists(path);
     }
-    let incoming = Incoming::write(root, body)?;
+    let incoming = Incoming::write(base, body)?;
     let at = fs::metadata(&incoming.path)?.modified()?;
     for attempt in 1.. {
-        make_way(root, parent(path))?;
+        make_way(base, parent(path))?;
         match name(&incoming.path, path) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return exists(path),
@@ -83,16 +83,16 @@ fn is_without_links(error: &io::Error) -> bool {
         .is_some_and(|code| unlinked.contains(&Errno::from_raw(code)))
 }
 
-pub(super) fn remove(root: &Path, key: &str) -> Result<()> {
-    let path = path_of(root, "delete", key)?;
+pub(super) fn remove(base: &Base, key: &str) -> Result<()> {
+    let path = path_of(base, "delete", key)?;
     let removed = fs::remove_file(&path).and_then(|()| sync_directory(parent(&path)));
     match removed {
         Ok(()) => {}
-        Err(error) if is_absent(&error) && root.is_dir() => return Ok(()),
-        Err(error) => return Err(translate("delete", key, root, error)),
+        Err(error) if is_absent(&error) && base.is_mounted() => return Ok(()),
+        Err(error) => return Err(translate("delete", key, base, &error)),
     }
     // Directories that hold nothing any more go too, as a bucket has none; one that fills meanwhile stays.
-    for directory in path.ancestors().skip(1).take_while(|directory| *directory != root) {
+    for directory in path.ancestors().skip(1).take_while(|directory| *directory != base.root) {
         if fs::remove_dir(directory).is_err() {
             break;
         }
@@ -106,12 +106,9 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn write(root: &Path, body: &[u8]) -> io::Result<Self> {
-        let directory = root.join(INCOMING);
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+    fn write(base: &Base, body: &[u8]) -> io::Result<Self> {
+        let directory = base.root.join(INCOMING);
+        make_way(base, &directory)?;
         let path = directory.join(format!("{:032x}", rand::random::<u128>()));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         let incoming = Self { path };
@@ -129,8 +126,8 @@ impl Drop for Incoming {
 }
 
 /// Removes what writers left that were killed: bodies without a key, older than any upload takes. As far as it may.
-pub(super) fn sweep_incoming(root: &Path, now: jiff::Timestamp) {
-    let Ok(entries) = fs::read_dir(root.join(INCOMING)) else {
+pub(super) fn sweep_incoming(base: &Base, now: jiff::Timestamp) {
+    let Ok(entries) = fs::read_dir(base.root.join(INCOMING)) else {
         return;
     };
     for entry in entries.flatten() {
@@ -142,14 +139,13 @@ pub(super) fn sweep_incoming(root: &Path, now: jiff::Timestamp) {
     }
 }
 
-/// The directories down to `directory`, each entered durably into the one above. The root is never made: a mount that
-/// is away would be written under.
-fn make_way(root: &Path, directory: &Path) -> io::Result<()> {
-    if directory == root || directory.is_dir() {
+/// The directories below the mount down to `directory`, each entered durably into the one above.
+fn make_way(base: &Base, directory: &Path) -> io::Result<()> {
+    if directory == base.mount || directory.is_dir() {
         return Ok(());
     }
     let above = parent(directory);
-    make_way(root, above)?;
+    make_way(base, above)?;
     match fs::create_dir(directory) {
         Ok(()) => sync_directory(above),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists || is_absent(&error) => Ok(()),

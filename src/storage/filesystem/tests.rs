@@ -1,3 +1,5 @@
+//! A directory as a store: what it must do, and what its place on a disk brings.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
@@ -8,7 +10,7 @@ use crate::storage::list_all;
 
 fn store() -> (tempfile::TempDir, FilesystemStore) {
     let directory = tempfile::tempdir().unwrap();
-    let store = FilesystemStore::new(directory.path());
+    let store = FilesystemStore::new(directory.path().to_owned(), "");
     (directory, store)
 }
 
@@ -22,6 +24,24 @@ async fn a_directory_does_what_a_store_must() {
         .collect();
     assert_eq!(left, [path::INCOMING], "no empty directories either");
     assert_eq!(fs::read_dir(directory.path().join(path::INCOMING)).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_prefix_is_a_directory_of_its_own_that_is_made_when_needed() {
+    let (directory, whole) = store();
+    let store = FilesystemStore::new(directory.path().to_owned(), "one/two");
+    assert_eq!(
+        list_all(&store, "", None).await.unwrap(),
+        [],
+        "nothing there is an empty repository"
+    );
+    conformance(&store).await;
+    store.put_new("a/b", Bytes::new()).await.unwrap();
+    let objects = list_all(&whole, "", None).await.unwrap();
+    assert_eq!(
+        objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(),
+        ["one/two/a/b"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -72,7 +92,7 @@ async fn a_way_that_is_removed_while_it_is_made_is_made_again() {
 
 #[tokio::test]
 async fn a_mount_that_is_away_is_no_empty_repository() {
-    let store = FilesystemStore::new("/nonexistent/volume");
+    let store = FilesystemStore::new("/nonexistent/volume".into(), "cluster");
     let errors = [
         store.list("manifests/", None, 10).await.unwrap_err(),
         store.get("repository.json").await.unwrap_err(),

@@ -3,10 +3,9 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::Path;
 
 use super::error::is_absent;
-use super::path::is_reserved;
+use super::path::{Base, is_reserved};
 use crate::storage::{ObjectMeta, Page};
 
 /// What of the keys is wanted.
@@ -17,18 +16,16 @@ struct Wanted<'a> {
 }
 
 /// At most `limit` keys that begin with `prefix` and come after `start_after`.
-pub(super) fn page(root: &Path, prefix: &str, start_after: Option<&str>, limit: usize) -> io::Result<Page> {
+pub(super) fn page(base: &Base, prefix: &str, start_after: Option<&str>, limit: usize) -> io::Result<Page> {
     let wanted = Wanted {
         prefix,
         start_after,
         limit,
     };
     // Everything wanted lies below the last directory that the prefix names whole.
-    let base = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
+    let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
     let mut page = Page::default();
-    if fs::symlink_metadata(root)?.is_dir() || root.is_dir() {
-        walk(root, base, &wanted, &mut page)?;
-    }
+    walk(base, start, &wanted, &mut page)?;
     Ok(page)
 }
 
@@ -44,18 +41,18 @@ pub(super) fn meta(key: &str, found: &Metadata) -> Option<ObjectMeta> {
 }
 
 /// Adds what lies in `directory` (empty, or ending in a slash).
-fn walk(root: &Path, directory: &str, wanted: &Wanted<'_>, page: &mut Page) -> io::Result<()> {
-    for key in names(root, directory)? {
+fn walk(base: &Base, directory: &str, wanted: &Wanted<'_>, page: &mut Page) -> io::Result<()> {
+    for key in names(base, directory)? {
         if page.truncated {
             break;
         }
         if key.ends_with('/') {
             if wanted.may_lie_below(&key) {
-                walk(root, &key, wanted, page)?;
+                walk(base, &key, wanted, page)?;
             }
         } else if wanted.is_in(&key) {
             // A file that went since its name was read is no object any more.
-            let found = match fs::symlink_metadata(root.join(&key)) {
+            let found = match fs::symlink_metadata(base.root.join(&key)) {
                 Err(error) if is_absent(&error) => None,
                 found => meta(&key, &found?),
             };
@@ -70,9 +67,9 @@ fn walk(root: &Path, directory: &str, wanted: &Wanted<'_>, page: &mut Page) -> i
 }
 
 /// Keys of one directory in their order; those of directories end in a slash. One that is not there holds none.
-fn names(root: &Path, directory: &str) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(root.join(directory)) {
-        Err(error) if is_absent(&error) && !directory.is_empty() && root.is_dir() => return Ok(Vec::new()),
+fn names(base: &Base, directory: &str) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(base.root.join(directory)) {
+        Err(error) if is_absent(&error) && base.is_mounted() => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut names = Vec::new();
