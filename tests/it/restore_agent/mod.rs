@@ -2,6 +2,7 @@
 
 mod frozen;
 mod notifications;
+mod outages;
 mod patience;
 mod receiver;
 mod signals;
