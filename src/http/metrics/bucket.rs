@@ -33,10 +33,12 @@ fn totals(sheet: &Sheet, repository: &RepositoryStatus) {
         Some(backups.count() as u64)
     };
     sheet.number("backups", count(&|backup| backup.contents.is_some()));
-    sheet.number(
-        "certified_backups",
-        count(&|backup| backup.verdict() == Some(DrillState::Certified)),
-    );
+    for (name, verdict) in [
+        ("certified_backups", DrillState::Certified),
+        ("failed_backups", DrillState::Failed),
+    ] {
+        sheet.number(name, count(&|backup| backup.verdict() == Some(verdict)));
+    }
     sheet.number("damaged_manifests", count(&|backup| backup.damage.is_some()));
     let drills = || repository.backups.iter().flat_map(|backup| &backup.drills);
     for verdict in VERDICTS {

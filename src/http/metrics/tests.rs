@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::http::sample;
-use crate::http::status::{AgentKind, DrillState};
+use crate::http::status::{AgentKind, DrillState, DrillStatus};
 
 const MEMORY: ProcessMemory = ProcessMemory {
     resident_bytes: Some(31 << 20),
@@ -108,6 +108,7 @@ fn of_an_empty_bucket_only_the_counts_are_known() {
     let counts = [
         "backups",
         "certified_backups",
+        "failed_backups",
         "damaged_manifests",
         "repository_read_timestamp_seconds",
         "drills",
@@ -154,6 +155,23 @@ fn a_backup_that_a_drill_found_wrong_is_no_recovery_point() {
         Some("0".to_owned())
     );
     assert_eq!(value(&status, "kubebackup_unverified_since_timestamp_seconds"), None);
+}
+
+#[test]
+fn a_backup_counts_as_failed_while_the_last_word_on_it_is_that_it_is_wrong() {
+    let mut status = sample::restore_agent();
+    // One failed twice; one failed first and was certified after.
+    assert_eq!(value(&status, "kubebackup_failed_backups"), Some("1".to_owned()));
+    let backups = &mut status.repository.as_mut().unwrap().backups;
+    let mut again = backups[16].drills[1].clone();
+    // What cannot judge changes nothing.
+    again.state = DrillState::Unverified;
+    backups[16].drills.push(again.clone());
+    backups[10].drills.push(DrillStatus {
+        state: DrillState::Failed,
+        ..again
+    });
+    assert_eq!(value(&status, "kubebackup_failed_backups"), Some("2".to_owned()));
 }
 
 #[test]
