@@ -91,7 +91,7 @@ fn last_drill(sheet: &Sheet, drill: &DrillStatus) {
 
 fn newest_certificate(sheet: &Sheet, certificate: &CertificateStatus) {
     phases(sheet, "last_drill_phase_seconds", &certificate.phases);
-    sheet.number("untested_items", certificate.not_tested.len() as u64);
+    sheet.number("untested_items", certificate.total_not_tested);
     sheet.gauge("recovery_seconds", certificate.recovery_seconds);
 }
 

@@ -149,18 +149,20 @@ fn of_process(found: &mut Vec<Finding>, status: &Status) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::http::sample;
     use crate::http::status::AgentKind;
 
     fn newest(status: &mut Status) -> &mut BackupStatus {
-        status.repository.as_mut().unwrap().backups.last_mut().unwrap()
+        sample::repository_of(status).backups.last_mut().unwrap()
     }
 
     #[test]
     fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
         let mut status = sample::restore_agent();
-        let backups = &mut status.repository.as_mut().unwrap().backups;
+        let backups = &mut sample::repository_of(&mut status).backups;
         backups.remove(16);
         backups.remove(4);
         newest(&mut status).drills[0].state = DrillState::Certified;
@@ -189,7 +191,7 @@ mod tests {
         let mut repository = sample::repository();
         repository.backups.clear();
         repository.newest_certificate = None;
-        status.repository = Some(repository);
+        status.repository = Some(Arc::new(repository));
         assert_eq!(findings(&status)[0].level, Level::Unknown);
     }
 }
