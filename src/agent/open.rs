@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Result;
-use crate::config::{Location, RepositorySettings, Settings};
+use crate::config::{self, Location, RepositorySettings, Settings};
 use crate::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment};
 use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
 use crate::repository::layout;
-use crate::storage::{ErrorKind, FilesystemStore, ObjectStore, S3Options, S3Store};
+use crate::storage::{
+    self, Encryption, ErrorKind, FilesystemStore, Lock, LockMode, ObjectStore, Protection, S3Options, S3Store,
+};
 
 /// The store of a repository. No request is made yet.
 ///
@@ -29,6 +31,7 @@ pub async fn open_store(repository: &RepositorySettings) -> Result<Arc<dyn Objec
         path_style: repository.path_style,
         profile: repository.profile.clone(),
         ca_file: repository.ca_file.clone(),
+        protection: protection(repository),
         connect_timeout: repository.connect_timeout.0,
         read_timeout: repository.read_timeout.0,
         attempt_timeout: repository.attempt_timeout.0,
@@ -36,6 +39,32 @@ pub async fn open_store(repository: &RepositorySettings) -> Result<Arc<dyn Objec
         ..S3Options::new(bucket)
     };
     Ok(Arc::new(S3Store::open(options).await?))
+}
+
+/// What must outlive whoever steals the credentials that wrote it is locked. Leases and marks have to go.
+const LOCKED: [&str; 4] = [
+    layout::CHUNKS,
+    layout::MANIFESTS,
+    layout::CERTIFICATES,
+    layout::REPOSITORY,
+];
+
+fn protection(repository: &RepositorySettings) -> Protection {
+    let lock = repository.lock_mode.zip(repository.lock_days).map(|(mode, days)| Lock {
+        mode: match mode {
+            config::LockMode::Governance => LockMode::Governance,
+            config::LockMode::Compliance => LockMode::Compliance,
+        },
+        days,
+        keys: LOCKED.map(str::to_owned).into(),
+    });
+    let encryption = repository.encryption.map(|encryption| match encryption {
+        config::Encryption::SseS3 => Encryption::Store,
+        config::Encryption::SseKms => Encryption::Kms {
+            key_id: repository.kms_key.clone(),
+        },
+    });
+    Protection { lock, encryption }
 }
 
 /// The repository that the settings name; it must exist.
@@ -57,6 +86,13 @@ pub async fn create_repository(settings: &Settings) -> Result<Repository> {
 /// The same in a store that is open.
 pub(super) async fn prepare_repository(store: Arc<dyn ObjectStore>) -> Result<Repository> {
     match store.capabilities(layout::PROBES).await {
+        // A store may take a lock and forget it: nobody would know before the day it is needed.
+        Ok(capabilities) if store.lock_period().is_some() && !capabilities.object_lock => {
+            let error = storage::Error::new(ErrorKind::Settings, "lock", layout::CHUNKS);
+            return Err(error
+                .with_source("lock_days is set, and the bucket does not keep what it is told to retain")
+                .into());
+        }
         Ok(capabilities) => tracing::debug!(?capabilities, "store probed"),
         // Whoever may write backups need not be allowed to probe; the store then asks before each put.
         Err(error) if error.kind == ErrorKind::Denied => tracing::debug!(%error, "store not probed"),

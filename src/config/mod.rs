@@ -18,9 +18,9 @@ pub use error::{Error, Result};
 pub use load::load;
 pub use schedule::Schedule;
 pub use settings::{
-    AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, CopySettings, DrillSettings, Location,
-    LogFormat, LogSettings, NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings, RepositorySettings,
-    RestoreAgentSettings, RunOn, Secret, Settings, SourceSettings, TargetSettings,
+    AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, CopySettings, DrillSettings, Encryption,
+    Location, LockMode, LogFormat, LogSettings, NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings,
+    RepositorySettings, RestoreAgentSettings, RunOn, Secret, Settings, SourceSettings, TargetSettings,
 };
 pub use table::{Kind, SETTINGS, Setting, markdown};
 pub use template::{Placeholder, Template};

@@ -49,10 +49,30 @@ pub struct RepositorySettings {
     pub path_style: bool,
     pub profile: Option<String>,
     pub ca_file: Option<PathBuf>,
+    pub lock_mode: Option<LockMode>,
+    pub lock_days: Option<u32>,
+    pub encryption: Option<Encryption>,
+    pub kms_key: Option<String>,
     pub connect_timeout: Span,
     pub read_timeout: Span,
     pub attempt_timeout: Span,
     pub max_attempts: u32,
+}
+
+/// Who may lift a lock early: some people, or nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    Governance,
+    Compliance,
+}
+
+/// Encryption by the store: with a key of its own, or of its key service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encryption {
+    SseS3,
+    SseKms,
 }
 
 /// A repository that holds copies of another's backups.

@@ -128,6 +128,31 @@ pub const SETTINGS: &[Setting] = &[
          machine's own. A pod whose image has none needs it for any `https` endpoint.",
     ),
     Setting::new(
+        "repository.lock_mode",
+        Choice(&["governance", "compliance"]),
+        None,
+        "Object Lock mode of every chunk, manifest and certificate. In `compliance` nobody, the account's owner included, can \
+         delete them before their time. Needs `repository.lock_days` and a bucket with Object Lock.",
+    ),
+    Setting::new(
+        "repository.lock_days",
+        Number(1, 36_500),
+        None,
+        "For how many days after a backup everything that it refers to is locked. Locks are given for a quarter longer.",
+    ),
+    Setting::new(
+        "repository.encryption",
+        Choice(&["sse-s3", "sse-kms"]),
+        None,
+        "Server-side encryption that every upload asks for. Not set: as the bucket does by itself.",
+    ),
+    Setting::new(
+        "repository.kms_key",
+        Text,
+        None,
+        "Id or ARN of the key for `sse-kms`. Not set: the account's own key for S3.",
+    ),
+    Setting::new(
         "repository.connect_timeout",
         Duration,
         Some("5s"),

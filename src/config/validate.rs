@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use super::copies;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
-use super::settings::{RepositorySettings, Settings};
+use super::settings::{Encryption, RepositorySettings, Settings};
 use super::table::Kind;
 use super::template::Template;
 use super::value::{ByteSize, Span};
@@ -188,9 +188,21 @@ fn validate_repository(place: &str, repository: &RepositorySettings) -> Result<(
     if endpoint.is_some_and(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {
         return refused("endpoint", "must begin with https:// or http://");
     }
+    if repository.lock_mode.is_some() != repository.lock_days.is_some() {
+        return refused("lock_days", "and lock_mode go together; set both, or neither");
+    }
+    if repository.kms_key.is_some() && repository.encryption != Some(Encryption::SseKms) {
+        return refused("kms_key", "is for sse-kms; set encryption to it");
+    }
     let Some(directory) = &repository.directory else {
         return Ok(());
     };
+    if repository.lock_days.is_some() || repository.encryption.is_some() {
+        return refused(
+            "directory",
+            "has neither locks nor encryption of its own; leave lock_mode, lock_days and encryption out",
+        );
+    }
     if repository.bucket.is_some() {
         return refused(
             "directory",

@@ -223,6 +223,7 @@ mod tests {
             raw_blake3: Blake3Digest::of(raw),
             raw_bytes: raw.len() as u64,
             frames,
+            locked_until: None,
         };
         (chunk, stored.into())
     }

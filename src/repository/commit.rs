@@ -8,6 +8,7 @@ use super::id::{BackupId, Sha256Digest};
 use super::index::{self, ChunkRecord, Lines};
 use super::layout::Key;
 use super::lease::Lease;
+use super::locks;
 use super::manifest::{
     BackupKind, BackupStats, Chunk, DatabaseSummary, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, PhaseSeconds,
     Predecessor, Record, Source,
@@ -42,7 +43,8 @@ impl BackupWriter {
     /// `LostChunk` when a reused chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
     /// together, `LeaseLost`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
     pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
-        let (chunks, reused) = self.ledger.take_chunks();
+        let (mut chunks, reused) = self.ledger.take_chunks();
+        locks::extend(self.placement.repository().store().as_ref(), &mut chunks).await?;
         let index = self.write_index(&chunks, &records).await?;
         let manifest = self.manifest(draft, index);
         let object = document::encode(&manifest)?;

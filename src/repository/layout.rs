@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{BackupId, DrillId, LeaseScope, Sha256Digest, VerifyId};
 
+pub const REPOSITORY: &str = "repository.json";
 pub const CHUNKS: &str = "chunks/";
 pub const MANIFESTS: &str = "manifests/";
 pub const CERTIFICATES: &str = "certificates/";
@@ -98,7 +99,7 @@ pub fn leases_of(scope: &LeaseScope) -> String {
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Repository => formatter.write_str("repository.json"),
+            Self::Repository => formatter.write_str(REPOSITORY),
             Self::Chunk { sha256, copy } => {
                 let digest = sha256.to_string();
                 write!(formatter, "{CHUNKS}{}/{digest}", &digest[..2])?;
@@ -142,7 +143,7 @@ impl FromStr for Key {
 
 /// Reads generously (signs, leading zeros, a wrong shard); the caller demands that the key prints as the same text.
 fn parse(text: &str) -> Option<Key> {
-    if text == "repository.json" {
+    if text == REPOSITORY {
         return Some(Key::Repository);
     }
     let (directory, rest) = text.split_once('/')?;

@@ -141,6 +141,9 @@ pub struct Chunk {
     pub raw_bytes: u64,
     /// Its frames in order; offsets are the running sums.
     pub frames: Vec<Frame>,
+    /// Until then at least the store keeps it from being deleted; none: not locked, as far as its writer knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<jiff::Timestamp>,
 }
 
 /// One compressed run of bytes inside a chunk.

@@ -16,6 +16,7 @@ pub mod id;
 mod index;
 pub mod layout;
 mod lease;
+mod locks;
 pub mod manifest;
 mod neighbours;
 mod placement;

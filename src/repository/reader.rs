@@ -121,7 +121,10 @@ impl Repository {
         match self.read_root_once(backup_id).await {
             Err(Error::Damaged { key, reason }) => {
                 warn_of_second_reading(&key, &reason);
-                self.read_root_once(backup_id).await
+                match self.read_root_once(backup_id).await {
+                    Err(damaged @ Error::Damaged { .. }) => self.read_older_root(backup_id, damaged).await,
+                    second => second,
+                }
             }
             first => first,
         }
@@ -133,11 +136,52 @@ impl Repository {
             error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
             error => Error::of_get(error),
         })?;
-        let manifest: Manifest = document::decode(&key, &object)?;
+        self.decode_root(&key, backup_id, object)
+    }
+
+    fn decode_root(&self, key: &str, backup_id: &BackupId, object: Bytes) -> Result<(StoredManifest, Bytes)> {
+        let manifest: Manifest = document::decode(key, &object)?;
         self.check_manifest(&manifest, backup_id, object.len())
-            .map_err(|reason| Error::damaged(&key, reason))?;
+            .map_err(|reason| Error::damaged(key, reason))?;
         let sha256 = Sha256Digest::of(&object);
         Ok((StoredManifest { manifest, sha256 }, object))
+    }
+
+    /// Somebody has put another object over a root: a store that keeps versions has the one that was written.
+    async fn read_older_root(&self, backup_id: &BackupId, damaged: Error) -> Result<(StoredManifest, Bytes)> {
+        let key = Key::Manifest(backup_id.clone()).to_string();
+        let decode = |object| self.decode_root(&key, backup_id, object).ok();
+        self.read_older(&key, decode).await?.ok_or(damaged)
+    }
+
+    /// The same for a chunk, also one that is hidden behind a deletion.
+    async fn read_older_chunk(&self, chunk: &Chunk, damaged: Error) -> Result<Bytes> {
+        let is_it = |stored: Bytes| {
+            let is_it = check_size(chunk, &stored).is_ok() && Sha256Digest::of(&stored) == chunk.stored_sha256;
+            is_it.then_some(stored)
+        };
+        self.read_older(&chunk.key, is_it).await?.ok_or(damaged)
+    }
+
+    /// The newest version of `key` that `fits`.
+    async fn read_older<T>(&self, key: &str, fits: impl Fn(Bytes) -> Option<T> + Send + Sync) -> Result<Option<T>> {
+        for version in self.store.versions(key).await? {
+            match self.store.get_version(key, &version).await {
+                Ok(object) => {
+                    if let Some(found) = fits(object) {
+                        tracing::warn!(
+                            key,
+                            version,
+                            "damaged or deleted, and an older version is what was written"
+                        );
+                        return Ok(Some(found));
+                    }
+                }
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(error) => tracing::debug!(key, version, %error, "this version cannot be read"),
+            }
+        }
+        Ok(None)
     }
 
     fn check_manifest(&self, manifest: &Manifest, id: &BackupId, bytes: usize) -> std::result::Result<(), String> {
@@ -194,6 +238,14 @@ impl Repository {
 
     /// The same as it is stored.
     pub(super) async fn read_stored(&self, chunk: &Chunk) -> Result<Bytes> {
+        match self.read_newest(chunk).await {
+            Err(damaged @ Error::Damaged { .. }) => self.read_older_chunk(chunk, damaged).await,
+            newest => newest,
+        }
+    }
+
+    /// The same, and no older version in its place: what a store without versions would have lost is damage.
+    pub(super) async fn read_newest(&self, chunk: &Chunk) -> Result<Bytes> {
         match self.read_stored_once(chunk).await {
             Err(Error::Damaged { key, reason }) => {
                 warn_of_second_reading(&key, &reason);

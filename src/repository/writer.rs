@@ -12,6 +12,7 @@ use super::codec::{Sealed, Sealer, check_frame_ends};
 use super::error::{Error, Result};
 use super::id::{Blake3Digest, Sha256Digest};
 use super::lease::Lease;
+use super::locks;
 use super::manifest::{Chunk, Codec};
 use super::placement::{Origin, Placement};
 use super::reader::Repository;
@@ -138,7 +139,12 @@ impl BackupWriter {
             let raw_blake3 = Blake3Digest::of(&raw);
             ledger.prepare(raw, &frame_ends, raw_blake3)
         });
-        let (chunk, _) = self.store(prepared.await??).await?;
+        let (mut chunk, _) = self.store(prepared.await??).await?;
+        locks::extend(
+            self.placement.repository().store().as_ref(),
+            std::slice::from_mut(&mut chunk),
+        )
+        .await?;
         self.ledger.written().count(&chunk);
         Ok(chunk)
     }
@@ -156,6 +162,9 @@ impl BackupWriter {
     async fn store(&self, prepared: Prepared) -> Result<(Chunk, Origin)> {
         let Sealed { stored, frames } = prepared.sealed;
         let stored = Bytes::from(stored);
+        let store = self.placement.repository().store();
+        // Before the put: the store counts from a moment after it.
+        let given = store.lock_period().map(|period| store.now() + period.given);
         let (key, origin) = self.placement.place(prepared.stored_sha256, &stored).await?;
         self.ledger.written().count_upload(stored.len() as u64, origin);
         let chunk = Chunk {
@@ -166,6 +175,7 @@ impl BackupWriter {
             raw_blake3: prepared.raw_blake3,
             raw_bytes: prepared.raw_bytes,
             frames,
+            locked_until: given.filter(|_| origin != Origin::Reused),
         };
         Ok((chunk, origin))
     }

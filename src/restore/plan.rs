@@ -171,6 +171,7 @@ mod tests {
                     raw_bytes,
                 })
                 .collect(),
+            locked_until: None,
         }
     }
 

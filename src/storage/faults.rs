@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 pub use super::Operation;
-use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use super::{Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +193,22 @@ impl ObjectStore for FaultStore {
 
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
         self.inner.capabilities(probe_prefix).await
+    }
+
+    fn lock_period(&self) -> Option<LockPeriod> {
+        self.inner.lock_period()
+    }
+
+    async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
+        self.inner.lock_again(key).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<String>> {
+        self.inner.versions(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {
+        self.inner.get_version(key, version).await
     }
 
     fn stats(&self) -> RequestStats {

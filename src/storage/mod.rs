@@ -17,6 +17,7 @@ mod stats;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 pub use error::{Error, ErrorKind, Result};
 pub use filesystem::FilesystemStore;
 pub use memory::MemoryStore;
-pub use s3::{S3Credentials, S3Options, S3Store};
+pub use s3::{Encryption, Lock, LockMode, Protection, S3Credentials, S3Options, S3Store};
 pub use stats::{Ended, Operation, Outcome, RequestStats};
 
 /// What became of a create-only put.
@@ -65,6 +66,15 @@ pub struct Capabilities {
     pub checksum_sha256: bool,
     /// A retention set on upload can be read back.
     pub object_lock: bool,
+}
+
+/// For how long a store locks what is put into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockPeriod {
+    /// What a backup may rely on.
+    pub promised: Duration,
+    /// What an object is given: longer, so that it need not be locked again for every backup.
+    pub given: Duration,
 }
 
 /// A flat space of immutable objects.
@@ -111,6 +121,35 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever stopped a probing request other than the refusals it looks for.
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities>;
+
+    /// For how long new chunks, manifests and certificates are locked; none: not at all.
+    fn lock_period(&self) -> Option<LockPeriod> {
+        None
+    }
+
+    /// Locks `key`, which exists, as if it were new, and tells until when at least.
+    ///
+    /// # Errors
+    /// Whatever stopped the request; `Settings` when the store locks nothing.
+    async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
+        Err(Error::new(ErrorKind::Settings, "lock", key).with_source("this store locks nothing"))
+    }
+
+    /// The versions of `key` that hold something, the newest first; none where the store keeps no versions.
+    ///
+    /// # Errors
+    /// Whatever stopped the request, unless the store cannot do it or does not let us.
+    async fn versions(&self, _key: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// One of these versions, whole.
+    ///
+    /// # Errors
+    /// `NotFound`, or whatever stopped the request.
+    async fn get_version(&self, key: &str, _version: &str) -> Result<Bytes> {
+        Err(Error::new(ErrorKind::NotFound, "get", key))
+    }
 
     /// Requests made so far.
     fn stats(&self) -> RequestStats;

@@ -10,6 +10,7 @@ mod credentials;
 mod errors;
 mod options;
 mod probe;
+mod protection;
 mod put;
 mod read;
 mod retry;
@@ -30,11 +31,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::{Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use super::{Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
 use counting::Counters;
 use credentials::FreshCredentials;
 use errors::{is_of_credentials, refusal, translate};
 pub use options::{S3Credentials, S3Options};
+pub use protection::{Encryption, Lock, LockMode, Protection};
 use put::Refused;
 
 /// Keys that one listing request may return, by the protocol.
@@ -252,6 +254,22 @@ impl ObjectStore for S3Store {
             .get_or_try_init(|| self.probe(probe_prefix))
             .await
             .copied()
+    }
+
+    fn lock_period(&self) -> Option<LockPeriod> {
+        self.lock().map(Lock::period)
+    }
+
+    async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
+        S3Store::lock_again(self, key).await
+    }
+
+    async fn versions(&self, key: &str) -> Result<Vec<String>> {
+        self.versions_of(key).await
+    }
+
+    async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {
+        self.read_version(key, version).await
     }
 
     fn stats(&self) -> RequestStats {

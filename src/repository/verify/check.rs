@@ -11,8 +11,8 @@ use crate::repository::reader::Repository;
 
 /// The chunk with what is wrong with it, if anything.
 pub(super) async fn check_chunk(repository: &Repository, chunk: Chunk) -> Result<(Chunk, Option<String>)> {
-    let bytes = match repository.read_chunk(&chunk).await {
-        Ok(bytes) => bytes,
+    let bytes = match repository.read_newest(&chunk).await {
+        Ok(stored) => ChunkBytes::new(&chunk, stored),
         Err(Error::Damaged { reason, .. }) => return Ok((chunk, Some(reason))),
         Err(error) => return Err(error),
     };

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::{Error, ErrorKind, Result};
+use super::protection::Protection;
 
 /// How to reach a bucket.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct S3Options {
     pub profile: Option<String>,
     /// PEM certificates to trust instead of the machine's own, for this store alone. Read once.
     pub ca_file: Option<PathBuf>,
+    /// What new objects are given.
+    pub protection: Protection,
     /// Fixed credentials instead of the default chain.
     pub credentials: Option<S3Credentials>,
     pub connect_timeout: Duration,
@@ -103,6 +106,7 @@ impl Default for S3Options {
             path_style: false,
             profile: None,
             ca_file: None,
+            protection: Protection::default(),
             credentials: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),

@@ -91,14 +91,16 @@ impl S3Store {
 
     /// The request for one upload; `ByteStream::from(Bytes)` makes the SDK sign the payload's hash.
     pub(super) fn put_object(&self, key: &str, body: Bytes, extras: Extras, checksum: &str) -> PutObjectFluentBuilder {
-        self.client
+        let put = self
+            .client
             .put_object()
             .bucket(&self.options.bucket)
             .key(self.full_key(key))
             .content_type("application/octet-stream")
             .set_if_none_match(extras.condition.then(|| "*".to_owned()))
             .set_checksum_sha256(extras.checksum.then(|| checksum.to_owned()))
-            .body(ByteStream::from(body))
+            .body(ByteStream::from(body));
+        self.protect(key, put)
     }
 }
 

@@ -52,7 +52,7 @@ impl S3Store {
     }
 
     /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer.
-    async fn collect(&self, operation: &'static str, key: &str, answer: GetObjectOutput) -> Result<Bytes> {
+    pub(super) async fn collect(&self, operation: &'static str, key: &str, answer: GetObjectOutput) -> Result<Bytes> {
         let broken = |reasons: String| broken_body(operation, key, &self.place, reasons);
         let announced = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let mut body = answer.body;

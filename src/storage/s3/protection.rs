@@ -1,0 +1,189 @@
+//! What an object is given on its way into the bucket: a lock that nobody lifts before its time, and encryption at rest.
+//!
+//! A lock protects a version, not a key: whoever may delete hides a locked object behind a marker, and the version stays.
+//! Locks are given for longer than is promised, so that what many backups refer to is locked again now and then and not
+//! for each of them.
+
+use std::time::Duration;
+
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{
+    ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion, ServerSideEncryption,
+};
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::S3Store;
+use super::errors::translate;
+use crate::storage::{Error, ErrorKind, LockPeriod, Result};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Versions of one key that are looked at, the newest first.
+const MAX_VERSIONS: i32 = 100;
+
+/// What new objects are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    pub lock: Option<Lock>,
+    pub encryption: Option<Encryption>,
+}
+
+/// Object Lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    pub mode: LockMode,
+    /// How long after a backup everything that it refers to is locked at least.
+    pub days: u32,
+    /// Keys that begin with one of these are locked, relative to the store's prefix.
+    pub keys: Vec<String>,
+}
+
+/// Who may lift a lock early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// Whoever has `s3:BypassGovernanceRetention`.
+    Governance,
+    /// Nobody.
+    Compliance,
+}
+
+/// Encryption by the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// SSE-S3: with a key of the store.
+    Store,
+    /// SSE-KMS: with this key, or the account's own for S3.
+    Kms { key_id: Option<String> },
+}
+
+impl Lock {
+    pub(super) fn period(&self) -> LockPeriod {
+        let promised = DAY * self.days;
+        LockPeriod {
+            promised,
+            given: promised + (promised / 4).max(DAY),
+        }
+    }
+}
+
+impl S3Store {
+    pub(super) fn lock(&self) -> Option<&Lock> {
+        self.options.protection.lock.as_ref()
+    }
+
+    pub(super) fn protect(&self, key: &str, put: PutObjectFluentBuilder) -> PutObjectFluentBuilder {
+        let put = match &self.options.protection.encryption {
+            None => put,
+            Some(Encryption::Store) => put.server_side_encryption(ServerSideEncryption::Aes256),
+            Some(Encryption::Kms { key_id }) => put
+                .server_side_encryption(ServerSideEncryption::AwsKms)
+                .set_ssekms_key_id(key_id.clone()),
+        };
+        match self.lock() {
+            Some(lock) if lock.keys.iter().any(|beginning| key.starts_with(beginning.as_str())) => {
+                let mode = match lock.mode {
+                    LockMode::Governance => ObjectLockMode::Governance,
+                    LockMode::Compliance => ObjectLockMode::Compliance,
+                };
+                let until = self.counters.now() + lock.period().given;
+                put.object_lock_mode(mode)
+                    .object_lock_retain_until_date(DateTime::from_secs(until.as_second()))
+            }
+            _ => put,
+        }
+    }
+
+    /// Locks an object that exists for as long as a new one.
+    pub(super) async fn lock_again(&self, key: &str) -> Result<Timestamp> {
+        let Some(lock) = self.lock() else {
+            return Err(Error::new(ErrorKind::Settings, "lock", key).with_source("no lock is configured"));
+        };
+        let until = self.counters.now() + lock.period().given;
+        let mode = match lock.mode {
+            LockMode::Governance => ObjectLockRetentionMode::Governance,
+            LockMode::Compliance => ObjectLockRetentionMode::Compliance,
+        };
+        let retention = ObjectLockRetention::builder()
+            .mode(mode)
+            .retain_until_date(DateTime::from_secs(until.as_second()))
+            .build();
+        let request = || {
+            self.client
+                .put_object_retention()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .retention(retention.clone())
+                .send()
+        };
+        let answer = self.send(request).await;
+        answer.map_err(|error| translate("lock", key, &self.place, &error))?;
+        Timestamp::from_second(until.as_second())
+            .map_err(|error| Error::new(ErrorKind::Other, "lock", key).with_source(error))
+    }
+
+    /// The versions of `key` that hold something, the newest first; none where the bucket keeps no versions.
+    pub(super) async fn versions_of(&self, key: &str) -> Result<Vec<String>> {
+        let full_key = self.full_key(key);
+        let request = || {
+            self.client
+                .list_object_versions()
+                .bucket(&self.options.bucket)
+                .prefix(&full_key)
+                .max_keys(MAX_VERSIONS)
+                .send()
+        };
+        match self.send(request).await {
+            Ok(answer) => {
+                let is_it = |version: &&ObjectVersion| version.key() == Some(full_key.as_str());
+                let versions = answer.versions().iter().filter(is_it);
+                Ok(versions
+                    .filter_map(|version| version.version_id().map(str::to_owned))
+                    .collect())
+            }
+            Err(error) => {
+                let error = translate("list", key, &self.place, &error);
+                match error.kind {
+                    ErrorKind::Unavailable | ErrorKind::Credentials => Err(error),
+                    // A store without versions, or credentials that may not see them.
+                    _ => Ok(Vec::new()),
+                }
+            }
+        }
+    }
+
+    /// One version as a whole.
+    pub(super) async fn read_version(&self, key: &str, version: &str) -> Result<Bytes> {
+        let request = || {
+            self.client
+                .get_object()
+                .bucket(&self.options.bucket)
+                .key(self.full_key(key))
+                .version_id(version)
+                .send()
+        };
+        let answer = self.send(request).await;
+        let answer = answer.map_err(|error| translate("get", key, &self.place, &error))?;
+        self.collect("get", key, answer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_given_for_longer_than_it_is_promised() {
+        for (days, given) in [(1, 2), (3, 4), (4, 5), (30, 37), (365, 456)] {
+            let lock = Lock {
+                mode: LockMode::Governance,
+                days,
+                keys: Vec::new(),
+            };
+            let period = lock.period();
+            assert_eq!(period.promised, DAY * days);
+            assert_eq!(period.given.as_secs() / DAY.as_secs(), given, "{days}");
+        }
+    }
+}
