@@ -40,3 +40,82 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
 async fn lock(store: &dyn ObjectStore, number: usize, key: String) -> Result<(usize, Timestamp)> {
     Ok((number, store.lock_again(&key).await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::repository::Repository;
+    use crate::repository::id::RepositoryId;
+    use crate::repository::testing::{Ground, backup_id, draft, put_all, two_tables};
+    use crate::storage::{LockPeriod, MemoryStore, ObjectStore as _};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    async fn ground() -> (Ground, Timestamp) {
+        let period = LockPeriod {
+            promised: DAY * 30,
+            given: DAY * 37,
+        };
+        let store = Arc::new(MemoryStore::with_locks(period));
+        let start = "2030-01-01T00:00:00Z".parse().unwrap();
+        store.set_clock(start);
+        let repository = Repository::open_or_create(store.clone(), RepositoryId::new(1))
+            .await
+            .unwrap();
+        (Ground { store, repository }, start)
+    }
+
+    #[tokio::test]
+    async fn what_is_reused_is_locked_again_only_when_its_lock_would_not_last() {
+        let (ground, start) = ground().await;
+        let first = ground.backup(0, &two_tables()).await;
+        for chunk in first.manifest.index.iter().chain(&first.chunks) {
+            assert_eq!(chunk.locked_until, Some(start + DAY * 37), "{}", chunk.key);
+        }
+        assert_eq!(ground.store.take_locked_again(), Vec::<String>::new());
+
+        ground.store.set_clock(start + DAY * 6);
+        let second = ground.backup(1, &two_tables()).await;
+        assert_eq!(
+            ground.store.take_locked_again(),
+            Vec::<String>::new(),
+            "31 days are left"
+        );
+        assert_eq!(second.chunks, first.chunks);
+
+        ground.store.set_clock(start + DAY * 8);
+        let third = ground.backup(2, &two_tables()).await;
+        let mut again = ground.store.take_locked_again();
+        again.sort();
+        let mut all: Vec<String> = first.chunks.iter().map(|chunk| chunk.key.clone()).collect();
+        all.sort();
+        assert_eq!(again, all, "each once");
+        for chunk in &third.chunks {
+            assert_eq!(chunk.locked_until, Some(start + DAY * 45), "{}", chunk.key);
+        }
+
+        ground.store.set_clock(start + DAY * 9);
+        ground.backup(3, &two_tables()).await;
+        assert_eq!(
+            ground.store.take_locked_again(),
+            Vec::<String>::new(),
+            "the index says until when"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_promise_that_cannot_be_kept_makes_no_backup() {
+        let (ground, start) = ground().await;
+        let first = ground.backup(0, &two_tables()).await;
+        ground.store.set_clock(start + DAY * 8);
+        let writer = ground.writer().await;
+        let records = put_all(&writer, &two_tables()).await.unwrap();
+        ground.store.delete(&first.chunks[0].key).await.unwrap();
+        let error = writer.commit(draft(1, &two_tables()), records).await.unwrap_err();
+        assert!(error.to_string().contains("lock of '"), "{error}");
+        assert_eq!(ground.repository.backup_ids().await.unwrap(), [backup_id(0)]);
+    }
+}

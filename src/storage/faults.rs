@@ -14,7 +14,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 pub use super::Operation;
-use super::{Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use super::{
+    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
+};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +203,10 @@ impl ObjectStore for FaultStore {
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         self.inner.lock_again(key).await
+    }
+
+    async fn bucket_report(&self) -> Result<Option<BucketReport>> {
+        self.inner.bucket_report().await
     }
 
     async fn versions(&self, key: &str) -> Result<Vec<String>> {

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats, Result,
+    Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats,
+    Result,
 };
 
 /// Keys that one page holds at most, as on S3.
@@ -28,6 +29,9 @@ struct State {
     clock: Option<jiff::Timestamp>,
     /// As a store that ignores `If-None-Match` says of itself.
     ignores_conditions: bool,
+    lock_period: Option<LockPeriod>,
+    /// Keys that were locked again, in the order of the requests.
+    locked_again: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,19 @@ impl MemoryStore {
         let store = Self::default();
         store.lock().ignores_conditions = true;
         store
+    }
+
+    /// A store that says it locks what is put into it, and notes what it is asked to lock again.
+    #[must_use]
+    pub fn with_locks(period: LockPeriod) -> Self {
+        let store = Self::default();
+        store.lock().lock_period = Some(period);
+        store
+    }
+
+    /// The keys that were locked again since this was asked last.
+    pub fn take_locked_again(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().locked_again)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,6 +214,20 @@ impl ObjectStore for MemoryStore {
             checksum_sha256: false,
             object_lock: false,
         })
+    }
+
+    fn lock_period(&self) -> Option<LockPeriod> {
+        self.lock().lock_period
+    }
+
+    async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
+        let mut state = self.lock();
+        state.object("lock", key)?;
+        let period = state
+            .lock_period
+            .ok_or_else(|| Error::new(ErrorKind::Settings, "lock", key))?;
+        state.locked_again.push(key.to_owned());
+        Ok(state.now() + period.given)
     }
 
     fn stats(&self) -> RequestStats {

@@ -77,6 +77,31 @@ pub struct LockPeriod {
     pub given: Duration,
 }
 
+/// What a bucket is set to; none: not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketReport {
+    pub versioned: Option<bool>,
+    pub lockable: Option<bool>,
+    /// The algorithm of its default encryption, or `none`.
+    pub encryption: Option<String>,
+    /// Lifecycle rules in force that touch the prefix.
+    pub rules: Option<Vec<BucketRule>>,
+}
+
+/// A rule by which a bucket takes objects away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketRule {
+    pub name: String,
+    /// How the keys begin that it takes, relative to the store's prefix.
+    pub beginning: String,
+    /// It deletes objects.
+    pub expires: bool,
+    /// It moves objects to a class that may not be read at once.
+    pub moves: bool,
+    /// It deletes what was overwritten or deleted before.
+    pub expires_versions: bool,
+}
+
 /// A flat space of immutable objects.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
@@ -121,6 +146,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever stopped a probing request other than the refusals it looks for.
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities>;
+
+    /// What the bucket is set to; none where there is no bucket.
+    ///
+    /// # Errors
+    /// Whatever stopped a request, unless the store cannot do it or does not let us.
+    async fn bucket_report(&self) -> Result<Option<BucketReport>> {
+        Ok(None)
+    }
 
     /// For how long new chunks, manifests and certificates are locked; none: not at all.
     fn lock_period(&self) -> Option<LockPeriod> {

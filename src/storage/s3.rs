@@ -4,6 +4,7 @@
 //! requests that are worth it are made again by the SDK, with back-off and jitter; a body that breaks off on its way down
 //! is asked for again here. What the store can do is probed once and then relied upon.
 
+mod bucket;
 mod client;
 mod counting;
 mod credentials;
@@ -31,7 +32,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::{Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result};
+use super::{
+    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
+};
 use counting::Counters;
 use credentials::FreshCredentials;
 use errors::{is_of_credentials, refusal, translate};
@@ -262,6 +265,10 @@ impl ObjectStore for S3Store {
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         S3Store::lock_again(self, key).await
+    }
+
+    async fn bucket_report(&self) -> Result<Option<BucketReport>> {
+        self.report().await.map(Some)
     }
 
     async fn versions(&self, key: &str) -> Result<Vec<String>> {

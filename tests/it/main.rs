@@ -35,6 +35,7 @@ mod lies;
 mod manifests;
 mod metrics;
 mod newer_format;
+mod object_lock;
 mod page;
 mod pipeline;
 mod policies;

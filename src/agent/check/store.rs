@@ -1,5 +1,7 @@
 //! The store and the repository: reachable, writable, what the store can do, and whose clock says what.
 
+mod bucket;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +35,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Vec<Finding>) -> O
     }
     let is_directory = settings.repository.directory.is_some();
     check_capabilities(store.as_ref(), is_directory, findings).await;
+    bucket::check(store.as_ref(), findings).await;
     check_clock(store.as_ref(), findings).await;
     check_repository(store, findings).await
 }

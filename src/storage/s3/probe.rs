@@ -10,7 +10,7 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockMode};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockEnabled, ObjectLockMode};
 use bytes::Bytes;
 
 use super::S3Store;
@@ -130,7 +130,7 @@ impl S3Store {
 
     /// Some stores take the headers and forget them: the retention has to be there when read back.
     async fn probe_retention(&self, key: &str, condition: bool, written: &mut Written) -> Result<bool> {
-        let until = DateTime::from(std::time::SystemTime::now() + RETENTION);
+        let until = DateTime::from_secs((self.counters.now() + RETENTION).as_second());
         let checksum = sha256_base64(&BODY).await;
         let request = self
             .put_object(
@@ -142,6 +142,7 @@ impl S3Store {
                 },
                 &checksum,
             )
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .object_lock_mode(ObjectLockMode::Governance)
             .object_lock_retain_until_date(until);
         if let Answer::Refused { error, .. } = self.try_put(key, request, written).await? {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion, ServerSideEncryption,
+    ChecksumAlgorithm, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion, ServerSideEncryption,
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -88,7 +88,9 @@ impl S3Store {
                     LockMode::Compliance => ObjectLockMode::Compliance,
                 };
                 let until = self.counters.now() + lock.period().given;
-                put.object_lock_mode(mode)
+                // A lock demands a checksum, and to be told that there is one.
+                put.checksum_algorithm(ChecksumAlgorithm::Sha256)
+                    .object_lock_mode(mode)
                     .object_lock_retain_until_date(DateTime::from_secs(until.as_second()))
             }
             _ => put,

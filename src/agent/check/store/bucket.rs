@@ -1,0 +1,119 @@
+//! What the bucket is set to: what keeps history from a thief, and what would take it away by itself.
+
+use super::super::{Finding, Level};
+use super::AREA;
+use crate::repository::layout;
+use crate::storage::{BucketReport, BucketRule, ObjectStore};
+
+/// What a backup consists of. A rule may take anything else.
+const NEEDED: [&str; 4] = [
+    layout::CHUNKS,
+    layout::MANIFESTS,
+    layout::CERTIFICATES,
+    layout::REPOSITORY,
+];
+
+pub(super) async fn check(store: &dyn ObjectStore, findings: &mut Vec<Finding>) {
+    match store.bucket_report().await {
+        Ok(Some(report)) => {
+            findings.extend(describe(&report));
+            findings.extend(report.rules.iter().flatten().filter_map(describe_rule));
+        }
+        Ok(None) => {}
+        Err(error) => findings.push(Finding::fail(AREA, &error)),
+    }
+}
+
+fn describe(report: &BucketReport) -> Vec<Finding> {
+    let versions = match report.versioned {
+        Some(true) => Finding::ok(AREA, "keeps versions: what is overwritten or deleted can be had back"),
+        Some(false) => Finding::warn(AREA, "keeps no versions: what is overwritten or deleted is gone"),
+        None => Finding::warn(AREA, "does not tell whether it keeps versions"),
+    };
+    let encryption = match report.encryption.as_deref() {
+        Some("none") => Finding::warn(AREA, "does not encrypt what it stores by itself"),
+        Some(algorithm) => Finding::ok(AREA, format!("encrypts what it stores ({algorithm})")),
+        None => Finding::warn(AREA, "does not tell whether it encrypts what it stores"),
+    };
+    let mut findings = vec![versions, encryption];
+    if report.rules.is_none() {
+        findings.push(Finding::warn(
+            AREA,
+            "does not tell its lifecycle rules: let none of them delete or move backups",
+        ));
+    }
+    findings
+}
+
+/// A chunk may be referred to for years after it was written: whatever goes by age loses backups.
+fn describe_rule(rule: &BucketRule) -> Option<Finding> {
+    let touched = NEEDED
+        .into_iter()
+        .find(|needed| needed.starts_with(&rule.beginning) || rule.beginning.starts_with(needed))?;
+    let name = &rule.name;
+    let what = match rule {
+        BucketRule { expires: true, .. } => {
+            format!("the lifecycle rule '{name}' deletes '{touched}' by age: remove it")
+        }
+        BucketRule { moves: true, .. } => {
+            format!(
+                "the lifecycle rule '{name}' moves '{touched}' to another storage class by age, where it may not be read at once: remove it"
+            )
+        }
+        BucketRule {
+            expires_versions: true, ..
+        } => {
+            return Some(Finding::ok(
+                AREA,
+                format!("the lifecycle rule '{name}' deletes versions of '{touched}' that were overwritten or deleted"),
+            ));
+        }
+        _ => return None,
+    };
+    Some(Finding::new(AREA, Level::Fail, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(beginning: &str) -> BucketRule {
+        BucketRule {
+            name: "tidy".to_owned(),
+            beginning: beginning.to_owned(),
+            expires: false,
+            moves: false,
+            expires_versions: false,
+        }
+    }
+
+    #[test]
+    fn only_rules_that_take_what_a_backup_needs_are_refused() {
+        for (beginning, is_refused) in [
+            ("", true),
+            ("chunks/", true),
+            ("chunks/ab", true),
+            ("man", true),
+            ("certificates/2026", true),
+            ("probes/", false),
+            ("leases/", false),
+            ("chunk-of-others/", false),
+        ] {
+            for (expires, moves) in [(true, false), (false, true)] {
+                let found = describe_rule(&BucketRule {
+                    expires,
+                    moves,
+                    ..rule(beginning)
+                });
+                let refused = found.is_some_and(|finding| finding.level == Level::Fail);
+                assert_eq!(refused, is_refused, "{beginning}");
+            }
+            assert_eq!(describe_rule(&rule(beginning)), None);
+            let versions = BucketRule {
+                expires_versions: true,
+                ..rule(beginning)
+            };
+            assert!(describe_rule(&versions).is_none_or(|finding| finding.level == Level::Ok));
+        }
+    }
+}
