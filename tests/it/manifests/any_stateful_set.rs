@@ -135,7 +135,10 @@ fn an_overlay_for_a_cluster_of_one_s_own_names_an_image_that_nobody_can_mistake_
 #[test]
 fn a_namespace_is_renamed_everywhere_by_the_command_that_the_page_gives() {
     let page = fs::read_to_string(root().join("manifests/README.md")).unwrap();
-    let command = page.lines().find(|line| line.starts_with("grep -rlZ app-test")).unwrap();
+    let command = page
+        .lines()
+        .find(|line| line.starts_with("grep -rlZ app-test"))
+        .unwrap();
     let copy = Copy::new();
     copy.run(command);
     let theirs = command
@@ -149,7 +152,11 @@ fn a_namespace_is_renamed_everywhere_by_the_command_that_the_page_gives() {
         let expected: Vec<String> = before
             .iter()
             .map(place)
-            .map(|place| place.replace("app-test", "shop-prod").replace("app-restore-test", "shop-proof"))
+            .map(|place| {
+                place
+                    .replace("app-test", "shop-prod")
+                    .replace("app-restore-test", "shop-proof")
+            })
             .collect();
         assert_eq!(sorted(places), sorted(expected), "{overlay}");
         for object in &renamed {
