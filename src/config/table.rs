@@ -334,7 +334,7 @@ pub const SETTINGS: &[Setting] = &[
         "agent.listen",
         Address,
         Some("0.0.0.0:9847"),
-        "Address and port of `/livez`, `/readyz`, `/metrics`, `/status` and the page at `/`.",
+        "Address and port of `/livez`, `/readyz`, `/metrics`, `/status`, `/runs` and the page at `/`.",
     ),
     Setting::new(
         "agent.poll_interval",
