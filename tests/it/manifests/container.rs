@@ -145,6 +145,11 @@ impl<'a> Container<'a> {
         variables
     }
 
+    /// The words of a probe's command.
+    fn probe(&self, name: &str) -> Vec<&'a str> {
+        list(&self.spec[name]["exec"]["command"]).iter().map(text).collect()
+    }
+
     fn start(&mut self, command: &[&str], variables: &[(&str, &str)]) {
         let volumes = list(&self.spec["volumeMounts"]).iter().map(|mount| {
             let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
@@ -256,6 +261,17 @@ fn the_throw_away_server_starts_in_its_container() {
         );
         assert!(built.unwrap().ends_with("200000"), "{overlay}");
         assert_eq!(container.sql("shop", "SHOW listen_addresses").unwrap(), "", "{overlay}");
+        // The probe's words, with the socket where it lies on this machine.
+        let probe = container.probe("livenessProbe");
+        let socket = container.volume("socket").display().to_string();
+        let words = probe[1..]
+            .iter()
+            .map(|word| word.replace("/var/run/postgresql", &socket));
+        let program = find_bin_directory().unwrap().join(probe[0]);
+        assert!(
+            Command::new(program).args(words).status().unwrap().success(),
+            "{overlay}"
+        );
         let data = fs::metadata(container.volume("scratch").join("throw-away")).unwrap();
         assert_eq!(data.permissions().mode() & 0o777, 0o700, "{overlay}");
     }
@@ -278,9 +294,8 @@ fn the_example_s_server_starts_in_its_container() {
     }
     for (overlay, objects) in overlays() {
         let mut container = Container::postgres(objects, "app-test");
-        let probe = list(&container.spec["readinessProbe"]["exec"]["command"]);
         let mut command = vec!["/bin/sh", "-c", AS_THE_IMAGE_DOES, "probe"];
-        command.extend(probe.iter().map(text));
+        command.extend(container.probe("readinessProbe"));
         let port = free_port().to_string();
         container.start(
             &command,
