@@ -81,7 +81,7 @@ impl Bucket {
     async fn see(&mut self) -> Result<Seen> {
         let store = match &self.store {
             Some(store) => store,
-            None => self.store.insert(open_store(&self.settings).await?),
+            None => self.store.insert(open_store(&self.settings.repository).await?),
         };
         let repository = match &self.repository {
             Some(repository) => repository.clone(),
