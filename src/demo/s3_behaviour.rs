@@ -223,19 +223,11 @@ macro_rules! behave {
                 }))
             }
 
-            async fn get_object_retention(
-                &self,
-                request: S3Request<GetObjectRetentionInput>,
-            ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-                let Some(until) = self.controls.lock().retentions.get(&request.input.key).cloned() else {
-                    return Err(s3_error!(NoSuchObjectLockConfiguration, "no retention"));
-                };
-                Ok(S3Response::new(GetObjectRetentionOutput {
-                    retention: Some(ObjectLockRetention {
-                        mode: Some(ObjectLockRetentionMode::from_static(ObjectLockRetentionMode::GOVERNANCE)),
-                        retain_until_date: Some(until),
-                    }),
-                }))
+            async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+                let until = self.controls.lock().retentions.get(&request.input.key).cloned();
+                let mut answer = self.files.head_object(request).await?;
+                answer.output.object_lock_retain_until_date = until;
+                Ok(answer)
             }
         }
     };
@@ -250,7 +242,6 @@ behave! {
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
     get_object: GetObjectInput => GetObjectOutput,
     head_bucket: HeadBucketInput => HeadBucketOutput,
-    head_object: HeadObjectInput => HeadObjectOutput,
     list_buckets: ListBucketsInput => ListBucketsOutput,
     list_objects: ListObjectsInput => ListObjectsOutput,
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,

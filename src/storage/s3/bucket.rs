@@ -1,6 +1,6 @@
 //! What the bucket itself is set to: versions, locks, encryption, and rules that would take objects away.
 
-use aws_sdk_s3::types::{BucketVersioningStatus, LifecycleRule, ObjectLockEnabled};
+use aws_sdk_s3::types::{BucketVersioningStatus, LifecycleRule, ObjectLockEnabled, ServerSideEncryptionConfiguration};
 
 use super::S3Store;
 use super::errors::translate;
@@ -51,7 +51,7 @@ impl S3Store {
             Ok(answer) => {
                 let rules = answer
                     .server_side_encryption_configuration()
-                    .map(|configuration| configuration.rules());
+                    .map(ServerSideEncryptionConfiguration::rules);
                 let default = rules
                     .unwrap_or_default()
                     .iter()

@@ -148,17 +148,10 @@ impl S3Store {
         if let Answer::Refused { error, .. } = self.try_put(key, request, written).await? {
             return no_unless_broken(error);
         }
-        let answer = self
-            .client
-            .get_object_retention()
-            .bucket(&self.options.bucket)
-            .key(self.full_key(key))
-            .send()
-            .await;
-        match answer {
-            Ok(output) => Ok(output
-                .retention()
-                .and_then(|retention| retention.retain_until_date())
+        // Its headers say what GetObjectRetention says, by the same right, and more stores answer them well.
+        match self.ask_head(key).await {
+            Ok(head) => Ok(head
+                .object_lock_retain_until_date()
                 .is_some_and(|kept| kept.secs() == until.secs())),
             Err(error) => no_unless_broken(translate("probe", key, &self.place, &error)),
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion, ServerSideEncryption,
+    ChecksumAlgorithm, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion,
+    ServerSideEncryption,
 };
 use bytes::Bytes;
 use jiff::Timestamp;

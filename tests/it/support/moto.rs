@@ -74,11 +74,12 @@ impl Moto {
     /// A request for what follows the bucket's name in the path.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let headers: String = headers
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let headers = lines.concat();
         let head = format!(
             "{method} /{BUCKET}{path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n{SIGNED}\r\n{headers}Content-Length: {}\r\n\r\n",
             self.port,
@@ -117,12 +118,13 @@ impl Moto {
 
     /// Until when an object is locked, and how.
     pub(crate) fn retention(&self, key: &str) -> Option<(String, jiff::Timestamp)> {
-        let answered = self.send("GET", &format!("/{key}?retention"), &[], "");
-        let only = |name: &str| {
-            let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-            between(&answered.body, &open, &close).pop()
+        let head = self.send("HEAD", &format!("/{key}"), &[], "").head;
+        let header = |name: &str| {
+            let mut lines = head.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
         };
-        Some((only("Mode")?, only("RetainUntilDate")?.parse().unwrap()))
+        let until = header("x-amz-object-lock-retain-until-date")?;
+        Some((header("x-amz-object-lock-mode")?, until.to_uppercase().parse().unwrap()))
     }
 }
 
