@@ -18,6 +18,7 @@ mod open;
 mod overview;
 mod restore;
 mod restore_agent;
+mod retention;
 mod store_counts;
 mod surroundings;
 mod verify;
@@ -38,6 +39,7 @@ pub use open::{
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
 pub use restore_agent::{check_settings as check_restore_agent, restore_agent};
+pub use retention::{expire, hold, prune, unhold};
 pub use surroundings::{ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::error::Result;
 use crate::repository::id::BackupId;
-use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
+use crate::repository::{self, CertificateState, Hold, Repository, StoredManifest, last_verdict};
 
 const CONCURRENCY: usize = 16;
 
@@ -15,6 +15,9 @@ pub struct BackupLine {
     pub backup_id: BackupId,
     /// What the newest drill that judged said; none: no drill has judged it yet.
     pub verdict: Option<CertificateState>,
+    /// Why and since when a person keeps it from expiring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// Why the root cannot be read; then the rest is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -46,6 +49,7 @@ pub struct BackupSummary {
 pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<Vec<BackupLine>> {
     let ids = repository.backup_ids().await?;
     let certificates = repository.certificates().await?;
+    let mut holds = repository.holds().await?;
     let mut roots = stream::iter(&ids)
         .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
         .buffered(CONCURRENCY);
@@ -68,6 +72,7 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
                 verdict: certificates
                     .get(backup_id)
                     .and_then(|of_backup| last_verdict(of_backup)),
+                hold: holds.remove(backup_id),
                 damage,
                 summary,
             });

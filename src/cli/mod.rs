@@ -12,9 +12,12 @@ mod demo;
 mod drill;
 mod evidence;
 pub mod exit;
+mod expire;
+mod hold;
 mod list;
 pub mod meaning;
 mod output;
+mod prune;
 mod report;
 mod restore;
 mod restore_agent;
@@ -94,6 +97,10 @@ enum OneShot {
     Show(show::ShowArguments),
     Check(check::CheckArguments),
     Trigger(trigger::TriggerArguments),
+    Expire(expire::ExpireArguments),
+    Prune(prune::PruneArguments),
+    Hold(hold::HoldArguments),
+    Unhold(hold::UnholdArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
 }
@@ -228,6 +235,10 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Show(verb) => show::run(&verb, context).await,
         OneShot::Check(verb) => check::run(&verb, context).await,
         OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
+        OneShot::Expire(verb) => expire::run(&verb, context).await,
+        OneShot::Prune(verb) => prune::run(&verb, context).await,
+        OneShot::Hold(verb) => hold::hold(&verb, context).await,
+        OneShot::Unhold(verb) => hold::unhold(&verb, context).await,
         #[cfg(feature = "demo")]
         OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
     }

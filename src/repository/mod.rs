@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod format_page;
 mod history;
+mod holds;
 pub mod id;
 mod index;
 pub mod layout;
@@ -20,6 +21,7 @@ mod neighbours;
 mod placement;
 mod presence;
 mod reader;
+mod retention;
 mod reuse;
 #[cfg(test)]
 mod testing;
@@ -30,10 +32,15 @@ pub use certificates::{CertificateRef, last_verdict};
 pub use codec::{ChunkBytes, FrameReader};
 pub use commit::ManifestDraft;
 pub use error::{Error, Result};
+pub use holds::{Hold, HoldChange};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
 pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
+pub use retention::{
+    Candidate, ClusterPlan, Counted, Decision, ExpireOptions, ExpireReport, Leftovers, Plan, PlanLine, Policy, Proof,
+    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, expire, plan, prune,
+};
 pub use reuse::ReuseIndex;
 pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};
 

@@ -161,10 +161,7 @@ impl Repository {
     /// # Errors
     /// `Damaged`, or the store's own.
     pub async fn read_index(&self, stored: StoredManifest) -> Result<Backup> {
-        let mut lines = Vec::new();
-        for chunk in &stored.manifest.index {
-            lines.extend(self.read_all_frames(chunk).await?);
-        }
+        let lines = self.read_index_lines(&stored.manifest).await?;
         let key = Key::Manifest(stored.manifest.backup_id.clone()).to_string();
         let assembled = tokio::task::spawn_blocking(move || {
             let records = index::parse(&lines)?;
@@ -173,6 +170,15 @@ impl Repository {
         });
         let damaged = |reason| Error::damaged(key, format!("its index does not fit together: {reason}"));
         assembled.await?.map_err(damaged)
+    }
+
+    /// The raw index of a root: its records, line by line.
+    pub(super) async fn read_index_lines(&self, manifest: &Manifest) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        for chunk in &manifest.index {
+            lines.extend(self.read_all_frames(chunk).await?);
+        }
+        Ok(lines)
     }
 
     /// One chunk, its size and SHA-256 found right.

@@ -15,7 +15,7 @@ use crate::support::{S3, wait};
 async fn repository(s3: &S3) -> Repository {
     s3.controls.admit(Identity {
         may_write: ["repository.json", "leases/", "probes/"].map(str::to_owned).to_vec(),
-        may_delete: false,
+        may_delete: Vec::new(),
         create_only: false,
         ..Identity::full("AGENT", "secret of the agent")
     });

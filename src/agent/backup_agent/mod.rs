@@ -6,6 +6,7 @@
 mod agenda;
 mod attempt;
 mod lease;
+mod retention;
 mod work;
 mod workplace;
 

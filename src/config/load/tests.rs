@@ -76,6 +76,8 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
         let text = match setting.kind {
             Kind::Number(_, most) => most.to_string(),
             Kind::Flag => "true".to_owned(),
+            Kind::Duration if setting.key == "prune.grace" => "7d".to_owned(),
+            Kind::TimeZone => "Europe/Berlin".to_owned(),
             Kind::Duration => "7s".to_owned(),
             Kind::Size => (setting.default.unwrap().parse::<ByteSize>().unwrap().0 + 1).to_string(),
             Kind::Choice(words) => words[words.len() - 1].to_owned(),
@@ -89,10 +91,46 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
             Kind::SecretUrl => "https://hooks.example/secret".to_owned(),
             Kind::Text | Kind::Secret | Kind::Path => "value".to_owned(),
         };
-        let default = format!("{:?}", load(None, []).unwrap());
-        let set = load(None, [(setting.variable().unwrap(), text)]);
+        // One that is refused alone, with what it needs.
+        let needs = (setting.key == "retention.after_backup").then_some("KUBEBACKUP_RETENTION_KEEP_LAST");
+        let needs: Vec<(String, String)> = needs
+            .map(|name| (name.to_owned(), "1".to_owned()))
+            .into_iter()
+            .collect();
+        let default = format!("{:?}", load(None, needs.clone()).unwrap());
+        let set = load(None, needs.into_iter().chain([(setting.variable().unwrap(), text)]));
         let changed = format!("{:?}", set.unwrap_or_else(|error| panic!("{}: {error}", setting.key)));
         assert_ne!(changed, default, "{} changes nothing", setting.key);
+    }
+}
+
+#[test]
+fn a_grace_period_that_a_backup_or_a_drill_could_outlast_is_refused() {
+    for (more, problem) in [
+        (
+            "prune: {grace: 17h}",
+            "prune.grace must be at least 12h longer than backup.max_duration",
+        ),
+        (
+            "backup: {max_duration: 13h}",
+            "prune.grace must be at least 12h longer than backup.max_duration",
+        ),
+        (
+            "drill: {max_duration: 2d}",
+            "prune.grace must not be shorter than drill.max_duration",
+        ),
+        ("retention: {after_backup: true}", "retention.after_backup needs a rule"),
+        (
+            "retention: {time_zone: Berlin}",
+            "retention.time_zone must be the IANA name of a time zone",
+        ),
+        (
+            "retention: {keep_certified: 0}",
+            "retention.keep_certified must be a whole number from 1",
+        ),
+    ] {
+        let refused = refusal(more, &[]);
+        assert!(refused.contains(problem), "{more}: {refused}");
     }
 }
 
@@ -119,7 +157,7 @@ fn a_value_that_cannot_work_is_refused_with_the_mend() {
         ("backup: {jobs: 0}", "backup.jobs must be a whole number from 1 to 64"),
         (
             "backup: {lock_timeout: 5}",
-            "backup.lock_timeout must be a duration such as 30s, 5m or 2h",
+            "backup.lock_timeout must be a duration such as 30s, 5m, 2h or 7d",
         ),
         (
             "backup: {lock_timeout: 0s}",

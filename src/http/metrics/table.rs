@@ -156,6 +156,11 @@ pub const METRICS: &[Metric] = &[
     counted("reloads_total", "Times that settings were read again, by whether they were accepted.").by(&["outcome"]),
     counted("notifications_total", "Notifications, by whether the receiver took them.").by(&["outcome"]).only(RESTORE),
     counted("failed_polls_total", "Looks at the repository that failed."),
+    counted("retention_runs_total", "Expiries with prune after a backup, by how they ended.").by(&["outcome"]).only(BACKUP),
+    counted("expired_backups_total", "Backups that this agent has expired.").only(BACKUP),
+    counted("pruned_objects_total", "Chunks that this agent has deleted.").only(BACKUP),
+    counted("pruned_bytes_total", "Bytes of the chunks that this agent has deleted.").only(BACKUP),
+    own("retained_objects", "Objects that this agent's last prune should have deleted and the store kept.").only(BACKUP),
 
     counted("store_requests_total", "Requests to the store that have ended, retried ones included.").by(&["operation", "outcome"]),
     counted("store_retries_total", "Requests to the store that were made again after a failure."),

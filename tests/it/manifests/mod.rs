@@ -13,6 +13,7 @@ mod program;
 mod references;
 mod render;
 mod restricted;
+mod retention;
 mod schemas;
 mod secrets;
 mod throw_away;
