@@ -50,6 +50,7 @@ fn text(report: &PruneReport) -> String {
     let others = [
         (leftovers.tombstones, "tombstones"),
         (leftovers.holds, "holds"),
+        (leftovers.announcements, "announcements of copies"),
         (leftovers.certificates, "certificates"),
         (leftovers.damage_records, "damage records"),
         (leftovers.leases, "leases"),

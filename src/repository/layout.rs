@@ -17,6 +17,7 @@ pub const DAMAGE: &str = "damage/";
 pub const LEASES: &str = "leases/";
 pub const HOLDS: &str = "holds/";
 pub const TOMBSTONES: &str = "tombstones/";
+pub const INCOMING: &str = "incoming/";
 /// Where the backup agent's credentials try what the store can do.
 pub const PROBES: &str = "probes/";
 /// The same for the restore agent, whose credentials can write nowhere else.
@@ -62,6 +63,8 @@ pub enum Key {
     Tombstone(BackupId),
     /// Since when its manifest is gone at the latest.
     Gone(BackupId),
+    /// The root of a backup whose chunks are on their way here from another repository.
+    Incoming(BackupId),
 }
 
 impl CertificateState {
@@ -131,6 +134,7 @@ impl fmt::Display for Key {
             }
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
             Self::Gone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.gone.json"),
+            Self::Incoming(backup_id) => write!(formatter, "{INCOMING}{backup_id}.json"),
         }
     }
 }
@@ -175,6 +179,7 @@ fn parse(text: &str) -> Option<Key> {
             Some(backup_id) => Key::Gone(backup_id.parse().ok()?),
             None => Key::Tombstone(name.parse().ok()?),
         }),
+        "incoming" => Some(Key::Incoming(name.parse().ok()?)),
         _ => None,
     }
 }
@@ -265,6 +270,7 @@ mod tests {
             (backup_id(), any::<u32>()).prop_map(|(backup_id, generation)| Key::HoldRelease { backup_id, generation }),
             backup_id().prop_map(Key::Tombstone),
             backup_id().prop_map(Key::Gone),
+            backup_id().prop_map(Key::Incoming),
         ]
     }
 

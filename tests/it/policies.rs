@@ -77,6 +77,7 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
         layout::LEASES,
         layout::HOLDS,
         layout::TOMBSTONES,
+        layout::INCOMING,
         layout::PROBES,
         layout::CERTIFICATE_PROBES,
     ]);
@@ -125,6 +126,7 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
             layout::CHUNKS,
             layout::TOMBSTONES,
             layout::HOLDS,
+            layout::INCOMING,
             layout::CERTIFICATES,
             layout::DAMAGE,
             layout::LEASES,

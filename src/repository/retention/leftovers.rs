@@ -21,6 +21,8 @@ use crate::storage::{self, ErrorKind, ObjectMeta, list_all};
 pub struct Leftovers {
     pub tombstones: u64,
     pub holds: u64,
+    /// What announced copies that have come, or never will.
+    pub announcements: u64,
     pub certificates: u64,
     pub damage_records: u64,
     pub leases: u64,
@@ -38,6 +40,9 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     };
     let buried = run.collect_tombstones(marks).await?;
     let is_gone = |backup_id: &BackupId| !marks.manifests.contains(backup_id) && !buried.contains(backup_id);
+    let outdated = marks.outdated_announcements(cutoff);
+    let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
+    run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
     run.collect_holds(is_gone).await?;
     run.collect_certificates(is_gone).await?;
     run.collect_damage_records().await?;

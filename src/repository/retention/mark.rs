@@ -4,6 +4,7 @@
 //! and the indexes of [`INDEXES_AT_ONCE`] backups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -12,13 +13,16 @@ use super::tombstone::Tombstone;
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::index::{self, ChunkName};
-use crate::repository::layout::Key;
+use crate::repository::layout::{self, Key};
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::Repository;
-use crate::storage::ErrorKind;
+use crate::storage::{ErrorKind, list_all};
 
 /// Indexes read at the same time; each is in memory as a whole.
 const INDEXES_AT_ONCE: usize = 4;
+
+/// A copy of one backup that takes longer has been given up.
+const MONTH: Duration = Duration::from_hours(30 * 24);
 
 /// Names that are collected before they are sorted in.
 const FRESH: usize = 64 * 1024;
@@ -33,16 +37,20 @@ pub(super) struct Marks {
     read: BTreeSet<BackupId>,
     pub(super) manifests: BTreeSet<BackupId>,
     pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
+    /// Backups that copies are bringing here, and since when.
+    incoming: BTreeMap<BackupId, Timestamp>,
 }
 
 impl Marks {
     /// Looks at what there is and marks what was not known. Nothing is ever taken back.
     ///
-    /// Manifests are listed before tombstones: one that goes in between has left its tombstone before.
+    /// What comes is listed before manifests, and these before tombstones: whatever goes from one to the next in between is
+    /// seen in the latter.
     ///
     /// # Errors
     /// `Unmarked` when a root or an index cannot be read; the store's own.
     pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
+        self.incoming = incoming(repository).await?;
         self.manifests = repository.backup_ids().await?.into_iter().collect();
         self.tombstones = repository.tombstones().await?;
         if may_write {
@@ -52,13 +60,20 @@ impl Marks {
             .manifests
             .iter()
             .chain(self.in_force(cutoff))
+            .chain(self.incoming.keys())
             .filter(|backup_id| !self.read.contains(*backup_id))
             .cloned()
             .collect();
+        let abandoned: BTreeSet<BackupId> = self.abandoned(cutoff).cloned().collect();
+        let abandoned = &abandoned;
         let mut names = stream::iter(unread)
             .map(|backup_id| async move {
-                let names = chunks_of(repository, &backup_id).await;
-                let names = names.map_err(|error| Error::unmarked(&backup_id, error))?;
+                let names = match chunks_of(repository, &backup_id).await {
+                    Ok(names) => names,
+                    // Its index has not even come: nothing of it has to stay.
+                    Err(Error::Damaged { .. }) if abandoned.contains(&backup_id) => Vec::new(),
+                    Err(error) => return Err(Error::unmarked(&backup_id, error)),
+                };
                 Ok::<_, Error>((backup_id, names))
             })
             .buffer_unordered(INDEXES_AT_ONCE);
@@ -90,6 +105,23 @@ impl Marks {
         in_force
             .map(|(backup_id, _)| backup_id)
             .filter(|backup_id| !self.manifests.contains(*backup_id))
+    }
+
+    /// Those that a copy began to bring longer ago than the grace period, and has not brought.
+    fn abandoned(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let gone =
+            |backup_id: &BackupId| !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id);
+        let old = self.incoming.iter().filter(move |(_, since)| **since <= cutoff);
+        old.map(|(backup_id, _)| backup_id)
+            .filter(move |backup_id| gone(backup_id))
+    }
+
+    /// Announcements that mean nothing more: the backup is here, or nobody has gone on bringing it for a month.
+    pub(super) fn outdated_announcements(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let month_ago = cutoff - MONTH;
+        let old = self.incoming.iter().filter(move |(_, since)| **since <= cutoff);
+        let over = old.filter(move |(backup_id, since)| self.manifests.contains(*backup_id) || **since <= month_ago);
+        over.map(|(backup_id, _)| backup_id)
     }
 
     /// Writes the marks that an interrupted expiry has not.
@@ -155,11 +187,24 @@ async fn chunks_of(repository: &Repository, backup_id: &BackupId) -> Result<Vec<
         .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))
 }
 
-/// The manifest, or the tombstone of one that is gone.
+/// What copies are bringing here.
+async fn incoming(repository: &Repository) -> Result<BTreeMap<BackupId, Timestamp>> {
+    let objects = list_all(repository.store().as_ref(), layout::INCOMING, None).await?;
+    let announced = objects.into_iter().filter_map(|object| match object.key.parse() {
+        Ok(Key::Incoming(backup_id)) => Some((backup_id, object.modified)),
+        _ => None,
+    });
+    Ok(announced.collect())
+}
+
+/// The manifest, what announces it, or the tombstone of one that is gone.
 async fn read_root(repository: &Repository, backup_id: &BackupId) -> Result<Manifest> {
     match repository.read_manifest(backup_id).await {
         Ok(stored) => Ok(stored.manifest),
         Err(Error::NoSuchBackup(_)) => {
+            if let Some(announced) = repository.read_incoming(backup_id).await? {
+                return Ok(announced);
+            }
             let buried = repository.read_tombstone(backup_id).await?;
             // Whoever deletes a manifest without a tombstone leaves nobody to say what was needed.
             buried.ok_or_else(|| Error::NoSuchBackup(backup_id.clone()))

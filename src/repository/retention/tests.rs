@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::repository::id::BackupId;
+use crate::repository::layout::Key;
 use crate::repository::testing::{Ground, Rows, backup_id, draft, put_all, rows, time};
 use crate::repository::{
     CertificateState, Error, HoldChange, Repository, VerifyOptions, VerifyOutcome, id::VerifyId, layout, verify,
@@ -403,6 +404,55 @@ async fn a_backup_that_comes_to_exist_during_a_prune_is_marked_before_anything_g
     let (report, stored) = tokio::join!(prune(&repository, &options, &cancel), commit);
     stored.unwrap();
     assert_eq!(report.unwrap().deleted.objects, 0);
+    assert!(ground.is_sound().await);
+}
+
+/// A copy has brought all but the root: what it announced is as good as the root, whatever its age.
+#[tokio::test]
+async fn what_a_copy_is_bringing_is_marked_and_an_outdated_announcement_goes() {
+    let ground = Ground::with_days(2).await;
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    let announcement = Key::Incoming(backup_id(0)).to_string();
+    ground.store.put_new(&announcement, root.clone()).await.unwrap();
+    ground
+        .store
+        .delete(&Key::Manifest(backup_id(0)).to_string())
+        .await
+        .unwrap();
+    ground.set_minute(20 * DAY);
+    let report = ground.prune().await;
+    assert_eq!((report.deleted.objects, report.leftovers.announcements), (0, 0));
+    ground
+        .store
+        .put_new(&Key::Manifest(backup_id(0)).to_string(), root)
+        .await
+        .unwrap();
+    let report = ground.prune().await;
+    assert_eq!((report.deleted.objects, report.leftovers.announcements), (0, 1));
+    assert!(ground.is_sound().await);
+}
+
+/// Its index is not there, so nobody knows what else of it may be.
+#[tokio::test]
+async fn a_copy_that_has_just_begun_stops_the_prune_and_one_that_was_given_up_does_not() {
+    let ground = Ground::with_days(2).await;
+    let manifest = ground.repository.read_manifest(&backup_id(0)).await.unwrap().manifest;
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    ground
+        .store
+        .put_new(&Key::Incoming(backup_id(0)).to_string(), root)
+        .await
+        .unwrap();
+    for key in [Key::Manifest(backup_id(0)).to_string(), manifest.index[0].key.clone()] {
+        ground.store.delete(&key).await.unwrap();
+    }
+    let error = ground.try_prune().await.unwrap_err();
+    assert!(matches!(error, Error::Unmarked { .. }), "{error}");
+    ground.set_minute(5 * DAY);
+    assert_eq!(ground.prune().await.deleted.objects, 1);
+    ground.set_minute(40 * DAY);
+    assert_eq!(ground.prune().await.leftovers.announcements, 1);
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids(1..2));
     assert!(ground.is_sound().await);
 }
 

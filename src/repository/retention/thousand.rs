@@ -173,8 +173,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
 
     let [puts, gets, lists, deletes] = asked(&ground.store, &before);
     let pages = chunks.div_ceil(1000);
-    // Manifests in one page, tombstones and marks in two; looked at once for the marks and once before each page's deletion.
-    let looks = (pages + 1) * (1 + (2 * dropped).div_ceil(1000));
+    // What copies bring and manifests in one page each, tombstones and marks in two; looked at once for the marks and once before each page's deletion.
+    let looks = (pages + 1) * (2 + (2 * dropped).div_ceil(1000));
     let leftovers = 6;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
     assert_eq!(lists, 1 + looks + pages + leftovers);

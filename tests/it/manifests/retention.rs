@@ -69,7 +69,7 @@ fn the_cron_job_expires_and_then_prunes_by_the_settings_of_the_overlay() {
 fn the_example_settings_of_the_cron_job_are_taken_and_have_a_rule() {
     let file = super::render::root().join("manifests/components/retention/settings.yaml");
     let settings = config::load(Some(&file), []).unwrap();
-    settings.require_bucket().unwrap();
+    settings.repository.require_location().unwrap();
     assert!(settings.retention.has_rule());
     assert!(settings.source.dsn.is_none() && settings.target.dsn.is_none());
 }
