@@ -26,6 +26,7 @@ struct State {
     started: Timestamp,
     turned: Timestamp,
     waiting_for: Option<String>,
+    waits_for_settings: bool,
     next_run: Option<NextRun>,
     is_queued: bool,
     begun: u64,
@@ -55,6 +56,7 @@ impl Live {
             started: now,
             turned: now,
             waiting_for: None,
+            waits_for_settings: false,
             next_run: None,
             is_queued: false,
             begun: 0,
@@ -92,6 +94,7 @@ impl Live {
             now,
             turned: state.turned,
             waiting_for: state.waiting_for.clone(),
+            waits_for_settings: state.waits_for_settings,
             next_run: state.next_run.clone(),
             is_queued: state.is_queued,
             current: state.current.clone(),
@@ -121,6 +124,13 @@ impl Live {
 
     pub fn set_waiting_for(&self, what: Option<String>) {
         self.lock().waiting_for = what;
+    }
+
+    /// There are none that can be used, for that reason; or there are.
+    pub fn wait_for_settings(&self, reason: Option<&str>) {
+        let mut state = self.lock();
+        state.waits_for_settings = reason.is_some();
+        state.waiting_for = reason.map(|reason| format!("settings that can be used: {reason}"));
     }
 
     pub fn set_next_run(&self, next: Option<NextRun>) {

@@ -102,6 +102,7 @@ pub fn empty(agent: AgentKind) -> Status {
         now: NOW,
         turned: ago(1),
         waiting_for: None,
+        waits_for_settings: false,
         next_run: None,
         is_queued: false,
         current: None,

@@ -16,7 +16,7 @@ use super::workplace::Workplace;
 use crate::agent::error::Result;
 use crate::agent::live::{Live, RunEnd};
 use crate::agent::surroundings::Surroundings;
-use crate::agent::view::View;
+use crate::agent::view::{View, is_of_the_future};
 use crate::config::Settings;
 use crate::http::status::{NextRun, Outcome, RepositoryStatus, StoreCounts};
 use crate::postgres::Environment;
@@ -31,7 +31,9 @@ type Looked = (Instant, View, Result<RepositoryStatus>);
 /// The loop's state.
 pub(super) struct Work {
     workplace: Arc<Workplace>,
-    /// Requests made under settings that are no longer in force.
+    /// Under settings that are no longer in force; the run that goes on may have begun with them.
+    earlier: Vec<Arc<Workplace>>,
+    /// Requests made in such ones before.
     earlier_requests: StoreCounts,
     holder: String,
     agenda: Agenda,
@@ -62,6 +64,7 @@ impl Work {
             agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
+            earlier: Vec::new(),
             earlier_requests: StoreCounts::default(),
             live,
             cancel,
@@ -99,10 +102,7 @@ impl Work {
     /// Tells the status where things stand.
     pub(super) fn tell(&mut self, now: Timestamp) {
         self.live.turn(now);
-        let mut requests = self.earlier_requests.clone();
-        if let Some(more) = self.workplace.requests() {
-            requests.add(&more);
-        }
+        let requests = self.count_requests();
         self.live.set_store_counts(requests);
         self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
         if self.live.is_running() {
@@ -118,6 +118,21 @@ impl Work {
             self.told_next = Some(next.clone());
         }
         self.live.set_next_run(next);
+    }
+
+    /// All of this process.
+    fn count_requests(&mut self) -> StoreCounts {
+        if self.run.is_none() {
+            for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
+                self.earlier_requests.add(&requests);
+            }
+        }
+        let mut all = self.earlier_requests.clone();
+        let in_use = self.earlier.iter().chain([&self.workplace]);
+        for requests in in_use.filter_map(|workplace| workplace.requests()) {
+            all.add(&requests);
+        }
+        all
     }
 
     /// SIGUSR1.
@@ -146,10 +161,8 @@ impl Work {
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, Timestamp::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
-        let before = std::mem::replace(&mut self.workplace, Arc::new(workplace));
-        if let Some(requests) = before.requests() {
-            self.earlier_requests.add(&requests);
-        }
+        self.earlier
+            .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
         (self.look, self.view) = (None, None);
         (self.run_waits_for, self.look_waits_for) = (None, None);
     }
@@ -209,9 +222,7 @@ impl Work {
         }
         match seen {
             Ok(repository) => {
-                let contents = repository.backups.iter().filter_map(|backup| backup.contents.as_ref());
-                let newest = contents.map(|contents| contents.started).max();
-                self.agenda.saw(newest, now);
+                self.agenda.saw(newest(&repository, now), now);
                 self.look_waits_for = None;
                 self.live.set_repository(repository);
             }
@@ -245,6 +256,13 @@ fn holder() -> String {
     format!("{}-{:08x}", host.trim(), rand::random::<u32>())
 }
 
+/// When the newest backup began. A clock that was wrong once must not keep the timer still until that time.
+fn newest(repository: &RepositoryStatus, now: Timestamp) -> Option<Timestamp> {
+    let contents = repository.backups.iter().filter_map(|backup| backup.contents.as_ref());
+    let started = contents.map(|contents| contents.started);
+    started.filter(|started| !is_of_the_future(*started, now)).max()
+}
+
 /// The job's result; never, where there is none.
 async fn ongoing<T>(job: &mut Option<BoxFuture<'static, T>>) -> T {
     let Some(running) = job else { return pending().await };
@@ -259,3 +277,6 @@ async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
     let seen = async { view.refresh(workplace.repository().await?, cluster).await }.await;
     (began, view, seen)
 }
+
+#[cfg(test)]
+mod tests;
