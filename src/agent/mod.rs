@@ -9,6 +9,7 @@ mod backup_agent;
 mod check;
 mod choose;
 mod compare;
+mod copy;
 mod drill;
 mod error;
 mod live;
@@ -28,6 +29,7 @@ pub use backup_agent::{backup_agent, check_settings as check_backup_agent, first
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
+pub use copy::{Copied, copy};
 pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
 pub use live::{Live, LiveProgress, RunEnd};

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::process::is_agent;
-use crate::http::fetch_status;
+use crate::http::fetch_runs;
 use crate::http::status::{FinishedRun, Status, Trigger};
 
 /// How often the status is looked at.
@@ -30,7 +30,7 @@ pub(super) enum Followed {
 
 impl Port {
     pub(super) async fn read(address: SocketAddr) -> anyhow::Result<Status> {
-        let status = fetch_status(address).await;
+        let status = fetch_runs(address).await;
         status.with_context(|| format!("read the agent's status at {address}"))
     }
 
