@@ -123,7 +123,8 @@ impl Arguments {
     /// # Errors
     /// What is wrong with the settings. The backup agent begins all the same.
     pub fn settings(&self) -> anyhow::Result<FirstSettings> {
-        let wrong = match read_settings(self.config.as_deref()) {
+        let copy = self.repository.as_deref();
+        let wrong = match read_settings(self.config.as_deref(), copy) {
             Ok(settings) => return Ok(FirstSettings { settings, wrong: None }),
             Err(error) => agent::Error::from(error),
         };
@@ -131,7 +132,7 @@ impl Arguments {
             return Err(wrong.into());
         }
         // What the variables say without the file, or nothing at all.
-        let stand_in = read_settings(None).or_else(|_| config::load(None, []));
+        let stand_in = read_settings(None, None).or_else(|_| config::load(None, []));
         Ok(FirstSettings {
             settings: stand_in.map_err(agent::Error::from)?,
             wrong: Some(wrong),
@@ -145,14 +146,6 @@ pub struct FirstSettings {
     pub settings: Settings,
     /// What is wrong with those that were meant; the ones here only stand in for them.
     wrong: Option<agent::Error>,
-}
-
-fn read_settings(file: Option<&Path>) -> config::Result<Settings> {
-    /// What is wrong with the settings.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
-        let settings = read_settings(self.config.as_deref(), self.repository.as_deref());
-        Ok(settings.map_err(agent::Error::from)?)
-    }
 }
 
 fn read_settings(file: Option<&Path>, copy: Option<&str>) -> config::Result<Settings> {
@@ -184,16 +177,12 @@ struct AgentContext {
 impl AgentContext {
     fn new(
         config: Option<PathBuf>,
+        repository: Option<String>,
         first: FirstSettings,
         console: Console,
         handlers: Handlers,
     ) -> anyhow::Result<Self> {
         let FirstSettings { settings, wrong } = first;
-        repository: Option<String>,
-        settings: Settings,
-        console: Console,
-        handlers: Handlers,
-    ) -> anyhow::Result<Self> {
         let surroundings = Surroundings {
             fixed: Fixed::of(&settings),
             signals: handlers.listen().context("watch for signals")?,
@@ -263,8 +252,7 @@ pub async fn run(
             run_once(verb, &context).await
         }
         Verb::Agent(verb) => {
-            let context = AgentContext::new(arguments.config, first, console, handlers)?;
-            let context = AgentContext::new(arguments.config, arguments.repository, settings, console, handlers)?;
+            let context = AgentContext::new(arguments.config, arguments.repository, first, console, handlers)?;
             match verb {
                 Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
                 Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
