@@ -32,11 +32,11 @@ impl Fixed {
     /// The settings that say something else and are in force from the next start on.
     fn changed_by(self, settings: &Settings) -> Vec<&'static str> {
         let new = Self::of(settings);
-        let changes = [
+        let compared = [
             ("agent.listen", new.listen != self.listen),
             ("log.format", new.log_format != self.log_format),
         ];
-        let changed = changes.into_iter().filter(|(_, has_changed)| *has_changed);
+        let changed = compared.into_iter().filter(|(_, has_changed)| *has_changed);
         changed.map(|(name, _)| name).collect()
     }
 }
