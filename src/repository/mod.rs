@@ -6,6 +6,7 @@
 mod certificates;
 mod codec;
 mod commit;
+mod copy;
 pub mod document;
 mod error;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod writer;
 pub use certificates::{CertificateRef, last_verdict};
 pub use codec::{ChunkBytes, FrameReader};
 pub use commit::ManifestDraft;
+pub use copy::{CopyOptions, CopyReport, Left, copy, open_copy};
 pub use error::{Error, Result};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
