@@ -205,7 +205,7 @@ impl RestoreAgent {
         let now = Timestamp::now();
         let is_recorded = matches!(ended, Ended::Certificate(_));
         self.memory.note(&choice, is_recorded, now);
-        let seen = self.lookout.last_seen().map(|seen| &seen.status);
+        let seen = self.lookout.last_seen().map(|seen| seen.status.as_ref());
         self.teller.drilled(&choice.backup_id, ended, seen);
         let (outcome, message) = ended.told();
         let backup_id = &choice.backup_id;
