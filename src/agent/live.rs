@@ -25,7 +25,9 @@ struct State {
     cluster: Option<String>,
     started: Timestamp,
     turned: Timestamp,
+    poll_seconds: f64,
     waiting_for: Option<String>,
+    waits_for_settings: bool,
     next_run: Option<NextRun>,
     is_queued: bool,
     begun: u64,
@@ -45,7 +47,9 @@ impl State {
             cluster: None,
             started: now,
             turned: now,
+            poll_seconds: 0.0,
             waiting_for: None,
+            waits_for_settings: false,
             next_run: None,
             is_queued: false,
             begun: 0,
@@ -79,6 +83,7 @@ impl Live {
     pub fn apply(&self, settings: &Settings) {
         let mut state = self.lock();
         state.cluster.clone_from(&settings.cluster);
+        state.poll_seconds = settings.agent.poll_interval.0.as_secs_f64();
         state.objectives = Objectives {
             rto_seconds: settings.objectives.rto.map(|span| span.0.as_secs_f64()),
             rpo_seconds: settings.objectives.rpo.map(|span| span.0.as_secs_f64()),
@@ -96,7 +101,9 @@ impl Live {
             started: state.started,
             now,
             turned: state.turned,
+            poll_seconds: state.poll_seconds,
             waiting_for: state.waiting_for.clone(),
+            waits_for_settings: state.waits_for_settings,
             next_run: state.next_run.clone(),
             is_queued: state.is_queued,
             current: state.current.clone(),
@@ -121,6 +128,13 @@ impl Live {
 
     pub fn set_waiting_for(&self, what: Option<String>) {
         self.lock().waiting_for = what;
+    }
+
+    /// There are none that can be used, for that reason; or there are.
+    pub fn wait_for_settings(&self, reason: Option<&str>) {
+        let mut state = self.lock();
+        state.waits_for_settings = reason.is_some();
+        state.waiting_for = reason.map(|reason| format!("settings that can be used: {reason}"));
     }
 
     pub fn set_next_run(&self, next: Option<NextRun>) {

@@ -1,13 +1,12 @@
 //! The backups of a repository in one line each, from roots and one listing of certificates alone.
 
-use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::error::Result;
+use super::roots::Roots;
+use crate::http::status::BackupContents;
 use crate::repository::id::BackupId;
-use crate::repository::{self, CertificateState, Hold, Repository, StoredManifest, last_verdict};
-
-const CONCURRENCY: usize = 16;
+use crate::repository::{CertificateState, Hold, Repository, last_verdict};
 
 /// One backup in a listing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,69 +41,45 @@ pub struct BackupSummary {
     pub duration_seconds: f64,
 }
 
-/// Every backup, oldest first, of `cluster` when one is given. A damaged root is a line, not an error.
+/// Every backup, oldest first, of `cluster` when one is given. A root that cannot be read is a line, not an error.
 ///
 /// # Errors
 /// The store's own.
 pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<Vec<BackupLine>> {
-    let ids = repository.backup_ids().await?;
+    let mut roots = Roots::default();
+    roots.refresh(repository).await?;
     let certificates = repository.certificates().await?;
-    let mut holds = repository.holds().await?;
-    let mut roots = stream::iter(&ids)
-        .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
-        .buffered(CONCURRENCY);
-    let mut lines = Vec::with_capacity(ids.len());
-    while let Some((backup_id, root)) = roots.next().await {
-        let (damage, summary) = match root {
-            Ok(stored) => (None, Some(summarize(stored))),
-            // Expired since it was listed.
-            Err(repository::Error::NoSuchBackup(_)) => continue,
-            Err(error) if error.is_unreadable_object() => (Some(error.to_string()), None),
-            Err(error) => return Err(error.into()),
-        };
-        let is_wanted = match (&summary, cluster) {
-            (Some(summary), Some(cluster)) => summary.cluster == cluster,
-            _ => true,
-        };
-        if is_wanted {
-            lines.push(BackupLine {
-                backup_id: backup_id.clone(),
-                verdict: certificates
-                    .get(backup_id)
-                    .and_then(|of_backup| last_verdict(of_backup)),
-                hold: holds.remove(backup_id),
-                damage,
-                summary,
-            });
+    let holds = repository.holds().await?;
+    let line = |(backup_id, root): (&BackupId, std::result::Result<&BackupContents, &str>)| BackupLine {
+        backup_id: backup_id.clone(),
+        verdict: certificates
+            .get(backup_id)
+            .and_then(|of_backup| last_verdict(of_backup)),
+        hold: holds.get(backup_id).cloned(),
+        damage: root.err().map(str::to_owned),
+        summary: root.ok().map(BackupSummary::of),
+    };
+    let is_wanted = |line: &BackupLine| match (&line.summary, cluster) {
+        (Some(summary), Some(cluster)) => summary.cluster == cluster,
+        _ => true,
+    };
+    Ok(roots.in_order().into_iter().map(line).filter(is_wanted).collect())
+}
+
+impl BackupSummary {
+    fn of(contents: &BackupContents) -> Self {
+        Self {
+            cluster: contents.cluster.clone(),
+            snapshot_time: contents.newest_snapshot,
+            databases: contents.databases.clone(),
+            tables: contents.tables,
+            rows: contents.rows,
+            raw_bytes: contents.raw_bytes,
+            stored_bytes: contents.stored_bytes,
+            new_bytes: contents.new_bytes,
+            chunks: contents.chunks,
+            reused_chunks: contents.reused_chunks,
+            duration_seconds: contents.duration_seconds,
         }
-    }
-    // Ids tell the second alone.
-    lines.sort_by_key(BackupLine::time);
-    Ok(lines)
-}
-
-impl BackupLine {
-    fn time(&self) -> jiff::Timestamp {
-        let summary = self.summary.as_ref();
-        summary.map_or_else(|| self.backup_id.time(), |summary| summary.snapshot_time)
-    }
-}
-
-fn summarize(stored: StoredManifest) -> BackupSummary {
-    let manifest = stored.manifest;
-    let stats = manifest.stats;
-    let times = manifest.databases.iter().map(|database| database.snapshot_time);
-    BackupSummary {
-        snapshot_time: times.max().unwrap_or(manifest.started),
-        cluster: manifest.source.cluster,
-        databases: manifest.databases.into_iter().map(|database| database.name).collect(),
-        tables: stats.tables,
-        rows: stats.rows,
-        raw_bytes: stats.raw_bytes,
-        stored_bytes: stats.stored_bytes,
-        new_bytes: stats.new_bytes,
-        chunks: stats.chunks,
-        reused_chunks: stats.reused_chunks,
-        duration_seconds: stats.duration_seconds,
     }
 }

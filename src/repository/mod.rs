@@ -17,6 +17,7 @@ pub mod id;
 mod index;
 pub mod layout;
 mod lease;
+mod listing;
 pub mod manifest;
 mod neighbours;
 mod placement;
@@ -37,6 +38,7 @@ pub use error::{Error, Result};
 pub use holds::{Hold, HoldChange};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
+pub use listing::{ListedCertificates, ObjectVersion};
 pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
 pub use retention::{

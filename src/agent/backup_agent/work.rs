@@ -25,13 +25,24 @@ use crate::telemetry::causes;
 /// A look at the bucket; the view comes back with what it has learnt.
 type Look = BoxFuture<'static, Looked>;
 
-/// When it began, what it knows now, and what it saw.
-type Looked = (Instant, View, Result<RepositoryStatus>);
+struct Looked {
+    began: Instant,
+    /// With what it knows now.
+    view: View,
+    /// Known although drills may not be; none where the backups could not be seen.
+    newest: Option<Newest>,
+    seen: Result<RepositoryStatus>,
+}
+
+/// When the newest backup began, if there is one.
+struct Newest(Option<Timestamp>);
 
 /// The loop's state.
 pub(super) struct Work {
     workplace: Arc<Workplace>,
-    /// Requests made under settings that are no longer in force.
+    /// Under settings that are no longer in force; the run that goes on may have begun with them.
+    earlier: Vec<Arc<Workplace>>,
+    /// Requests made in such ones before.
     earlier_requests: StoreCounts,
     holder: String,
     agenda: Agenda,
@@ -62,6 +73,7 @@ impl Work {
             agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
+            earlier: Vec::new(),
             earlier_requests: StoreCounts::default(),
             live,
             cancel,
@@ -99,10 +111,7 @@ impl Work {
     /// Tells the status where things stand.
     pub(super) fn tell(&mut self, now: Timestamp) {
         self.live.turn(now);
-        let mut requests = self.earlier_requests.clone();
-        if let Some(more) = self.workplace.requests() {
-            requests.add(&more);
-        }
+        let requests = self.count_requests();
         self.live.set_store_counts(requests);
         self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
         if self.live.is_running() {
@@ -118,6 +127,21 @@ impl Work {
             self.told_next = Some(next.clone());
         }
         self.live.set_next_run(next);
+    }
+
+    /// All of this process.
+    fn count_requests(&mut self) -> StoreCounts {
+        if self.run.is_none() {
+            for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
+                self.earlier_requests.add(&requests);
+            }
+        }
+        let mut all = self.earlier_requests.clone();
+        let in_use = self.earlier.iter().chain([&self.workplace]);
+        for requests in in_use.filter_map(|workplace| workplace.requests()) {
+            all.add(&requests);
+        }
+        all
     }
 
     /// SIGUSR1.
@@ -146,10 +170,8 @@ impl Work {
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, Timestamp::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
-        let before = std::mem::replace(&mut self.workplace, Arc::new(workplace));
-        if let Some(requests) = before.requests() {
-            self.earlier_requests.add(&requests);
-        }
+        self.earlier
+            .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
         (self.look, self.view) = (None, None);
         (self.run_waits_for, self.look_waits_for) = (None, None);
     }
@@ -201,17 +223,18 @@ impl Work {
         self.live.end_run(end, now);
     }
 
-    fn looked(&mut self, (began, view, seen): Looked) {
+    fn looked(&mut self, looked: Looked) {
         let now = Timestamp::now();
-        self.view = Some(view);
-        if began < self.stale_before {
+        self.view = Some(looked.view);
+        if looked.began < self.stale_before {
             return;
         }
-        match seen {
+        match looked.newest {
+            Some(Newest(started)) => self.agenda.saw(started, now),
+            None => self.agenda.saw_nothing(now),
+        }
+        match looked.seen {
             Ok(repository) => {
-                let contents = repository.backups.iter().filter_map(|backup| backup.contents.as_ref());
-                let newest = contents.map(|contents| contents.started).max();
-                self.agenda.saw(newest, now);
                 self.look_waits_for = None;
                 self.live.set_repository(repository);
             }
@@ -222,7 +245,6 @@ impl Work {
                 }
                 self.look_waits_for = Some(reason);
                 self.live.count(|counts| counts.failed_polls += 1);
-                self.agenda.saw_nothing(now);
             }
         }
         if !self.agenda.is_due(now) {
@@ -256,6 +278,21 @@ async fn ongoing<T>(job: &mut Option<BoxFuture<'static, T>>) -> T {
 async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
     let began = Instant::now();
     let cluster = workplace.settings.cluster.as_deref();
-    let seen = async { view.refresh(workplace.repository().await?, cluster).await }.await;
-    (began, view, seen)
+    let mut newest = None;
+    let seen = async {
+        let repository = workplace.repository().await?;
+        view.read_backups(repository).await?;
+        newest = Some(Newest(view.newest_started(cluster, Timestamp::now())));
+        view.read_drills(repository, cluster).await
+    }
+    .await;
+    Looked {
+        began,
+        view,
+        newest,
+        seen,
+    }
 }
+
+#[cfg(test)]
+mod tests;
