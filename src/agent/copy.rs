@@ -11,9 +11,6 @@ use crate::telemetry::progress::Progress;
 /// Chunks on their way at once; each is a few MiB in memory.
 const CONCURRENCY: usize = 8;
 
-/// As long as a prune spares what nothing refers to.
-const GRACE: Duration = Duration::from_hours(24);
-
 /// What became of one place.
 #[derive(Debug)]
 pub struct Copied {
@@ -46,18 +43,23 @@ pub async fn copy(settings: &Settings, names: &[String], progress: &dyn Progress
     let from = open_repository(settings).await?;
     let mut copied = Vec::new();
     for place in chosen {
-        copied.push(copy_to(&from, place, progress).await);
+        copied.push(copy_to(&from, place, settings.prune.grace.0, progress).await);
     }
     Ok(copied)
 }
 
-/// Brings what one place lacks.
-pub(super) async fn copy_to(from: &Repository, place: &CopySettings, progress: &dyn Progress) -> Copied {
+/// Brings what one place lacks. A prune over there spares what nothing refers to for `grace`.
+pub(super) async fn copy_to(
+    from: &Repository,
+    place: &CopySettings,
+    grace: Duration,
+    progress: &dyn Progress,
+) -> Copied {
     let copied = async {
         let to = repository::open_copy(from, open_store(&place.repository).await?).await?;
         let options = CopyOptions {
             concurrency: CONCURRENCY,
-            grace: GRACE,
+            grace,
         };
         Ok(repository::copy(from, &to, &options, progress).await?)
     };

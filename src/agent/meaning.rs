@@ -111,6 +111,12 @@ fn of_repository(error: &repository::Error) -> Meaning {
             Class::Damaged,
             "'kubebackup verify --all' finds and records what is damaged; the next backup stores chunks anew, never a manifest",
         ),
+        repository::Error::Unmarked { source, .. } => Meaning {
+            hint: Some(
+                "nothing was lost; the manifest or its index has to become readable, or to be removed as docs/retention.md says",
+            ),
+            ..of_repository(source)
+        },
         repository::Error::LostChunk { .. } => plain(Class::LostChunk),
         repository::Error::UnknownFormat { .. } => hinted(Class::Operator, "update this program"),
         repository::Error::NoSuchBackup(_) => hinted(Class::Operator, "'kubebackup list' shows what there is"),

@@ -19,6 +19,7 @@ mod open;
 mod overview;
 mod restore;
 mod restore_agent;
+mod retention;
 mod roots;
 mod store_counts;
 mod surroundings;
@@ -26,7 +27,7 @@ mod verify;
 mod view;
 
 pub use backup::{BackupOverrides, backup, backup_options};
-pub use backup_agent::backup_agent;
+pub use backup_agent::{backup_agent, check_settings as check_backup_agent, first_settings};
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
@@ -41,6 +42,7 @@ pub use open::{
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
 pub use restore_agent::{check_settings as check_restore_agent, restore_agent};
-pub use surroundings::{ReadSettings, Surroundings};
+pub use retention::{expire, hold, prune, unhold};
+pub use surroundings::{Fixed, ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -6,7 +6,7 @@ use super::error::Result;
 use super::roots::Roots;
 use crate::http::status::BackupContents;
 use crate::repository::id::BackupId;
-use crate::repository::{CertificateState, Repository, last_verdict};
+use crate::repository::{CertificateState, Hold, Repository, last_verdict};
 
 /// One backup in a listing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +14,9 @@ pub struct BackupLine {
     pub backup_id: BackupId,
     /// What the newest drill that judged said; none: no drill has judged it yet.
     pub verdict: Option<CertificateState>,
+    /// Why and since when a person keeps it from expiring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// Why the root cannot be read; then the rest is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -46,11 +49,13 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
     let mut roots = Roots::default();
     roots.refresh(repository).await?;
     let certificates = repository.certificates().await?;
+    let holds = repository.holds().await?;
     let line = |(backup_id, root): (&BackupId, std::result::Result<&BackupContents, &str>)| BackupLine {
         backup_id: backup_id.clone(),
         verdict: certificates
             .get(backup_id)
             .and_then(|of_backup| last_verdict(of_backup)),
+        hold: holds.get(backup_id).cloned(),
         damage: root.err().map(str::to_owned),
         summary: root.ok().map(BackupSummary::of),
     };

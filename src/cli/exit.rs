@@ -54,7 +54,7 @@ impl Exit {
             Self::Success => (
                 "success",
                 "Done. A drill certified, a comparison found no difference, a verification found every object sound, \
-                 a check found nothing that cannot work.",
+                 a check found nothing that cannot work. What the store does not let `expire` or `prune` delete is no failure.",
             ),
             Self::Failure => (
                 "failure",
@@ -73,7 +73,7 @@ impl Exit {
             ),
             Self::Damaged => (
                 "damaged",
-                "An object of the repository is damaged or missing. A chunk is stored anew by the next backup; a manifest is not.",
+                "An object of the repository is damaged or missing. A chunk is stored anew by the next backup; a manifest is not. A prune stops there.",
             ),
             Self::Refused => (
                 "refused",

@@ -47,13 +47,15 @@ fn table(lines: &[BackupLine]) -> String {
         ">new",
         ">reused",
         "verdict",
+        "hold",
     ]);
     for line in lines {
         let backup_id = line.backup_id.to_string();
+        let hold = line.hold.as_ref().map_or_else(String::new, |hold| hold.reason.clone());
         let Some(summary) = &line.summary else {
             let damage = line.damage.clone().unwrap_or_default();
             let blanks = std::iter::repeat_n(String::new(), 9);
-            table.row([backup_id].into_iter().chain(blanks).chain([damage]));
+            table.row([backup_id].into_iter().chain(blanks).chain([damage, hold]));
             continue;
         };
         table.row([
@@ -69,6 +71,7 @@ fn table(lines: &[BackupLine]) -> String {
             figures::share(summary.reused_chunks, summary.chunks),
             line.verdict
                 .map_or_else(|| "not drilled".to_owned(), |verdict| verdict.to_string()),
+            hold,
         ]);
     }
     table.render()

@@ -11,7 +11,7 @@ use crate::agent::{self, BackupChoice};
 use crate::drill::{self, Certificate};
 use crate::repository::id::{DrillId, Sha256Digest};
 use crate::repository::manifest::Manifest;
-use crate::repository::{CertificateRef, CertificateState, Repository, StoredManifest};
+use crate::repository::{CertificateRef, CertificateState, Hold, Repository, StoredManifest};
 use crate::telemetry::figures;
 
 /// Show what a backup holds and its newest certificate
@@ -27,6 +27,8 @@ pub(super) struct ShowArguments {
 struct Shown<'a> {
     manifest: &'a Manifest,
     manifest_sha256: Sha256Digest,
+    /// Why and since when a person keeps it from expiring.
+    hold: Option<Hold>,
     drills: Vec<DrillLine>,
     /// The newest certificate as it is stored.
     certificate: Option<Certificate>,
@@ -50,9 +52,11 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> anyhow:
         Some(newest) => Some(read_certificate(&repository, &stored, newest).await?),
         None => None,
     };
+    let hold = repository.hold_of(&stored.manifest.backup_id).await;
     let shown = Shown {
         manifest: &stored.manifest,
         manifest_sha256: stored.sha256,
+        hold: hold.map_err(agent::Error::from)?,
         drills: certificates.iter().map(DrillLine::from).collect(),
         certificate,
     };
@@ -115,6 +119,13 @@ fn text(shown: &Shown<'_>) -> String {
         manifest.tool_version,
         table.render(),
     );
+    if let Some(hold) = &shown.hold {
+        let since = figures::time(hold.since);
+        text.push_str(&format!(
+            "held since {since}, so that it does not expire: {}\n\n",
+            hold.reason
+        ));
+    }
     if shown.drills.is_empty() {
         text.push_str("not drilled: nothing proves yet that this backup can be restored\n");
         return text;

@@ -13,7 +13,7 @@ use super::nearest::nearest;
 use super::schedule::Schedule;
 use super::table::variable_of;
 use super::template::Template;
-use super::value::{ByteSize, Span};
+use super::value::{ByteSize, Span, ZoneName};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub agent: AgentSettings,
     pub backup_agent: BackupAgentSettings,
     pub restore_agent: RestoreAgentSettings,
+    pub retention: RetentionSettings,
+    pub prune: PruneSettings,
     #[serde(default)]
     pub objectives: ObjectiveSettings,
     pub notify: NotifySettings,
@@ -210,6 +212,41 @@ pub struct RestoreAgentSettings {
     pub retry_first: Span,
     pub retry_max: Span,
     pub reprove: Option<Schedule>,
+}
+
+/// Which backups stay. A rule of 0 is not set.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RetentionSettings {
+    pub keep_last: u32,
+    pub keep_within: Option<Span>,
+    pub keep_hourly: u32,
+    pub keep_daily: u32,
+    pub keep_weekly: u32,
+    pub keep_monthly: u32,
+    pub keep_yearly: u32,
+    pub time_zone: ZoneName,
+    pub keep_certified: u32,
+    pub after_backup: bool,
+}
+
+impl RetentionSettings {
+    /// Whether any rule is set; without one nothing is expired.
+    #[must_use]
+    pub fn has_rule(&self) -> bool {
+        let by_calendar = [
+            self.keep_hourly,
+            self.keep_daily,
+            self.keep_weekly,
+            self.keep_monthly,
+            self.keep_yearly,
+        ];
+        self.keep_last > 0 || self.keep_within.is_some() || by_calendar.iter().any(|number| *number > 0)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct PruneSettings {
+    pub grace: Span,
 }
 
 /// What the operator wants to hold.

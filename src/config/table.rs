@@ -28,6 +28,8 @@ pub enum Kind {
     Schedule,
     /// Text with names in braces.
     Template,
+    /// An IANA name.
+    TimeZone,
     /// A list of `{name, database, query}`; in the file alone.
     Assertions,
     /// A list of mappings: `name` and settings of the section `repository`; in the file alone.
@@ -70,7 +72,7 @@ pub(super) fn variable_of(key: &str) -> String {
 
 use Kind::{
     Address, Assertions, Choice, Duration, Flag, Number, Path, Repositories, Schedule, Secret, SecretUrl, Size,
-    Template, Text, TextList, TextMap,
+    Template, Text, TextList, TextMap, TimeZone,
 };
 
 /// All settings, in the order of the documentation.
@@ -425,6 +427,75 @@ pub const SETTINGS: &[Setting] = &[
          `backup_agent.schedule`.",
     ),
     Setting::new(
+        "retention.keep_last",
+        Number(0, 100_000),
+        Some("0"),
+        "Keep the newest so many backups. With 0, here and below, the rule is not set; without any rule nothing is ever \
+         expired. See [retention.md](retention.md).",
+    ),
+    Setting::new(
+        "retention.keep_within",
+        Duration,
+        None,
+        "Keep all backups that are at most so much older than the newest.",
+    ),
+    Setting::new(
+        "retention.keep_hourly",
+        Number(0, 100_000),
+        Some("0"),
+        "Keep one backup of each of the newest so many hours that have one.",
+    ),
+    Setting::new(
+        "retention.keep_daily",
+        Number(0, 100_000),
+        Some("0"),
+        "The same by days.",
+    ),
+    Setting::new(
+        "retention.keep_weekly",
+        Number(0, 100_000),
+        Some("0"),
+        "The same by weeks, which begin on Monday.",
+    ),
+    Setting::new(
+        "retention.keep_monthly",
+        Number(0, 100_000),
+        Some("0"),
+        "The same by months.",
+    ),
+    Setting::new(
+        "retention.keep_yearly",
+        Number(0, 100_000),
+        Some("0"),
+        "The same by years.",
+    ),
+    Setting::new(
+        "retention.time_zone",
+        TimeZone,
+        Some("UTC"),
+        "Where hours, days and weeks begin, such as `Europe/Berlin`.",
+    ),
+    Setting::new(
+        "retention.keep_certified",
+        Number(1, 100_000),
+        Some("2"),
+        "The newest so many certified backups are never expired, whatever the rules say.",
+    ),
+    Setting::new(
+        "retention.after_backup",
+        Flag,
+        Some("false"),
+        "The backup agent expires and prunes after each backup that succeeded. It needs a rule, and credentials that may \
+         delete; a CronJob with an identity of its own is the other way.",
+    ),
+    Setting::new(
+        "prune.grace",
+        Duration,
+        Some("24h"),
+        "Prune deletes nothing younger, and nothing that a backup referred to which was expired more recently. At least \
+         12h longer than `backup.max_duration`, and no shorter than `drill.max_duration`.",
+    ),
+    Setting::new(
         "objectives.rto",
         Duration,
         None,
@@ -540,6 +611,7 @@ fn type_text(kind: Kind) -> String {
         SecretUrl => "URL".to_owned(),
         Schedule => "schedule".to_owned(),
         Template => "template".to_owned(),
+        TimeZone => "time zone".to_owned(),
         Size => "size".to_owned(),
         Choice(words) => words
             .iter()

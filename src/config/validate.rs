@@ -12,7 +12,10 @@ use super::schedule::Schedule;
 use super::settings::{Encryption, RepositorySettings, Settings};
 use super::table::Kind;
 use super::template::Template;
-use super::value::{ByteSize, Span};
+use super::value::{ByteSize, Span, ZoneName};
+
+/// What is added to a time must lead to a time.
+const LONGEST_SPAN: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Checks one value; `key` is how its writer called it.
 pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
@@ -34,6 +37,7 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
         },
         Kind::Duration => match scalar(key, value)?.parse::<Span>() {
             Ok(Span(Duration::ZERO)) => Err(Error::invalid(key, "must be longer than nothing")),
+            Ok(Span(length)) if length > LONGEST_SPAN => Err(Error::invalid(key, "must not be longer than ten years")),
             Ok(_) => Ok(()),
             Err(expected) => Err(Error::invalid(key, expected)),
         },
@@ -61,6 +65,10 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
         Kind::Template => match scalar(key, value)?.parse::<Template>() {
             Ok(_) => Ok(()),
             Err(problem) => Err(Error::invalid(key, problem)),
+        },
+        Kind::TimeZone => match scalar(key, value)?.parse::<ZoneName>() {
+            Ok(_) => Ok(()),
+            Err(expected) => Err(Error::invalid(key, expected)),
         },
         Kind::Size => match scalar(key, value)?.parse::<ByteSize>() {
             Ok(_) => Ok(()),
@@ -132,7 +140,35 @@ pub(super) fn validate(settings: &Settings) -> Result<()> {
     validate_lease(settings)?;
     validate_tables_and_assertions(settings)?;
     validate_notify(settings)?;
+    validate_retention(settings)?;
     validate_target(settings)
+}
+
+/// A backup refers to chunks that it found by their names alone while they are younger than this.
+const FOUND_AT_MOST: Duration = Duration::from_hours(12);
+
+/// What a backup or a drill relies upon must not be pruned while it runs.
+fn validate_retention(settings: &Settings) -> Result<()> {
+    let Span(grace) = settings.prune.grace;
+    if grace < settings.backup.max_duration.0.saturating_add(FOUND_AT_MOST) {
+        return Err(Error::invalid(
+            "prune.grace",
+            "must be at least 12h longer than backup.max_duration: a backup under way must not lose what it refers to",
+        ));
+    }
+    if grace < settings.drill.max_duration.0 {
+        return Err(Error::invalid(
+            "prune.grace",
+            "must not be shorter than drill.max_duration: a drill under way must not lose what it reads",
+        ));
+    }
+    if settings.retention.after_backup && !settings.retention.has_rule() {
+        return Err(Error::invalid(
+            "retention.after_backup",
+            "needs a rule, such as retention.keep_daily: without one nothing is ever expired",
+        ));
+    }
+    Ok(())
 }
 
 fn validate_notify(settings: &Settings) -> Result<()> {

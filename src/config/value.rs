@@ -1,4 +1,5 @@
-//! Durations and sizes as people write them: `30s`, `5m`, `1h 30m`; `8MiB`, `512KiB`, or a number of bytes.
+//! Durations, sizes and time zones as people write them: `30s`, `5m`, `1h 30m`, `7d`; `8MiB`, `512KiB`, or a number of
+//! bytes; `Europe/Berlin`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,8 +24,11 @@ impl FromStr for Span {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "must be a duration such as 30s, 5m or 2h";
-        let duration: jiff::SignedDuration = text.trim().parse().map_err(|_| EXPECTED)?;
+        const EXPECTED: &str = "must be a duration such as 30s, 5m, 2h or 7d";
+        let span: jiff::Span = text.trim().parse().map_err(|_| EXPECTED)?;
+        // Months and years have no length.
+        let days_are_24_hours = jiff::SpanRelativeTo::days_are_24_hours();
+        let duration = span.to_duration(days_are_24_hours).map_err(|_| EXPECTED)?;
         Duration::try_from(duration).map(Self).map_err(|_| EXPECTED)
     }
 }
@@ -52,6 +56,20 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// A time zone that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneName(pub jiff::tz::TimeZone);
+
+impl FromStr for ZoneName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let zone = jiff::tz::TimeZone::get(text.trim());
+        zone.map(Self)
+            .map_err(|_| "must be the IANA name of a time zone, such as Europe/Berlin or UTC")
+    }
+}
+
 macro_rules! deserialize_from_text {
     ($name:ident) => {
         impl<'de> Deserialize<'de> for $name {
@@ -65,6 +83,7 @@ macro_rules! deserialize_from_text {
 
 deserialize_from_text!(Span);
 deserialize_from_text!(ByteSize);
+deserialize_from_text!(ZoneName);
 deserialize_from_text!(Schedule);
 deserialize_from_text!(Template);
 
@@ -74,10 +93,18 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in [("30s", 30), ("5m", 300), ("2h", 7200), ("1h 30m", 5400), ("0s", 0)] {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("2h", 7200),
+            ("1h 30m", 5400),
+            ("7d", 604_800),
+            ("1w 2h", 612_000),
+            ("0s", 0),
+        ] {
             assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
         }
-        for wrong in ["", "30", "-5s", "soon"] {
+        for wrong in ["", "30", "-5s", "soon", "1mo", "1 year"] {
             assert!(wrong.parse::<Span>().is_err(), "{wrong}");
         }
     }

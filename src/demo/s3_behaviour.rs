@@ -113,8 +113,9 @@ fn may(identity: &Identity, operation: &str, key: &str, is_create_only: bool) ->
     let is_in_reach = identity.may_write.iter().any(|beginning| key.starts_with(beginning));
     match operation {
         _ if is_reading => true,
-        "DeleteObject" => identity.may_delete && is_in_reach,
-        "DeleteObjects" => identity.may_delete && identity.may_write.iter().any(String::is_empty),
+        "DeleteObject" => identity.may_delete(key),
+        // Asked key by key, once the body is read.
+        "DeleteObjects" => true,
         "PutObject" => is_in_reach && (is_create_only || !identity.create_only),
         _ => is_in_reach,
     }
@@ -167,6 +168,20 @@ impl Behaving {
     }
 }
 
+impl Behaving {
+    /// Takes out of the request what its bearer may not delete.
+    fn take_denied(&self, request: &mut S3Request<DeleteObjectsInput>) -> Vec<ObjectIdentifier> {
+        let credentials = request.credentials.as_ref();
+        let state = self.controls.lock();
+        let identity = credentials.and_then(|credentials| state.identities.get(&credentials.access_key));
+        let may = |object: &ObjectIdentifier| identity.is_some_and(|identity| identity.may_delete(&object.key));
+        let objects = std::mem::take(&mut request.input.delete.objects);
+        let (allowed, denied) = objects.into_iter().partition(may);
+        request.input.delete.objects = allowed;
+        denied
+    }
+}
+
 /// s3s checks the signed payload hash as the body passes; s3s-fs then says 500 where AWS says that the body is damaged.
 fn watch_body(input: &mut PutObjectInput) -> Arc<AtomicBool> {
     let is_broken = Arc::new(AtomicBool::new(false));
@@ -207,6 +222,24 @@ macro_rules! behave {
                 if is_broken.load(Ordering::Relaxed) { Err(content_mismatch()) } else { answer }
             }
 
+            /// As AWS does, the answer to a batch tells of each key that may not be deleted.
+            async fn delete_objects(
+                &self,
+                mut request: S3Request<DeleteObjectsInput>,
+            ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+                let denied = self.take_denied(&mut request);
+                let mut answer = self.files.delete_objects(request).await?;
+                let errors = denied.into_iter().map(|object| Error {
+                    code: Some("AccessDenied".to_owned()),
+                    key: Some(object.key),
+                    message: Some("Access Denied".to_owned()),
+                    ..Default::default()
+                });
+                answer.output.errors = Some(errors.collect());
+                answer.output.deleted = None;
+                Ok(answer)
+            }
+
             async fn get_object_lock_configuration(
                 &self,
                 _request: S3Request<GetObjectLockConfigurationInput>,
@@ -238,7 +271,6 @@ behave! {
     copy_object: CopyObjectInput => CopyObjectOutput,
     delete_bucket: DeleteBucketInput => DeleteBucketOutput,
     delete_object: DeleteObjectInput => DeleteObjectOutput,
-    delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
     get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
     get_object: GetObjectInput => GetObjectOutput,
     head_bucket: HeadBucketInput => HeadBucketOutput,

@@ -15,13 +15,17 @@ pub struct Identity {
     pub secret_key: String,
     /// Beginnings of keys (in the bucket) that it may write.
     pub may_write: Vec<String>,
-    /// Whether it may delete what it may write.
-    pub may_delete: bool,
+    /// Beginnings of keys that it may delete.
+    pub may_delete: Vec<String>,
     /// Uploads without `If-None-Match: *` are denied, as the recommended bucket policy does.
     pub create_only: bool,
 }
 
 impl Identity {
+    pub(super) fn may_delete(&self, key: &str) -> bool {
+        self.may_delete.iter().any(|beginning| key.starts_with(beginning))
+    }
+
     /// Someone who may do everything.
     #[must_use]
     pub fn full(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
@@ -29,7 +33,7 @@ impl Identity {
             access_key: access_key.into(),
             secret_key: secret_key.into(),
             may_write: vec![String::new()],
-            may_delete: true,
+            may_delete: vec![String::new()],
             create_only: false,
         }
     }
@@ -61,7 +65,7 @@ pub enum ObjectLock {
 /// Something that goes wrong `times` times, for requests that match.
 #[derive(Clone, Debug)]
 pub struct S3Fault {
-    /// `PutObject`, `GetObject`, `HeadObject`, `ListObjectsV2`, `DeleteObject`; any when none.
+    /// `PutObject`, `GetObject`, `HeadObject`, `ListObjectsV2`, `DeleteObject`, `DeleteObjects`; any when none.
     pub operation: Option<&'static str>,
     /// Beginning of the key in the bucket.
     pub key_prefix: String,

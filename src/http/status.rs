@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use certificate::{CertificateStatus, KEPT_LINES, KEPT_TABLES, TableStatus};
-pub use counts::{Counts, StoreCounts};
+pub use counts::{Counts, RetentionCounts, StoreCounts};
 pub use repository::{BackupContents, BackupStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus};
 pub use run::{CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
 pub(super) use shown::Shown;
@@ -42,6 +42,9 @@ pub struct Status {
     /// What keeps the agent from working, in words: a server or the store that does not answer, a role that may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// There are no settings that can be used, so that nothing is done.
+    #[serde(default)]
+    pub waits_for_settings: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_run: Option<NextRun>,
     /// One more run has been asked for and begins when the present one has ended.

@@ -34,6 +34,13 @@ pub enum Error {
     /// An object of this key exists with other contents; nothing was overwritten.
     #[error("'{key}' exists already with other contents")]
     Conflict { key: String },
+    /// What a backup needs cannot be told, so nothing is deleted that it might need.
+    #[error("nothing is pruned while it cannot be told what backup {backup_id} needs")]
+    Unmarked {
+        backup_id: BackupId,
+        #[source]
+        source: Box<Error>,
+    },
     /// Somebody else has taken the lease under which this was done.
     #[error(
         "the lease of the cluster's backups has gone to '{}' (generation {})",
@@ -63,6 +70,17 @@ impl Error {
         Self::Damaged {
             key: key.into(),
             reason: reason.into(),
+        }
+    }
+
+    pub(super) fn unmarked(backup_id: &BackupId, source: Self) -> Self {
+        match source {
+            // The store is away, or does not let us: not the backup's fault, and said as such.
+            Self::Storage(error) => Self::Storage(error),
+            source => Self::Unmarked {
+                backup_id: backup_id.clone(),
+                source: Box::new(source),
+            },
         }
     }
 

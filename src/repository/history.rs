@@ -95,15 +95,16 @@ impl Repository {
         });
         let keys: Vec<String> = records.chain(failed).collect();
         let lists: Vec<Vec<String>> = stream::iter(keys)
-            .map(|key| self.read_damaged_objects(key))
+            .map(|key| async move { self.damage_named_in(&key).await })
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
         Ok(lists.into_iter().flatten().collect())
     }
 
-    async fn read_damaged_objects(&self, key: String) -> Result<Vec<String>> {
-        let object = match self.store().get(&key).await {
+    /// The keys that one certificate or damage record names.
+    pub(super) async fn damage_named_in(&self, key: &str) -> Result<Vec<String>> {
+        let object = match self.store().get(key).await {
             Ok(object) => object,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),

@@ -62,6 +62,41 @@ pub(super) fn parse(lines: &[u8]) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
+/// The names of the chunks in `lines`, complete raw index bytes, one record in memory at a time. A record of a kind that
+/// is not known is an error: it might refer to more.
+pub(super) fn chunk_names(lines: &[u8]) -> Result<Vec<ChunkName>, String> {
+    let mut names = Vec::new();
+    for (number, line) in (1..).zip(lines.split_inclusive(|byte| *byte == b'\n')) {
+        let record = serde_json::from_slice(line).map_err(|error| format!("record {number}: {error}"))?;
+        if let Record::Chunk(chunk) = record {
+            names.push(ChunkName::of(&chunk)?);
+        }
+    }
+    Ok(names)
+}
+
+/// A chunk's key in 36 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChunkName {
+    pub(super) sha256: Sha256Digest,
+    pub(super) copy: u32,
+}
+
+impl ChunkName {
+    /// The name of a chunk whose figures agree.
+    pub(super) fn of(chunk: &Chunk) -> Result<Self, String> {
+        check_chunk(chunk)?;
+        Self::of_key(&chunk.key).ok_or_else(|| format!("'{}' is no chunk", chunk.key))
+    }
+
+    pub(super) fn of_key(key: &str) -> Option<Self> {
+        match key.parse() {
+            Ok(Key::Chunk { sha256, copy }) => Some(Self { sha256, copy }),
+            _ => None,
+        }
+    }
+}
+
 /// Puts `records` into their places under `manifest`.
 ///
 /// # Errors

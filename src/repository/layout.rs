@@ -56,10 +56,14 @@ pub enum Key {
     Lease { scope: LeaseScope, generation: u64 },
     /// The end of that generation.
     LeaseRelease { scope: LeaseScope, generation: u64 },
-    /// Keeps a backup from expiring.
-    Hold(BackupId),
-    /// When a backup was expired.
+    /// Keeps a backup from expiring, by generation.
+    Hold { backup_id: BackupId, generation: u32 },
+    /// The end of that generation.
+    HoldRelease { backup_id: BackupId, generation: u32 },
+    /// A backup that is being expired, or was.
     Tombstone(BackupId),
+    /// Since when its manifest is gone at the latest.
+    Gone(BackupId),
     /// The root of a backup whose chunks are on their way here from another repository.
     Incoming(BackupId),
 }
@@ -88,6 +92,12 @@ impl fmt::Display for CertificateState {
 #[must_use]
 pub fn certificates_of(backup_id: &BackupId) -> String {
     format!("{CERTIFICATES}{backup_id}/")
+}
+
+/// Where the holds of one backup lie.
+#[must_use]
+pub fn holds_of(backup_id: &BackupId) -> String {
+    format!("{HOLDS}{backup_id}/")
 }
 
 /// Where the leases of one cluster lie.
@@ -119,8 +129,12 @@ impl fmt::Display for Key {
             Self::LeaseRelease { scope, generation } => {
                 write!(formatter, "{LEASES}{scope}/{generation:020}.released.json")
             }
-            Self::Hold(backup_id) => write!(formatter, "{HOLDS}{backup_id}.json"),
+            Self::Hold { backup_id, generation } => write!(formatter, "{HOLDS}{backup_id}/{generation:010}.json"),
+            Self::HoldRelease { backup_id, generation } => {
+                write!(formatter, "{HOLDS}{backup_id}/{generation:010}.released.json")
+            }
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
+            Self::Gone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.gone.json"),
             Self::Incoming(backup_id) => write!(formatter, "{INCOMING}{backup_id}.json"),
         }
     }
@@ -161,8 +175,11 @@ fn parse(text: &str) -> Option<Key> {
         "certificates" => parse_certificate(name),
         "damage" => Some(Key::Damage(name.parse().ok()?)),
         "leases" => parse_lease(name),
-        "holds" => Some(Key::Hold(name.parse().ok()?)),
-        "tombstones" => Some(Key::Tombstone(name.parse().ok()?)),
+        "holds" => parse_hold(name),
+        "tombstones" => Some(match name.strip_suffix(".gone") {
+            Some(backup_id) => Key::Gone(backup_id.parse().ok()?),
+            None => Key::Tombstone(name.parse().ok()?),
+        }),
         "incoming" => Some(Key::Incoming(name.parse().ok()?)),
         _ => None,
     }
@@ -177,6 +194,21 @@ fn parse_certificate(name: &str) -> Option<Key> {
         state: CertificateState::ALL
             .into_iter()
             .find(|known| known.as_str() == state)?,
+    })
+}
+
+fn parse_hold(name: &str) -> Option<Key> {
+    let (backup_id, name) = name.split_once('/')?;
+    let backup_id = backup_id.parse().ok()?;
+    Some(match name.strip_suffix(".released") {
+        Some(generation) => Key::HoldRelease {
+            backup_id,
+            generation: generation.parse().ok()?,
+        },
+        None => Key::Hold {
+            backup_id,
+            generation: name.parse().ok()?,
+        },
     })
 }
 
@@ -235,8 +267,10 @@ mod tests {
                 scope: LeaseScope::of(&cluster),
                 generation
             }),
-            backup_id().prop_map(Key::Hold),
+            (backup_id(), any::<u32>()).prop_map(|(backup_id, generation)| Key::Hold { backup_id, generation }),
+            (backup_id(), any::<u32>()).prop_map(|(backup_id, generation)| Key::HoldRelease { backup_id, generation }),
             backup_id().prop_map(Key::Tombstone),
+            backup_id().prop_map(Key::Gone),
             backup_id().prop_map(Key::Incoming),
         ]
     }
@@ -285,6 +319,14 @@ mod tests {
             certificate.to_string(),
             "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.certified.json"
         );
+        let backup_id: BackupId = "20261121T055117Z-8f3a2c1d".parse().unwrap();
+        let hold = Key::Hold {
+            backup_id: backup_id.clone(),
+            generation: 3,
+        };
+        assert_eq!(hold.to_string(), "holds/20261121T055117Z-8f3a2c1d/0000000003.json");
+        let gone = Key::Gone(backup_id);
+        assert_eq!(gone.to_string(), "tombstones/20261121T055117Z-8f3a2c1d.gone.json");
         let (scope, generation) = (LeaseScope::of("production"), 7);
         let lease = Key::Lease {
             scope: scope.clone(),
@@ -312,6 +354,9 @@ mod tests {
             "manifests/latest.json".to_owned(),
             "certificates/probes/x.json".to_owned(),
             "certificates/20261121T055117Z-8f3a2c1d/20261121T060000Z-00000001.json".to_owned(),
+            "holds/20261121T055117Z-8f3a2c1d.json".to_owned(),
+            "holds/20261121T055117Z-8f3a2c1d/1.json".to_owned(),
+            "tombstones/20261121T055117Z-8f3a2c1d.expired.json".to_owned(),
             "leases/00000000000000000007.json".to_owned(),
             "leases/ab8e18ef4ebebedd/7.json".to_owned(),
             "leases/AB8E18EF4EBEBEDD/00000000000000000007.json".to_owned(),

@@ -12,6 +12,7 @@ mod error;
 #[cfg(test)]
 mod format_page;
 mod history;
+mod holds;
 pub mod id;
 mod index;
 pub mod layout;
@@ -23,6 +24,7 @@ mod neighbours;
 mod placement;
 mod presence;
 mod reader;
+mod retention;
 mod reuse;
 #[cfg(test)]
 mod testing;
@@ -34,11 +36,16 @@ pub use codec::{ChunkBytes, FrameReader};
 pub use commit::ManifestDraft;
 pub use copy::{CopyOptions, CopyReport, Left, copy, open_copy};
 pub use error::{Error, Result};
+pub use holds::{Hold, HoldChange};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
 pub use listing::{ListedCertificates, ObjectVersion};
 pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
+pub use retention::{
+    Candidate, ClusterPlan, Counted, Decision, ExpireOptions, ExpireReport, Leftovers, Plan, PlanLine, Policy, Proof,
+    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, expire, plan, prune,
+};
 pub use reuse::ReuseIndex;
 pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};
 

@@ -3,16 +3,21 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 
 use super::error::{Error, Result};
 use super::id::Sha256Digest;
 use super::layout::Key;
 use super::reader::Repository;
-use crate::storage::{self, Put};
+use crate::storage::{self, ObjectMeta, Put};
 
 /// Copies tried before the store is taken to be broken.
 const MAX_COPIES: u32 = 100;
+
+/// An object that was found under its name, and not in the index of a backup, may be one that nothing refers to and that
+/// is pruned before this backup's manifest says otherwise. One this young is not pruned while any backup lasts.
+const FOUND_AT_MOST: SignedDuration = SignedDuration::from_hours(12);
 
 /// Places content, once for each digest.
 #[derive(Debug)]
@@ -31,6 +36,14 @@ pub(super) enum Origin {
     Healed,
     /// Was there before.
     Reused,
+}
+
+/// What lies under the name that content should have.
+enum Found {
+    Sound,
+    /// Sound, and older than what may be relied upon.
+    Old,
+    Unsound,
 }
 
 impl Placement {
@@ -61,23 +74,47 @@ impl Placement {
                     tracing::warn!(key, "chunk stored again beside a damaged object");
                     return Ok((key, Origin::Healed));
                 }
-                Put::Exists if self.is_sound(&key, sha256, stored).await? => return Ok((key, Origin::Reused)),
-                Put::Exists => {}
+                Put::Exists => match self.look_at(&key, sha256, stored).await? {
+                    Found::Sound => return Ok((key, Origin::Reused)),
+                    Found::Old => return self.place_beside(sha256, stored).await,
+                    Found::Unsound => {}
+                },
             }
         }
         let key = Key::Chunk { sha256, copy: 0 }.to_string();
         Err(Error::damaged(key, format!("and so are its {MAX_COPIES} copies")))
     }
 
-    /// Whether the object that took the name is the content itself: of the right size, and of the right digest by the
-    /// store's word or, where it keeps none, by its bytes.
-    async fn is_sound(&self, key: &str, sha256: Sha256Digest, stored: &Bytes) -> Result<bool> {
+    /// Beside an old object, under a number that nobody else takes: old copies may be many.
+    async fn place_beside(&self, sha256: Sha256Digest, stored: &Bytes) -> Result<(String, Origin)> {
+        loop {
+            let copy = rand::random_range(MAX_COPIES..=u32::MAX);
+            let key = Key::Chunk { sha256, copy }.to_string();
+            if self.repository.store().put_new(&key, stored.clone()).await? == Put::Created {
+                tracing::debug!(key, "chunk stored again beside an old object that may be pruned");
+                return Ok((key, Origin::New));
+            }
+        }
+    }
+
+    async fn look_at(&self, key: &str, sha256: Sha256Digest, stored: &Bytes) -> Result<Found> {
         let store = self.repository.store();
         let object = match store.head(key).await {
             Ok(object) => object,
-            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) if error.is_not_found() => return Ok(Found::Unsound),
             Err(error) => return Err(error.into()),
         };
+        if !self.is_sound(key, &object, sha256, stored).await? {
+            return Ok(Found::Unsound);
+        }
+        let age = store.now().duration_since(object.modified);
+        Ok(if age > FOUND_AT_MOST { Found::Old } else { Found::Sound })
+    }
+
+    /// Whether the object that took the name is the content itself: of the right size, and of the right digest by the
+    /// store's word or, where it keeps none, by its bytes.
+    async fn is_sound(&self, key: &str, object: &ObjectMeta, sha256: Sha256Digest, stored: &Bytes) -> Result<bool> {
+        let store = self.repository.store();
         if object.bytes != stored.len() as u64 {
             return Ok(false);
         }

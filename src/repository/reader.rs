@@ -176,6 +176,20 @@ impl Repository {
         Ok(None)
     }
 
+    /// The root of a backup that a copy is bringing here, if one is.
+    pub(super) async fn read_incoming(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
+        let key = Key::Incoming(backup_id.clone()).to_string();
+        let object = match self.store.get(&key).await {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(Error::of_get(error)),
+        };
+        let manifest: Manifest = document::decode(&key, &object)?;
+        self.check_manifest(&manifest, backup_id, object.len())
+            .map_err(|reason| Error::damaged(&key, reason))?;
+        Ok(Some(manifest))
+    }
+
     fn check_manifest(&self, manifest: &Manifest, id: &BackupId, bytes: usize) -> std::result::Result<(), String> {
         if bytes > MAX_ROOT_BYTES {
             return Err(format!("it has {bytes} bytes, a root has at most {MAX_ROOT_BYTES}"));
@@ -206,10 +220,7 @@ impl Repository {
     /// # Errors
     /// `Damaged`, or the store's own.
     pub async fn read_index(&self, stored: StoredManifest) -> Result<Backup> {
-        let mut lines = Vec::new();
-        for chunk in &stored.manifest.index {
-            lines.extend(self.read_all_frames(chunk).await?);
-        }
+        let lines = self.read_index_lines(&stored.manifest).await?;
         let key = Key::Manifest(stored.manifest.backup_id.clone()).to_string();
         let assembled = tokio::task::spawn_blocking(move || {
             let records = index::parse(&lines)?;
@@ -218,6 +229,15 @@ impl Repository {
         });
         let damaged = |reason| Error::damaged(key, format!("its index does not fit together: {reason}"));
         assembled.await?.map_err(damaged)
+    }
+
+    /// The raw index of a root: its records, line by line.
+    pub(super) async fn read_index_lines(&self, manifest: &Manifest) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        for chunk in &manifest.index {
+            lines.extend(self.read_all_frames(chunk).await?);
+        }
+        Ok(lines)
     }
 
     /// One chunk, its size and SHA-256 found right.

@@ -208,6 +208,8 @@ fn futures_can_be_spawned<'a>(
     repository: &'a Repository,
     stored: &'a StoredManifest,
     options: &'a super::VerifyOptions,
+    expiry: &'a super::ExpireOptions,
+    pruning: &'a super::PruneOptions,
     writer: BackupWriter,
 ) -> Vec<Box<dyn Send + 'a>> {
     let cancel = Box::leak(Box::default());
@@ -224,6 +226,9 @@ fn futures_can_be_spawned<'a>(
             &crate::telemetry::progress::Silent,
             cancel,
         )),
+        Box::new(super::expire(repository, expiry, cancel)),
+        Box::new(super::prune(repository, pruning, cancel)),
+        Box::new(repository.holds()),
         Box::new(writer.commit(draft(0, &[]), Vec::new())),
     ]
 }

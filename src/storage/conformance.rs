@@ -24,6 +24,7 @@ pub async fn conformance(store: &dyn ObjectStore) {
     pages_join_into_the_whole(store).await;
     a_listing_starts_after_any_text(store).await;
     deletion_is_idempotent(store).await;
+    many_are_deleted_at_once(store).await;
     requests_are_counted(store).await;
     its_clock_is_the_one_that_dates_objects(store).await;
     assert_eq!(keys(store, "").await, Vec::<String>::new(), "the suite leaves nothing");
@@ -183,6 +184,25 @@ async fn deletion_is_idempotent(store: &dyn ObjectStore) {
     assert!(store.get("gone").await.unwrap_err().is_not_found());
     assert_eq!(keys(store, "").await, ["gone-not"], "a prefix is not a key");
     store.delete("gone-not").await.unwrap();
+}
+
+async fn many_are_deleted_at_once(store: &dyn ObjectStore) {
+    let keys_of = |names: &[&str]| names.iter().map(|name| format!("many/{name}")).collect::<Vec<_>>();
+    let gone = keys_of(&["1", "2 <&> \"é\"", "never there", "3"]);
+    for key in gone
+        .iter()
+        .filter(|key| !key.ends_with("there"))
+        .chain(&keys_of(&["left"]))
+    {
+        store.put_new(key, Bytes::from_static(b"x")).await.unwrap();
+    }
+    let before = store.stats().deletes;
+    assert!(store.delete_many(&gone).await.unwrap().is_empty());
+    assert_eq!(store.stats().deletes - before, 1, "one request for all");
+    assert_eq!(keys(store, "many/").await, ["many/left"]);
+    assert!(store.delete_many(&keys_of(&["left"])).await.unwrap().is_empty());
+    assert!(store.delete_many(&[]).await.unwrap().is_empty());
+    assert_eq!(store.stats().deletes - before, 2, "nothing to delete is no request");
 }
 
 async fn requests_are_counted(store: &dyn ObjectStore) {

@@ -131,20 +131,31 @@ impl FaultStore {
         key: &str,
         request: impl Future<Output = Result<T>> + Send,
     ) -> Result<(T, Option<Effect>)> {
+        match self.strike(operation, key) {
+            Some(effect) => Ok((Self::suffer(effect, operation, key, request).await?, Some(effect))),
+            None => Ok((request.await?, None)),
+        }
+    }
+
+    async fn suffer<T>(
+        effect: Effect,
+        operation: Operation,
+        key: &str,
+        request: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         let name = operation.as_str();
-        let effect = self.strike(operation, key);
         match effect {
-            Some(Effect::Refuse(kind)) => Err(Error::new(kind, name, key)),
-            Some(Effect::FailAfter(kind)) => {
+            Effect::Refuse(kind) => Err(Error::new(kind, name, key)),
+            Effect::FailAfter(kind) => {
                 request.await?;
                 Err(Error::new(kind, name, key))
             }
-            Some(Effect::Hang) => std::future::pending().await,
-            Some(Effect::Slow(time)) => {
+            Effect::Hang => std::future::pending().await,
+            Effect::Slow(time) => {
                 tokio::time::sleep(time).await;
-                Ok((request.await?, effect))
+                request.await
             }
-            Some(Effect::Corrupt) | None => Ok((request.await?, effect)),
+            Effect::Corrupt => request.await,
         }
     }
 }
@@ -191,6 +202,26 @@ impl ObjectStore for FaultStore {
     async fn delete(&self, key: &str) -> Result<()> {
         self.run(Operation::Delete, key, self.inner.delete(key)).await?;
         Ok(())
+    }
+
+    /// A fault may strike a key of its own: refused, it stays while the others go; any other effect strikes the batch.
+    async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        let (mut passed, mut refused, mut struck) = (Vec::new(), Vec::new(), None);
+        for key in keys {
+            match self.strike(Operation::Delete, key) {
+                Some(Effect::Refuse(kind)) => refused.push(Error::new(kind, Operation::Delete.as_str(), key)),
+                effect => {
+                    struck = struck.or(effect.map(|effect| (effect, key)));
+                    passed.push(key.clone());
+                }
+            }
+        }
+        let request = self.inner.delete_many(&passed);
+        refused.extend(match struck {
+            Some((effect, key)) => Self::suffer(effect, Operation::Delete, key, request).await?,
+            None => request.await?,
+        });
+        Ok(refused)
     }
 
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
@@ -262,6 +293,20 @@ mod tests {
         }
         assert!(store.get("a/2").await.unwrap_err().is_not_found());
         assert_eq!(*store.struck().borrow(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_of_a_batch_that_is_refused_stays_and_the_others_go() {
+        let plan = vec![Fault::first(Operation::Delete, "a/", Effect::Refuse(ErrorKind::Denied)).after(1)];
+        let store = store(plan);
+        let keys = ["a/1", "a/2", "b/1"].map(str::to_owned);
+        for key in &keys {
+            store.put_new(key, BODY).await.unwrap();
+        }
+        let refused = store.delete_many(&keys).await.unwrap();
+        assert_eq!((refused.len(), refused[0].key.as_str()), (1, "a/2"));
+        let left = store.list("", None, 10).await.unwrap().objects;
+        assert_eq!(left.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(), ["a/2"]);
     }
 
     #[tokio::test]

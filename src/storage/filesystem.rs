@@ -21,7 +21,8 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::{
-    Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats, Result,
+    Capabilities, Error, ErrorKind, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats,
+    Result,
 };
 use error::translate;
 use path::{Base, path_of};
@@ -162,6 +163,27 @@ impl ObjectStore for FilesystemStore {
         let name = key.to_owned();
         self.run(Operation::Delete, key, move |base| place::remove(base, &name))
             .await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        let mut stay = Vec::new();
+        for batch in keys.chunks(MAX_DELETES) {
+            let first = batch.first().map_or("", String::as_str);
+            let batch = batch.to_vec();
+            let left = self.run(Operation::Delete, first, move |base| {
+                let mut left = Vec::new();
+                for key in &batch {
+                    match place::remove(base, key) {
+                        Ok(()) => {}
+                        Err(error) if error.kind == ErrorKind::Denied => left.push(error),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(left)
+            });
+            stay.extend(left.await?);
+        }
+        Ok(stay)
     }
 
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {

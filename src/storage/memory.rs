@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats,
-    Result,
+    Capabilities, Error, ErrorKind, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put,
+    RequestStats, Result,
 };
 
 /// Keys that one page holds at most, as on S3.
@@ -206,6 +206,18 @@ impl ObjectStore for MemoryStore {
         state.stats.deletes += 1;
         state.objects.remove(key);
         state.end(Operation::Delete, Ok(()))
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        let mut state = self.lock();
+        for batch in keys.chunks(MAX_DELETES) {
+            state.stats.deletes += 1;
+            for key in batch {
+                state.objects.remove(key);
+            }
+            state.stats.ended.add(Operation::Delete, Outcome::Ok);
+        }
+        Ok(Vec::new())
     }
 
     async fn capabilities(&self, _probe_prefix: &str) -> Result<Capabilities> {

@@ -141,6 +141,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whatever stopped the request.
     async fn delete(&self, key: &str) -> Result<()>;
 
+    /// Removes every one of `keys` that it may, in as few requests as the store can do with. The answer tells of those that
+    /// stay, each with why; whatever it does not name is gone, or was not there.
+    ///
+    /// # Errors
+    /// Whatever stopped a request as a whole; `Denied` when the credentials may delete none of these keys.
+    async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>>;
+
     /// What the store can do. Probed once under `probe_prefix` (which the caller's credentials may write), then kept.
     ///
     /// # Errors
@@ -191,6 +198,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// second, and the time since then. Before any answer, and from a store that tells no time, this machine's.
     fn now(&self) -> jiff::Timestamp;
 }
+
+/// Keys that one request deletes at most, by the protocol.
+pub const MAX_DELETES: usize = 1000;
 
 /// Every object under `prefix` after `start_after`, page by page.
 ///

@@ -8,6 +8,7 @@ mod bucket;
 mod client;
 mod counting;
 mod credentials;
+mod delete;
 mod errors;
 mod options;
 mod probe;
@@ -19,6 +20,7 @@ mod trust;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -57,6 +59,8 @@ pub struct S3Store {
     counters: Arc<Counters>,
     capabilities: OnceCell<Capabilities>,
     refused: Refused,
+    /// Requests that delete several keys are not to be had here.
+    deletes_singly: AtomicBool,
 }
 
 impl S3Store {
@@ -76,6 +80,7 @@ impl S3Store {
             counters,
             capabilities: OnceCell::new(),
             refused: Refused::default(),
+            deletes_singly: AtomicBool::new(false),
         })
     }
 
@@ -250,6 +255,10 @@ impl ObjectStore for S3Store {
             Err(error) if refusal(&error).is_some_and(|refusal| refusal.code == Some("NoSuchKey")) => Ok(()),
             Err(error) => Err(translate("delete", key, &self.place, &error)),
         }
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        self.delete_in_batches(keys).await
     }
 
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {

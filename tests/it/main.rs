@@ -42,6 +42,7 @@ mod policies;
 mod politeness;
 mod restore;
 mod restore_agent;
+mod retention;
 mod round_trip;
 mod secrets;
 mod shop;

@@ -58,7 +58,12 @@ fn set<const N: usize>(places: [&str; N]) -> BTreeSet<String> {
     places.map(str::to_owned).into()
 }
 
-const AGENTS_AND_PEOPLE: [&str; 3] = ["backup-agent.json", "restore-agent.json", "people.json"];
+const AGENTS_AND_PEOPLE: [&str; 4] = [
+    "backup-agent.json",
+    "restore-agent.json",
+    "people.json",
+    "retention.json",
+];
 
 #[test]
 fn every_place_in_a_policy_is_one_of_the_layout() {
@@ -72,6 +77,7 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
         layout::LEASES,
         layout::HOLDS,
         layout::TOMBSTONES,
+        layout::INCOMING,
         layout::PROBES,
         layout::CERTIFICATE_PROBES,
     ]);
@@ -89,10 +95,11 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
 
 #[test]
 fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
-    let (backup, restore, people) = (
+    let (backup, restore, people, retention) = (
         policy("backup-agent.json"),
         policy("restore-agent.json"),
         policy("people.json"),
+        policy("retention.json"),
     );
     let put = "s3:PutObject";
     assert_eq!(
@@ -106,12 +113,27 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
         ])
     );
     assert_eq!(places(&restore, put), set([layout::CERTIFICATES]));
-    assert_eq!(places(&people, put), set([layout::DAMAGE]));
+    assert_eq!(places(&people, put), set([layout::DAMAGE, layout::HOLDS]));
+    assert_eq!(places(&retention, put), set([layout::TOMBSTONES]));
     let delete = "s3:DeleteObject";
     assert_eq!(places(&backup, delete), set([layout::PROBES]));
     assert_eq!(places(&restore, delete), set([layout::CERTIFICATE_PROBES]));
     assert_eq!(places(&people, delete), set([]));
-    for policy in [&backup, &restore, &people] {
+    assert_eq!(
+        places(&retention, delete),
+        set([
+            layout::MANIFESTS,
+            layout::CHUNKS,
+            layout::TOMBSTONES,
+            layout::HOLDS,
+            layout::INCOMING,
+            layout::CERTIFICATES,
+            layout::DAMAGE,
+            layout::LEASES,
+            layout::PROBES
+        ])
+    );
+    for policy in [&backup, &restore, &people, &retention] {
         assert_eq!(places(policy, "s3:GetObject"), set([""]));
         let listing = statements(policy)[0];
         assert_eq!(listing["Resource"], BUCKET);
@@ -130,16 +152,20 @@ fn the_bucket_policy_only_denies_and_reaches_everything_in_the_bucket() {
     }
 }
 
-/// Someone who may write what a policy of `docs/policies` grants, in a bucket with the documented bucket policy.
-fn bearer(name: &str, repository_prefix: &str) -> Identity {
+/// Someone who may write and delete what a policy of `docs/policies` grants, in a bucket with the documented bucket policy.
+pub(crate) fn bearer(name: &str, repository_prefix: &str) -> Identity {
+    let may = |action: &str| {
+        let places = places(&policy(name), action);
+        places
+            .iter()
+            .map(|place| format!("{repository_prefix}/{place}"))
+            .collect()
+    };
     Identity {
         access_key: name.to_owned(),
         secret_key: format!("secret of {name}"),
-        may_write: places(&policy(name), "s3:PutObject")
-            .iter()
-            .map(|place| format!("{repository_prefix}/{place}"))
-            .collect(),
-        may_delete: false,
+        may_write: may("s3:PutObject"),
+        may_delete: may("s3:DeleteObject"),
         create_only: true,
     }
 }

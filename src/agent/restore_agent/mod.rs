@@ -22,11 +22,11 @@ use self::attempt::{Attempt, Ended};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
 use self::lookout::Lookout;
 use self::records::Backoff;
+use self::tell::Teller;
 use super::error::Result;
 use super::live::{Live, RunEnd};
-use super::notify::Notifier;
 use super::surroundings::Surroundings;
-use crate::config::{NotifySettings, Settings};
+use crate::config::Settings;
 use crate::http::status::{Outcome, RepositoryStatus, Trigger};
 use crate::repository::Repository;
 
@@ -60,10 +60,9 @@ pub fn check_settings(settings: &Settings) -> Result<()> {
 
 struct RestoreAgent {
     settings: Arc<Settings>,
-    notify: Arc<NotifySettings>,
     surroundings: Surroundings,
     live: Live,
-    notifier: Notifier,
+    teller: Teller,
     memory: Memory,
     lookout: Lookout,
     drilling: Option<Drilling>,
@@ -83,9 +82,8 @@ impl RestoreAgent {
     fn new(settings: Settings, surroundings: Surroundings, live: Live) -> Self {
         let settings = Arc::new(settings);
         Self {
-            notify: Arc::new(settings.notify.clone()),
             surroundings,
-            notifier: Notifier::start(live.clone()),
+            teller: Teller::new(&settings, live.clone()),
             memory: Memory::new(Timestamp::now()),
             lookout: Lookout::new(&settings, live.clone()),
             settings,
@@ -103,6 +101,7 @@ impl RestoreAgent {
             self.live.turn(Timestamp::now());
             self.lookout.look_if_due(&self.settings);
             self.drill_if_due(&cancel);
+            self.tell_if_idle();
             let pause = self.pause();
             let signals = &mut self.surroundings.signals;
             tokio::select! {
@@ -128,6 +127,7 @@ impl RestoreAgent {
         let Some(seen) = self.lookout.current(&self.settings) else {
             return;
         };
+        self.teller.looked(&seen.status);
         let now = Timestamp::now();
         let decision = match newest(&seen.status).filter(|_| self.is_wanted) {
             Some(choice) => Decision::Drill(choice),
@@ -143,6 +143,16 @@ impl RestoreAgent {
                 self.due = wait.map(|wait| Instant::now() + Duration::try_from(wait).unwrap_or_default());
                 self.live.set_next_run(next);
             }
+        }
+    }
+
+    /// Whatever a drill that runs will say, it says it itself.
+    fn tell_if_idle(&mut self) {
+        if self.drilling.is_some() {
+            return;
+        }
+        if let Some(seen) = self.lookout.last_seen() {
+            self.teller.idle(&seen.status, Timestamp::now());
         }
     }
 
@@ -195,10 +205,8 @@ impl RestoreAgent {
         let now = Timestamp::now();
         let is_recorded = matches!(ended, Ended::Certificate(_));
         self.memory.note(&choice, is_recorded, now);
-        if let (Ended::Certificate(certificate), Some(seen)) = (ended, self.lookout.last_seen()) {
-            let cluster = self.settings.cluster.as_deref();
-            tell::tell(&self.notifier, &self.notify, &seen.status, certificate, cluster);
-        }
+        let seen = self.lookout.last_seen().map(|seen| seen.status.as_ref());
+        self.teller.drilled(&choice.backup_id, ended, seen);
         let (outcome, message) = ended.told();
         let backup_id = &choice.backup_id;
         match outcome {
@@ -240,7 +248,7 @@ impl RestoreAgent {
     /// SIGHUP. A drill that runs keeps the settings that it began with.
     fn reload(&mut self) {
         if let Some(settings) = self.surroundings.reload(&self.live, check_settings) {
-            self.notify = Arc::new(settings.notify.clone());
+            self.teller.apply(&settings);
             self.settings = Arc::new(settings);
             self.lookout.look_again();
         }
@@ -260,7 +268,7 @@ impl RestoreAgent {
             let ended = tokio::time::timeout(GRACE, &mut drilling.ended).await;
             self.drilled(&ended.unwrap_or(Ended::Interrupted));
         }
-        self.notifier.end().await;
+        self.teller.end().await;
         tracing::info!("restore agent stopped");
     }
 }

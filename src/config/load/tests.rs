@@ -73,6 +73,7 @@ assertions:
 /// What a setting cannot be without.
 fn beside(key: &str) -> Vec<(String, String)> {
     let needed = match key {
+        "retention.after_backup" => vec![("KUBEBACKUP_RETENTION_KEEP_LAST", "1")],
         "repository.lock_mode" => vec![("KUBEBACKUP_REPOSITORY_LOCK_DAYS", "30")],
         "repository.lock_days" => vec![("KUBEBACKUP_REPOSITORY_LOCK_MODE", "governance")],
         "repository.kms_key" => vec![("KUBEBACKUP_REPOSITORY_ENCRYPTION", "sse-kms")],
@@ -90,6 +91,8 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
         let text = match setting.kind {
             Kind::Number(_, most) => most.to_string(),
             Kind::Flag => "true".to_owned(),
+            Kind::Duration if setting.key == "prune.grace" => "7d".to_owned(),
+            Kind::TimeZone => "Europe/Berlin".to_owned(),
             Kind::Duration => "7s".to_owned(),
             Kind::Size => (setting.default.unwrap().parse::<ByteSize>().unwrap().0 + 1).to_string(),
             Kind::Choice(words) => words[words.len() - 1].to_owned(),
@@ -109,6 +112,36 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
         let set = with(Some((setting.variable().unwrap(), text)));
         let changed = format!("{:?}", set.unwrap_or_else(|error| panic!("{}: {error}", setting.key)));
         assert_ne!(changed, default, "{} changes nothing", setting.key);
+    }
+}
+
+#[test]
+fn a_grace_period_that_a_backup_or_a_drill_could_outlast_is_refused() {
+    for (more, problem) in [
+        (
+            "prune: {grace: 17h}",
+            "prune.grace must be at least 12h longer than backup.max_duration",
+        ),
+        (
+            "backup: {max_duration: 13h}",
+            "prune.grace must be at least 12h longer than backup.max_duration",
+        ),
+        (
+            "drill: {max_duration: 2d}",
+            "prune.grace must not be shorter than drill.max_duration",
+        ),
+        ("retention: {after_backup: true}", "retention.after_backup needs a rule"),
+        (
+            "retention: {time_zone: Berlin}",
+            "retention.time_zone must be the IANA name of a time zone",
+        ),
+        (
+            "retention: {keep_certified: 0}",
+            "retention.keep_certified must be a whole number from 1",
+        ),
+    ] {
+        let refused = refusal(more, &[]);
+        assert!(refused.contains(problem), "{more}: {refused}");
     }
 }
 
@@ -135,7 +168,15 @@ fn a_value_that_cannot_work_is_refused_with_the_mend() {
         ("backup: {jobs: 0}", "backup.jobs must be a whole number from 1 to 64"),
         (
             "backup: {lock_timeout: 5}",
-            "backup.lock_timeout must be a duration such as 30s, 5m or 2h",
+            "backup.lock_timeout must be a duration such as 30s, 5m, 2h or 7d",
+        ),
+        (
+            "backup_agent: {jitter: 90000h}",
+            "backup_agent.jitter must not be longer than ten years",
+        ),
+        (
+            "backup_agent: {lease_duration: 61m}",
+            "backup_agent.lease_duration must not be longer than 1h",
         ),
         (
             "backup: {lock_timeout: 0s}",

@@ -35,6 +35,7 @@ pub(super) fn write(sheet: &Sheet, status: &Status, memory: ProcessMemory) {
     sheet.number("process_peak_memory_bytes", memory.peak_bytes);
     sheet.time("loop_turned_timestamp_seconds", status.turned);
     sheet.flag("waiting", status.waiting_for.is_some());
+    sheet.flag("waiting_for_settings", status.waits_for_settings);
     sheet.flag("run_queued", status.is_queued);
     sheet.time(
         "next_run_timestamp_seconds",
@@ -108,6 +109,15 @@ fn counts(sheet: &Sheet, counts: &Counts) {
     sheet.counter("reloads_total", &[("outcome", "accepted")], counts.reloads);
     sheet.counter("reloads_total", &[("outcome", "refused")], counts.refused_reloads);
     sheet.counter("failed_polls_total", &[], counts.failed_polls);
+    if sheet.agent == AgentKind::BackupAgent {
+        let retention = &counts.retention;
+        sheet.counter("retention_runs_total", &[("outcome", "succeeded")], retention.runs);
+        sheet.counter("retention_runs_total", &[("outcome", "failed")], retention.failed_runs);
+        sheet.counter("expired_backups_total", &[], retention.expired_backups);
+        sheet.counter("pruned_objects_total", &[], retention.deleted_objects);
+        sheet.counter("pruned_bytes_total", &[], retention.deleted_bytes);
+        sheet.number("retained_objects", retention.retained_objects);
+    }
     if sheet.agent == AgentKind::RestoreAgent {
         sheet.counter("notifications_total", &[("outcome", "sent")], counts.notifications);
         sheet.counter(

@@ -20,9 +20,25 @@ pub struct Counts {
     pub failed_notifications: u64,
     /// Looks at the repository that failed.
     pub failed_polls: u64,
+    /// On a backup agent that expires and prunes.
+    #[serde(default)]
+    pub retention: RetentionCounts,
     /// Requests to the store that ended, retries included.
     #[serde(default)]
     pub store: StoreCounts,
+}
+
+/// What followed backups by the setting `retention.after_backup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionCounts {
+    /// Runs that came to their end, and those that did not.
+    pub runs: u64,
+    pub failed_runs: u64,
+    pub expired_backups: u64,
+    pub deleted_objects: u64,
+    pub deleted_bytes: u64,
+    /// What the last run should have deleted and the store kept.
+    pub retained_objects: u64,
 }
 
 /// Requests to the store.

@@ -33,7 +33,11 @@ async fn a_copy_is_the_same_objects_and_reads_back_as_the_same_backups() {
     let second = ground
         .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
         .await;
-    let hold = Key::Hold(backup_id(0)).to_string();
+    let hold = Key::Hold {
+        backup_id: backup_id(0),
+        generation: 1,
+    }
+    .to_string();
     ground.store.put_new(&hold, Bytes::from_static(b"{}")).await.unwrap();
     let (store, to) = empty_copy(&ground).await;
     let report = run(&ground, &to).await;

@@ -81,7 +81,7 @@ fn operation_of(config: &ConfigBag) -> Operation {
         "GetObject" => Operation::Get,
         "HeadObject" => Operation::Head,
         "ListObjectsV2" => Operation::List,
-        "DeleteObject" => Operation::Delete,
+        "DeleteObject" | "DeleteObjects" => Operation::Delete,
         _ => Operation::Probe,
     }
 }

@@ -10,6 +10,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::delete_object::DeleteObjectError;
+use aws_sdk_s3::operation::delete_objects::DeleteObjectsError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::get_object_lock_configuration::GetObjectLockConfigurationError;
 use aws_sdk_s3::operation::get_object_retention::GetObjectRetentionError;
@@ -17,6 +18,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::{RequestId as _, RequestIdExt as _};
+use aws_sdk_s3::types::Error as S3KeyError;
 use aws_smithy_runtime_api::client::interceptors::context::Error as InterceptorError;
 use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 
@@ -115,6 +117,15 @@ where
     Error::new(kind, operation, key).with_source(cause)
 }
 
+/// Our error for what the answer to a batch says of one key, under a status of 200.
+pub(super) fn of_one_key(operation: &'static str, key: &str, place: &str, said: &S3KeyError) -> Error {
+    let (code, message) = (said.code().unwrap_or_default(), said.message().unwrap_or_default());
+    // A batch tells no status a key; the code that every store sends for a refusal is that of a 403.
+    let status = if code == "AccessDenied" { 403 } else { 400 };
+    let cause = format!("{code}: {} ({place})", message.trim_end_matches('.'));
+    Error::new(kind_of(status, said.code()), operation, key).with_source(cause)
+}
+
 /// What a single attempt's failure means, for counting; `status` is that of its answer, if any.
 pub(super) fn kind_of_attempt(status: Option<u16>, error: &OrchestratorError<InterceptorError>) -> ErrorKind {
     match (error.as_operation_error(), status) {
@@ -140,6 +151,7 @@ fn code_of(error: &InterceptorError) -> Option<&str> {
         HeadObjectError,
         ListObjectsV2Error,
         DeleteObjectError,
+        DeleteObjectsError,
         GetObjectLockConfigurationError,
         GetObjectRetentionError
     )

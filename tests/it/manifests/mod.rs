@@ -15,6 +15,7 @@ mod reach;
 mod references;
 mod render;
 mod restricted;
+mod retention;
 mod rights;
 mod schemas;
 mod secrets;

@@ -182,7 +182,7 @@ async fn an_identity_with_the_recommended_rights_probes_where_it_may_write() {
     let bucket = Bucket::new().await;
     bucket.controls().admit(Identity {
         may_write: vec!["certificates/".to_owned()],
-        may_delete: false,
+        may_delete: Vec::new(),
         create_only: true,
         ..Identity::full("restorer", "restorer-secret")
     });

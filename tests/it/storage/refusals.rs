@@ -77,7 +77,7 @@ async fn someone_known_without_the_right_is_denied_once() {
     let bucket = Bucket::new().await;
     bucket.controls().admit(Identity {
         may_write: vec!["certificates/".to_owned()],
-        may_delete: false,
+        may_delete: Vec::new(),
         ..Identity::full("restorer", "restorer-secret")
     });
     let store = bucket.store_as("restorer", "restorer-secret").await;
@@ -122,6 +122,82 @@ async fn a_denied_head_is_denied_and_not_mistaken_for_absence() {
         chain(&error)
     );
     assert_eq!(bucket.stored("key").unwrap(), b"body");
+}
+
+/// Answers of stores that take no batch, or refuse one for a key of it.
+#[tokio::test]
+async fn what_cannot_be_deleted_in_a_batch_is_deleted_key_by_key() {
+    for code in ["NotImplemented", "MethodNotAllowed", "InvalidRequest", "AccessDenied"] {
+        let bucket = Bucket::new().await;
+        let store = bucket.store().await;
+        bucket.controls().inject(S3Fault {
+            operation: Some("DeleteObjects"),
+            key_prefix: String::new(),
+            times: usize::MAX,
+            effect: S3Effect::Refuse(code),
+        });
+        let keys: Vec<String> = (0..20).map(|number| format!("key/{number:02}")).collect();
+        for key in &keys {
+            store.put_new(key, BODY).await.unwrap();
+        }
+        let (first, rest) = keys.split_at(10);
+        for batch in [first, rest] {
+            assert!(store.delete_many(batch).await.unwrap().is_empty(), "{code}");
+        }
+        assert!(store.list("", None, 10).await.unwrap().objects.is_empty(), "{code}");
+        let asked = |operation| bucket.controls().count(operation);
+        assert_eq!(
+            (asked("DeleteObjects"), asked("DeleteObject")),
+            (1, 20),
+            "{code}: remembered"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_that_may_not_be_deleted_are_named_and_the_others_go() {
+    let bucket = Bucket::new().await;
+    bucket.controls().admit(Identity {
+        may_delete: vec!["chunks/".to_owned()],
+        ..Identity::full("sweeper", "sweeper-secret")
+    });
+    let store = bucket.store_as("sweeper", "sweeper-secret").await;
+    let keys = ["chunks/1", "locked/1", "chunks/2"].map(str::to_owned);
+    for key in &keys {
+        store.put_new(key, BODY).await.unwrap();
+    }
+    let stay = store.delete_many(&keys).await.unwrap();
+    assert_eq!(
+        (stay.len(), stay[0].key.as_str(), stay[0].kind),
+        (1, "locked/1", ErrorKind::Denied)
+    );
+    assert!(chain(&stay[0]).contains("AccessDenied"), "{}", chain(&stay[0]));
+    let left = store.list("", None, 10).await.unwrap().objects;
+    assert_eq!(
+        left.iter().map(|meta| meta.key.as_str()).collect::<Vec<_>>(),
+        ["locked/1"]
+    );
+}
+
+/// Who may delete nothing is told so after a few requests, however many keys there are.
+#[tokio::test]
+async fn credentials_that_may_delete_nothing_are_not_asked_a_thousand_times() {
+    let bucket = Bucket::new().await;
+    bucket.controls().admit(Identity {
+        may_delete: Vec::new(),
+        ..Identity::full("reader", "reader-secret")
+    });
+    bucket.controls().inject(S3Fault {
+        operation: Some("DeleteObjects"),
+        key_prefix: String::new(),
+        times: usize::MAX,
+        effect: S3Effect::Refuse("AccessDenied"),
+    });
+    let store = bucket.store_as("reader", "reader-secret").await;
+    let keys: Vec<String> = (0..1000).map(|number| format!("key/{number}")).collect();
+    let error = store.delete_many(&keys).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied, "{}", chain(&error));
+    assert_eq!(store.stats().deletes, 4);
 }
 
 #[tokio::test]

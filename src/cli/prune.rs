@@ -1,0 +1,74 @@
+//! `prune`: objects that nothing refers to.
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::table::Table;
+use super::{Context, output};
+use crate::agent;
+use crate::repository::{Counted, PruneOutcome, PruneReport};
+use crate::telemetry::figures;
+
+/// Delete what no backup refers to
+///
+/// Chunks that no manifest refers to, unless they are younger than 'prune.grace' or a backup that was expired within it
+/// referred to them; and what backups leave behind that are long gone. Safe at any time, also while backups and drills run.
+#[derive(Debug, Args)]
+pub(super) struct PruneArguments {
+    /// Count what would be deleted, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(arguments: &PruneArguments, context: &Context) -> anyhow::Result<Exit> {
+    let report = agent::prune(&context.settings, arguments.dry_run, &context.cancel).await?;
+    output::print(context.output, &report, || text(&report))?;
+    Ok(match report.outcome {
+        PruneOutcome::Done => Exit::Success,
+        PruneOutcome::Interrupted => Exit::Interrupted,
+    })
+}
+
+fn text(report: &PruneReport) -> String {
+    let mut table = Table::new(&["chunks", ">objects", ">bytes"]);
+    let mut row = |name: &str, counted: Counted| {
+        let (objects, bytes) = (figures::count(counted.objects), figures::bytes(counted.bytes));
+        table.row([name.to_owned(), objects, bytes]);
+    };
+    let deleted = if report.dry_run { "would be deleted" } else { "deleted" };
+    row("referred to", report.referenced);
+    row("too young", report.young);
+    row(deleted, report.deleted);
+    row("retained", report.retained);
+    let mut text = format!(
+        "{} backups, {} more expired within the grace period\n\n{}",
+        report.manifests,
+        report.tombstones,
+        table.render()
+    );
+    let leftovers = &report.leftovers;
+    let others = [
+        (leftovers.tombstones, "tombstones"),
+        (leftovers.holds, "holds"),
+        (leftovers.announcements, "announcements of copies"),
+        (leftovers.certificates, "certificates"),
+        (leftovers.damage_records, "damage records"),
+        (leftovers.leases, "leases"),
+        (leftovers.probes, "probes"),
+    ];
+    let others: Vec<String> = others
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, name)| format!("{number} {name}"))
+        .collect();
+    if !others.is_empty() {
+        text.push_str(&format!("\nleftovers deleted: {}\n", others.join(", ")));
+    }
+    if report.retained.objects > 0 || leftovers.retained > 0 {
+        text.push_str("\nRETAINED: the store does not let these credentials delete what is retained\n");
+    }
+    if report.outcome == PruneOutcome::Interrupted {
+        text.push_str("\ninterrupted before the end\n");
+    }
+    text
+}

@@ -1,0 +1,252 @@
+//! Holds: a person's word that a backup stays, whatever retention says, until the same person or another takes it back.
+//!
+//! By generation, as leases are, so that neither placing nor ending one needs the right to delete: the greatest generation
+//! counts, and it is over when its release lies beside it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::document;
+use super::error::{Error, Result};
+use super::id::BackupId;
+use super::layout::{self, Key};
+use super::manifest::FORMAT_VERSION;
+use super::reader::Repository;
+use crate::storage::{Put, list_all};
+
+/// Shown where the reason cannot be read: the hold is one all the same.
+const UNKNOWN: &str = "for a reason that cannot be read";
+
+/// A hold in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hold {
+    pub reason: String,
+    /// By the store's clock.
+    pub since: Timestamp,
+}
+
+/// What came of placing or ending one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldChange {
+    Changed,
+    /// It was so before.
+    Unchanged,
+}
+
+/// `holds/<backup_id>/<generation>.json`, and the same once more where it is released.
+#[derive(Debug, Serialize, Deserialize)]
+struct HoldDocument {
+    format_version: u32,
+    backup_id: BackupId,
+    generation: u32,
+    tool_version: String,
+    /// By the clock of whoever wrote it.
+    written: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The newest generation, as a listing tells it.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    generation: u32,
+    since: Timestamp,
+    is_released: bool,
+}
+
+impl Repository {
+    /// Every hold in force. One listing, and one GET a hold.
+    ///
+    /// # Errors
+    /// The store's own. A hold that cannot be read holds.
+    pub async fn holds(&self) -> Result<BTreeMap<BackupId, Hold>> {
+        let mut holds = BTreeMap::new();
+        for (backup_id, newest) in self.newest_holds(layout::HOLDS).await? {
+            if !newest.is_released {
+                let reason = self.hold_reason(&backup_id, newest.generation).await?;
+                let since = newest.since;
+                holds.insert(backup_id, Hold { reason, since });
+            }
+        }
+        Ok(holds)
+    }
+
+    /// The hold on one backup, if there is one.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn hold_of(&self, backup_id: &BackupId) -> Result<Option<Hold>> {
+        match self.newest_hold(backup_id).await? {
+            Some(newest) if !newest.is_released => Ok(Some(Hold {
+                reason: self.hold_reason(backup_id, newest.generation).await?,
+                since: newest.since,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Keeps a backup from expiring. One that is held already stays held for its first reason.
+    ///
+    /// # Errors
+    /// `NoSuchBackup` when it is not there, also when it expired meanwhile; the store's own.
+    pub async fn hold(&self, backup_id: &BackupId, reason: &str, now: Timestamp) -> Result<HoldChange> {
+        self.check_exists(backup_id).await?;
+        let newest = self.newest_hold(backup_id).await?;
+        if newest.is_some_and(|newest| !newest.is_released) {
+            return Ok(HoldChange::Unchanged);
+        }
+        let generation = newest.map_or(1, |newest| newest.generation.saturating_add(1));
+        let key = Key::Hold {
+            backup_id: backup_id.clone(),
+            generation,
+        };
+        let put = self
+            .put_hold(&key, backup_id, generation, Some(reason.to_owned()), now)
+            .await?;
+        // Whoever expires backups looks at holds after this or has deleted it before.
+        self.check_exists(backup_id).await?;
+        Ok(put)
+    }
+
+    /// Lets a backup expire again. Needs no right to delete.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn unhold(&self, backup_id: &BackupId, now: Timestamp) -> Result<HoldChange> {
+        match self.newest_hold(backup_id).await? {
+            Some(newest) if !newest.is_released => {
+                let key = Key::HoldRelease {
+                    backup_id: backup_id.clone(),
+                    generation: newest.generation,
+                };
+                self.put_hold(&key, backup_id, newest.generation, None, now).await
+            }
+            _ => Ok(HoldChange::Unchanged),
+        }
+    }
+
+    async fn put_hold(
+        &self,
+        key: &Key,
+        backup_id: &BackupId,
+        generation: u32,
+        reason: Option<String>,
+        now: Timestamp,
+    ) -> Result<HoldChange> {
+        let body = document::encode(&HoldDocument {
+            format_version: FORMAT_VERSION,
+            backup_id: backup_id.clone(),
+            generation,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            written: now,
+            reason,
+        })?;
+        Ok(match self.store().put_new(&key.to_string(), body).await? {
+            Put::Created => HoldChange::Changed,
+            // Somebody else came first with the same.
+            Put::Exists => HoldChange::Unchanged,
+        })
+    }
+
+    async fn check_exists(&self, backup_id: &BackupId) -> Result<()> {
+        match self.store().head(&Key::Manifest(backup_id.clone()).to_string()).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Err(Error::NoSuchBackup(backup_id.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn hold_reason(&self, backup_id: &BackupId, generation: u32) -> Result<String> {
+        let key = Key::Hold {
+            backup_id: backup_id.clone(),
+            generation,
+        };
+        let key = key.to_string();
+        match self.store().get(&key).await {
+            Ok(object) => {
+                let read = document::decode::<HoldDocument>(&key, &object).ok();
+                Ok(read.and_then(|read| read.reason).unwrap_or_else(|| UNKNOWN.to_owned()))
+            }
+            Err(error) if error.is_not_found() || error.is_refused() => Ok(UNKNOWN.to_owned()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn newest_hold(&self, backup_id: &BackupId) -> Result<Option<Newest>> {
+        let mut newest = self.newest_holds(&layout::holds_of(backup_id)).await?;
+        Ok(newest.remove(backup_id))
+    }
+
+    async fn newest_holds(&self, prefix: &str) -> Result<BTreeMap<BackupId, Newest>> {
+        let mut holds: BTreeMap<BackupId, Newest> = BTreeMap::new();
+        // A release sorts after the hold that it ends, and generations sort by number.
+        for object in list_all(self.store().as_ref(), prefix, None).await? {
+            match object.key.parse() {
+                Ok(Key::Hold { backup_id, generation }) => {
+                    let newest = Newest {
+                        generation,
+                        since: object.modified,
+                        is_released: false,
+                    };
+                    holds.insert(backup_id, newest);
+                }
+                Ok(Key::HoldRelease { backup_id, generation }) => {
+                    if let Some(newest) = holds
+                        .get_mut(&backup_id)
+                        .filter(|newest| newest.generation == generation)
+                    {
+                        newest.is_released = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(holds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::testing::{Ground, backup_id, time, two_tables};
+    use crate::storage::ObjectStore as _;
+
+    #[tokio::test]
+    async fn a_hold_lasts_until_it_is_released_and_may_come_back_without_a_deletion() {
+        let ground = Ground::new().await;
+        ground.backup(0, &two_tables()).await;
+        let (repository, held) = (&ground.repository, backup_id(0));
+        assert_eq!(repository.hold_of(&held).await.unwrap(), None);
+        for (reason, change) in [("audit", HoldChange::Changed), ("another", HoldChange::Unchanged)] {
+            assert_eq!(repository.hold(&held, reason, time(1)).await.unwrap(), change);
+            assert_eq!(repository.hold_of(&held).await.unwrap().unwrap().reason, "audit");
+        }
+        assert_eq!(repository.holds().await.unwrap().len(), 1);
+        for change in [HoldChange::Changed, HoldChange::Unchanged] {
+            assert_eq!(repository.unhold(&held, time(2)).await.unwrap(), change);
+            assert!(repository.holds().await.unwrap().is_empty());
+        }
+        repository.hold(&held, "again", time(3)).await.unwrap();
+        assert_eq!(repository.holds().await.unwrap()[&held].reason, "again");
+        assert_eq!(ground.store.stats().deletes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_cannot_be_read_holds_and_one_on_nothing_is_refused() {
+        let ground = Ground::new().await;
+        ground.backup(0, &two_tables()).await;
+        ground.repository.hold(&backup_id(0), "audit", time(1)).await.unwrap();
+        let key = Key::Hold {
+            backup_id: backup_id(0),
+            generation: 1,
+        };
+        ground.store.replace(&key.to_string(), b"rubbish".as_slice().into());
+        assert_eq!(ground.repository.holds().await.unwrap()[&backup_id(0)].reason, UNKNOWN);
+        let refused = ground.repository.hold(&backup_id(9), "audit", time(1)).await;
+        assert!(matches!(refused, Err(Error::NoSuchBackup(_))), "{refused:?}");
+        assert!(ground.repository.hold_of(&backup_id(9)).await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,255 @@
+//! Expiring: the plan is obeyed, a tombstone before each deletion and a mark after it. Interrupted anywhere, the next run
+//! goes on, since it decides anew from what is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Plan, PlanLine, plan};
+use super::policy::Policy;
+use super::survey::survey;
+use super::tombstone::Tombstone;
+use crate::repository::error::{Error, Result};
+use crate::repository::id::BackupId;
+use crate::repository::layout::Key;
+use crate::repository::presence::CONCURRENCY;
+use crate::repository::reader::Repository;
+use crate::storage::{self, ErrorKind};
+use crate::telemetry::failpoint;
+
+/// Backups that are expired together: what is interrupted leaves at most so many half done.
+const BATCH: usize = 100;
+
+/// What to expire by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpireOptions {
+    pub policy: Policy,
+    /// This cluster's backups alone.
+    pub cluster: Option<String>,
+    /// Why nothing of a cluster may go at present.
+    pub frozen: BTreeMap<String, String>,
+    /// Decide, and change nothing.
+    pub dry_run: bool,
+}
+
+/// What was decided for one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterPlan {
+    /// None for backups whose manifests cannot be read.
+    pub cluster: Option<String>,
+    #[serde(flatten)]
+    pub plan: Plan,
+}
+
+/// A backup that should have gone and is still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retained {
+    pub backup_id: BackupId,
+    pub reason: String,
+}
+
+/// What was decided and done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExpireReport {
+    pub dry_run: bool,
+    pub clusters: Vec<ClusterPlan>,
+    pub expired: Vec<BackupId>,
+    /// The store, or a person meanwhile, kept them. No error: the next run tries again.
+    pub retained: Vec<Retained>,
+    pub interrupted: bool,
+}
+
+/// Expires what the policy lets go.
+///
+/// # Errors
+/// The store's own, except that it refuses to delete.
+pub async fn expire(
+    repository: &Repository,
+    options: &ExpireOptions,
+    cancel: &CancellationToken,
+) -> Result<ExpireReport> {
+    let survey = survey(repository).await?;
+    let now = repository.store().now();
+    let mut report = ExpireReport {
+        dry_run: options.dry_run,
+        ..ExpireReport::default()
+    };
+    let is_wanted = |cluster: &String| options.cluster.as_ref().is_none_or(|wanted| wanted == cluster);
+    for (cluster, backups) in survey.clusters.into_iter().filter(|(cluster, _)| is_wanted(cluster)) {
+        let frozen = options.frozen.get(&cluster).map(String::as_str);
+        report.clusters.push(ClusterPlan {
+            plan: plan(&backups, &options.policy, frozen, now),
+            cluster: Some(cluster),
+        });
+    }
+    if !survey.unreadable.is_empty() {
+        report.clusters.push(ClusterPlan {
+            plan: plan(&survey.unreadable, &options.policy, None, now),
+            cluster: None,
+        });
+    }
+    if !options.dry_run {
+        carry_out(repository, &mut report, cancel).await?;
+    }
+    Ok(report)
+}
+
+impl ExpireReport {
+    /// Every line of every plan.
+    pub fn lines(&self) -> impl Iterator<Item = &PlanLine> {
+        self.clusters.iter().flat_map(|cluster| &cluster.plan.lines)
+    }
+
+    fn retain(&mut self, backup_id: BackupId, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.retained.push(Retained { backup_id, reason });
+    }
+}
+
+async fn carry_out(repository: &Repository, report: &mut ExpireReport, cancel: &CancellationToken) -> Result<()> {
+    let drops: Vec<BackupId> = report
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.plan.drops().cloned())
+        .collect();
+    if drops.is_empty() {
+        return Ok(());
+    }
+    let tombstones = repository.tombstones().await?;
+    for batch in drops.chunks(BATCH) {
+        if cancel.is_cancelled() {
+            report.interrupted = true;
+            return Ok(());
+        }
+        expire_batch(repository, batch, &tombstones, report).await?;
+    }
+    Ok(())
+}
+
+async fn expire_batch(
+    repository: &Repository,
+    batch: &[BackupId],
+    tombstones: &BTreeMap<BackupId, Tombstone>,
+    report: &mut ExpireReport,
+) -> Result<()> {
+    let mut ready = Vec::new();
+    let now = repository.store().now();
+    let buried: Vec<(BackupId, Buried)> = stream::iter(batch.to_vec())
+        .map(|backup_id| async move {
+            let before = tombstones.get(&backup_id).copied().unwrap_or_default();
+            let buried = bury(repository, &backup_id, before, now).await?;
+            Ok::<_, Error>((backup_id, buried))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    for (backup_id, buried) in buried {
+        match buried {
+            Buried::Ready => ready.push(backup_id),
+            Buried::Retained(reason) => report.retain(backup_id, reason),
+            Buried::Away => {}
+        }
+    }
+    failpoint::reach("expire-after-tombstones").await;
+    // A person may have placed a hold since the plan was made.
+    let holds = if ready.is_empty() {
+        BTreeMap::new()
+    } else {
+        repository.holds().await?
+    };
+    let (held, ready): (Vec<BackupId>, Vec<BackupId>) = ready.into_iter().partition(|id| holds.contains_key(id));
+    for backup_id in held {
+        let reason = holds
+            .get(&backup_id)
+            .map_or(String::new(), |hold| format!("held: {}", hold.reason));
+        report.retain(backup_id, reason);
+    }
+    let gone = delete_manifests(repository, ready, report).await?;
+    failpoint::reach("expire-after-manifests").await;
+    let marks = stream::iter(gone.clone()).map(|backup_id| async move { repository.put_gone(&backup_id).await });
+    let () = marks.buffer_unordered(CONCURRENCY).try_collect().await?;
+    report.expired.extend(gone);
+    Ok(())
+}
+
+/// How far one backup is on its way out.
+enum Buried {
+    Ready,
+    Retained(String),
+    /// Somebody else has expired it.
+    Away,
+}
+
+/// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first.
+async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, now: Timestamp) -> Result<Buried> {
+    let manifest = match repository.read_manifest(backup_id).await {
+        Ok(stored) => stored.manifest,
+        Err(Error::NoSuchBackup(_)) => return Ok(Buried::Away),
+        Err(error) if error.is_unreadable_object() => return Ok(Buried::Retained(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    if before.gone_since.is_some() {
+        let mark = Key::Gone(backup_id.clone()).to_string();
+        if let Some(reason) = refused(repository.store().delete(&mark).await)? {
+            return Ok(Buried::Retained(reason));
+        }
+    }
+    if before.is_there {
+        return Ok(Buried::Ready);
+    }
+    match repository.put_tombstone(manifest, now).await {
+        Ok(()) => Ok(Buried::Ready),
+        Err(Error::Storage(error)) => match refused(Err(error))? {
+            Some(reason) => Ok(Buried::Retained(reason)),
+            None => Ok(Buried::Ready),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the store does not let us, where that is what it said.
+fn refused(result: storage::Result<()>) -> storage::Result<Option<String>> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind == ErrorKind::Denied => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Those whose manifests are gone.
+async fn delete_manifests(
+    repository: &Repository,
+    backups: Vec<BackupId>,
+    report: &mut ExpireReport,
+) -> Result<Vec<BackupId>> {
+    let key = |backup_id: &BackupId| Key::Manifest(backup_id.clone()).to_string();
+    let keys: Vec<String> = backups.iter().map(key).collect();
+    let stay = match repository.store().delete_many(&keys).await {
+        Ok(stay) => stay,
+        Err(error) if error.kind == ErrorKind::Denied => {
+            for backup_id in backups {
+                report.retain(backup_id, error.to_string());
+            }
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut left = BTreeSet::new();
+    for error in stay {
+        let backup_id = backups.iter().find(|backup_id| key(backup_id) == error.key);
+        match backup_id {
+            Some(backup_id) if error.kind == ErrorKind::Denied => {
+                report.retain(backup_id.clone(), error.to_string());
+                left.insert(backup_id.clone());
+            }
+            _ => return Err(error.into()),
+        }
+    }
+    Ok(backups
+        .into_iter()
+        .filter(|backup_id| !left.contains(backup_id))
+        .collect())
+}

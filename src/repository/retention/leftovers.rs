@@ -1,0 +1,201 @@
+//! What backups leave behind that are long gone: tombstones whose time is over, holds, certificates, damage records,
+//! outdated leases, probes.
+//!
+//! Each goes only when it is older than the grace period itself. A certificate or record that names a damaged object goes
+//! only when that object is gone: as long as it lies there, its name must not be reused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::mark::Marks;
+use crate::repository::error::Result;
+use crate::repository::id::{BackupId, LeaseScope};
+use crate::repository::layout::{self, CertificateState, Key};
+use crate::repository::reader::Repository;
+use crate::storage::{self, ErrorKind, ObjectMeta, list_all};
+
+/// Objects removed, by what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Leftovers {
+    pub tombstones: u64,
+    pub holds: u64,
+    /// What announced copies that have come, or never will.
+    pub announcements: u64,
+    pub certificates: u64,
+    pub damage_records: u64,
+    pub leases: u64,
+    pub probes: u64,
+    /// Those that the store keeps.
+    pub retained: u64,
+}
+
+/// Removes them. Chunks that the tombstones stood for must have been swept before.
+pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Timestamp) -> Result<Leftovers> {
+    let mut run = Run {
+        repository,
+        cutoff,
+        leftovers: Leftovers::default(),
+    };
+    let buried = run.collect_tombstones(marks).await?;
+    let is_gone = |backup_id: &BackupId| !marks.manifests.contains(backup_id) && !buried.contains(backup_id);
+    let outdated = marks.outdated_announcements(cutoff);
+    let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
+    run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
+    run.collect_holds(is_gone).await?;
+    run.collect_certificates(is_gone).await?;
+    run.collect_damage_records().await?;
+    run.collect_leases().await?;
+    run.collect_probes().await?;
+    Ok(run.leftovers)
+}
+
+struct Run<'a> {
+    repository: &'a Repository,
+    cutoff: Timestamp,
+    leftovers: Leftovers,
+}
+
+impl Run<'_> {
+    /// A tombstone before its mark: the other way round the next run would take it for fresh and look for an index that
+    /// is no more. Returns the backups whose tombstones stay.
+    async fn collect_tombstones(&mut self, marks: &Marks) -> Result<BTreeSet<BackupId>> {
+        let (mut over, mut marked, mut stay) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let gone = marks.tombstones.iter().filter(|(id, _)| !marks.manifests.contains(*id));
+        for (backup_id, tombstone) in gone {
+            match tombstone.gone_since {
+                Some(since) if since <= self.cutoff => {
+                    marked.push(backup_id.clone());
+                    if tombstone.is_there {
+                        over.push(Key::Tombstone(backup_id.clone()).to_string());
+                    }
+                }
+                _ => {
+                    stay.insert(backup_id.clone());
+                }
+            }
+        }
+        let left = self.delete(&over).await?;
+        self.leftovers.tombstones = (over.len() - left.len()) as u64;
+        let is_left = |backup_id: &BackupId| left.contains(&Key::Tombstone(backup_id.clone()).to_string());
+        let (left, marked): (Vec<BackupId>, Vec<BackupId>) = marked.into_iter().partition(is_left);
+        stay.extend(left);
+        let keys: Vec<String> = marked.into_iter().map(|id| Key::Gone(id).to_string()).collect();
+        self.delete(&keys).await?;
+        Ok(stay)
+    }
+
+    async fn collect_holds(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        let keys = self
+            .old(layout::HOLDS)
+            .await?
+            .into_iter()
+            .filter(|key| match key.parse() {
+                Ok(Key::Hold { backup_id, .. } | Key::HoldRelease { backup_id, .. }) => is_gone(&backup_id),
+                _ => false,
+            });
+        self.leftovers.holds = self.delete_all(keys.collect()).await?;
+        Ok(())
+    }
+
+    async fn collect_certificates(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        let mut keys = Vec::new();
+        for key in self.old(layout::CERTIFICATES).await? {
+            let Ok(Key::Certificate { backup_id, state, .. }) = key.parse() else {
+                continue;
+            };
+            if is_gone(&backup_id) && (state != CertificateState::Failed || self.names_nothing(&key).await?) {
+                keys.push(key);
+            }
+        }
+        self.leftovers.certificates = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    async fn collect_damage_records(&mut self) -> Result<()> {
+        let mut keys = Vec::new();
+        for key in self.old(layout::DAMAGE).await? {
+            if matches!(key.parse(), Ok(Key::Damage(_))) && self.names_nothing(&key).await? {
+                keys.push(key);
+            }
+        }
+        self.leftovers.damage_records = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    /// All generations of a cluster's lease but the greatest.
+    async fn collect_leases(&mut self) -> Result<()> {
+        let objects = list_all(self.repository.store().as_ref(), layout::LEASES, None).await?;
+        let of = |object: &ObjectMeta| match object.key.parse() {
+            Ok(Key::Lease { scope, generation } | Key::LeaseRelease { scope, generation }) => Some((scope, generation)),
+            _ => None,
+        };
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        let name = |scope: &LeaseScope| scope.to_string();
+        for (scope, generation) in objects.iter().filter_map(of) {
+            let greatest = newest.entry(name(&scope)).or_default();
+            *greatest = generation.max(*greatest);
+        }
+        let is_outdated = |object: &&ObjectMeta| {
+            let lease = of(object);
+            lease.is_some_and(|(scope, generation)| newest.get(&name(&scope)).is_some_and(|top| generation < *top))
+        };
+        let keys = objects.iter().filter(is_outdated).filter(|object| self.is_old(object));
+        let keys = keys.map(|object| object.key.clone()).collect();
+        self.leftovers.leases = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    async fn collect_probes(&mut self) -> Result<()> {
+        let mut keys = self.old(layout::PROBES).await?;
+        keys.extend(self.old(layout::CERTIFICATE_PROBES).await?);
+        self.leftovers.probes = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    fn is_old(&self, object: &ObjectMeta) -> bool {
+        object.modified <= self.cutoff
+    }
+
+    async fn old(&self, prefix: &str) -> Result<Vec<String>> {
+        let objects = list_all(self.repository.store().as_ref(), prefix, None).await?;
+        let old = objects.into_iter().filter(|object| self.is_old(object));
+        Ok(old.map(|object| object.key).collect())
+    }
+
+    /// Whether none of the damaged objects that it names is still there.
+    async fn names_nothing(&self, key: &str) -> Result<bool> {
+        for named in self.repository.damage_named_in(key).await? {
+            match self.repository.store().head(&named).await {
+                Ok(_) => return Ok(false),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many went.
+    async fn delete_all(&mut self, keys: Vec<String>) -> Result<u64> {
+        let left = self.delete(&keys).await?;
+        Ok((keys.len() - left.len()) as u64)
+    }
+
+    /// The keys that stay.
+    async fn delete(&mut self, keys: &[String]) -> Result<BTreeSet<String>> {
+        let left: BTreeSet<String> = match self.repository.store().delete_many(keys).await {
+            Ok(stay) => {
+                let key_of = |error: storage::Error| match error.kind {
+                    ErrorKind::Denied => Ok(error.key),
+                    _ => Err(error),
+                };
+                stay.into_iter().map(key_of).collect::<storage::Result<_>>()?
+            }
+            Err(error) if error.kind == ErrorKind::Denied => keys.iter().cloned().collect(),
+            Err(error) => return Err(error.into()),
+        };
+        self.leftovers.retained += left.len() as u64;
+        Ok(left)
+    }
+}

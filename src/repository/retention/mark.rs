@@ -1,0 +1,214 @@
+//! What must stay: the names of all chunks that a manifest refers to which exists now or existed within the grace period.
+//!
+//! Memory: 36 bytes a distinct chunk, up to four times that (and never less than a few MiB) while names are being added,
+//! and the indexes of [`INDEXES_AT_ONCE`] backups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::tombstone::Tombstone;
+use crate::repository::error::{Error, Result};
+use crate::repository::id::BackupId;
+use crate::repository::index::{self, ChunkName};
+use crate::repository::layout::{self, Key};
+use crate::repository::manifest::Manifest;
+use crate::repository::reader::Repository;
+use crate::storage::{ErrorKind, list_all};
+
+/// Indexes read at the same time; each is in memory as a whole.
+const INDEXES_AT_ONCE: usize = 4;
+
+/// A copy of one backup that takes longer has been given up.
+const MONTH: Duration = Duration::from_hours(30 * 24);
+
+/// Names that are collected before they are sorted in.
+const FRESH: usize = 64 * 1024;
+
+/// The chunks that stay, as far as is known.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    sorted: Vec<ChunkName>,
+    fresh: Vec<ChunkName>,
+    peak_bytes: usize,
+    /// Backups and tombstones whose chunks are in it.
+    read: BTreeSet<BackupId>,
+    pub(super) manifests: BTreeSet<BackupId>,
+    pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
+    /// Backups that copies are bringing here, and since when.
+    incoming: BTreeMap<BackupId, Timestamp>,
+}
+
+impl Marks {
+    /// Looks at what there is and marks what was not known. Nothing is ever taken back.
+    ///
+    /// What comes is listed before manifests, and these before tombstones: whatever goes from one to the next in between is
+    /// seen in the latter.
+    ///
+    /// # Errors
+    /// `Unmarked` when a root or an index cannot be read; the store's own.
+    pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
+        self.incoming = incoming(repository).await?;
+        self.manifests = repository.backup_ids().await?.into_iter().collect();
+        self.tombstones = repository.tombstones().await?;
+        if may_write {
+            self.complete_tombstones(repository).await?;
+        }
+        let unread: Vec<BackupId> = self
+            .manifests
+            .iter()
+            .chain(self.in_force(cutoff))
+            .chain(self.incoming.keys())
+            .filter(|backup_id| !self.read.contains(*backup_id))
+            .cloned()
+            .collect();
+        let abandoned: BTreeSet<BackupId> = self.abandoned(cutoff).cloned().collect();
+        let abandoned = &abandoned;
+        let mut names = stream::iter(unread)
+            .map(|backup_id| async move {
+                let names = match chunks_of(repository, &backup_id).await {
+                    Ok(names) => names,
+                    // Its index has not even come: nothing of it has to stay.
+                    Err(Error::Damaged { .. }) if abandoned.contains(&backup_id) => Vec::new(),
+                    Err(error) => return Err(Error::unmarked(&backup_id, error)),
+                };
+                Ok::<_, Error>((backup_id, names))
+            })
+            .buffer_unordered(INDEXES_AT_ONCE);
+        while let Some((backup_id, names)) = names.try_next().await? {
+            self.add(names);
+            self.read.insert(backup_id);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    pub(super) fn contains(&self, name: &ChunkName) -> bool {
+        self.sorted.binary_search(name).is_ok()
+    }
+
+    /// Distinct chunks.
+    pub(super) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Tombstones whose chunks stay for now: the manifest is gone, and not for long enough.
+    pub(super) fn in_force(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let is_in_force =
+            move |tombstone: &Tombstone| tombstone.is_there && tombstone.gone_since.is_none_or(|since| since > cutoff);
+        let in_force = self
+            .tombstones
+            .iter()
+            .filter(move |(_, tombstone)| is_in_force(tombstone));
+        in_force
+            .map(|(backup_id, _)| backup_id)
+            .filter(|backup_id| !self.manifests.contains(*backup_id))
+    }
+
+    /// Those that a copy began to bring longer ago than the grace period, and has not brought.
+    fn abandoned(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let gone =
+            |backup_id: &BackupId| !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id);
+        let old = self.incoming.iter().filter(move |(_, since)| **since <= cutoff);
+        old.map(|(backup_id, _)| backup_id)
+            .filter(move |backup_id| gone(backup_id))
+    }
+
+    /// Announcements that mean nothing more: the backup is here, or nobody has gone on bringing it for a month.
+    pub(super) fn outdated_announcements(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let month_ago = cutoff - MONTH;
+        let old = self.incoming.iter().filter(move |(_, since)| **since <= cutoff);
+        let over = old.filter(move |(backup_id, since)| self.manifests.contains(*backup_id) || **since <= month_ago);
+        over.map(|(backup_id, _)| backup_id)
+    }
+
+    /// Writes the marks that an interrupted expiry has not.
+    async fn complete_tombstones(&mut self, repository: &Repository) -> Result<()> {
+        for (backup_id, tombstone) in &self.tombstones {
+            let is_open = tombstone.is_there && tombstone.gone_since.is_none();
+            if !is_open || self.manifests.contains(backup_id) {
+                continue;
+            }
+            match repository.put_gone(backup_id).await {
+                Ok(()) => {}
+                // It stays in force until somebody may.
+                Err(Error::Storage(error)) if error.kind == ErrorKind::Denied => {
+                    tracing::debug!(%backup_id, %error, "a tombstone stays without its mark");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, names: Vec<ChunkName>) {
+        self.fresh.extend(names);
+        if self.fresh.len() >= FRESH.max(self.sorted.len()) {
+            self.settle();
+        }
+    }
+
+    /// The most that the names have taken in memory.
+    pub(super) fn peak_bytes(&self) -> usize {
+        self.peak_bytes
+    }
+
+    fn settle(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        self.sorted.reserve_exact(self.fresh.len());
+        let names = self.sorted.capacity() + self.fresh.capacity();
+        self.peak_bytes = self.peak_bytes.max(names * size_of::<ChunkName>());
+        self.sorted.append(&mut self.fresh);
+        self.sorted.sort_unstable();
+        self.sorted.dedup();
+        self.sorted.shrink_to_fit();
+        self.fresh = Vec::new();
+    }
+}
+
+/// Every chunk that a backup refers to, its index included.
+async fn chunks_of(repository: &Repository, backup_id: &BackupId) -> Result<Vec<ChunkName>> {
+    let manifest = read_root(repository, backup_id).await?;
+    let key = Key::Manifest(backup_id.clone()).to_string();
+    let lines = repository.read_index_lines(&manifest).await?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        let mut names = index::chunk_names(&lines)?;
+        for chunk in &manifest.index {
+            names.push(ChunkName::of(chunk)?);
+        }
+        Ok::<_, String>(names)
+    });
+    parsed
+        .await?
+        .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))
+}
+
+/// What copies are bringing here.
+async fn incoming(repository: &Repository) -> Result<BTreeMap<BackupId, Timestamp>> {
+    let objects = list_all(repository.store().as_ref(), layout::INCOMING, None).await?;
+    let announced = objects.into_iter().filter_map(|object| match object.key.parse() {
+        Ok(Key::Incoming(backup_id)) => Some((backup_id, object.modified)),
+        _ => None,
+    });
+    Ok(announced.collect())
+}
+
+/// The manifest, what announces it, or the tombstone of one that is gone.
+async fn read_root(repository: &Repository, backup_id: &BackupId) -> Result<Manifest> {
+    match repository.read_manifest(backup_id).await {
+        Ok(stored) => Ok(stored.manifest),
+        Err(Error::NoSuchBackup(_)) => {
+            if let Some(announced) = repository.read_incoming(backup_id).await? {
+                return Ok(announced);
+            }
+            let buried = repository.read_tombstone(backup_id).await?;
+            // Whoever deletes a manifest without a tombstone leaves nobody to say what was needed.
+            buried.ok_or_else(|| Error::NoSuchBackup(backup_id.clone()))
+        }
+        Err(error) => Err(error),
+    }
+}

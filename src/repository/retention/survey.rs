@@ -1,0 +1,99 @@
+//! What there is to decide about: every backup with its cluster, its time, its proof and its hold.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::plan::{Candidate, Proof};
+use crate::repository::certificates::last_verdict;
+use crate::repository::error::{Error, Result};
+use crate::repository::id::BackupId;
+use crate::repository::layout::CertificateState;
+use crate::repository::manifest::Manifest;
+use crate::repository::presence::CONCURRENCY;
+use crate::repository::reader::Repository;
+
+/// Backups by cluster. One whose manifest cannot be read belongs to none that is known.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) clusters: BTreeMap<String, Vec<Candidate>>,
+    pub(super) unreadable: Vec<Candidate>,
+}
+
+/// What a root told.
+enum Root {
+    Read {
+        cluster: String,
+        snapshot_time: jiff::Timestamp,
+    },
+    Unreadable,
+    /// Expired since the listing.
+    Away,
+}
+
+pub(super) async fn survey(repository: &Repository) -> Result<Survey> {
+    let ids = repository.backup_ids().await?;
+    let certificates = repository.certificates().await?;
+    let holds = repository.holds().await?;
+    let roots: Vec<(BackupId, Root)> = stream::iter(ids)
+        .map(|backup_id| async move {
+            let root = read(repository, &backup_id).await?;
+            Ok::<_, Error>((backup_id, root))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let mut survey = Survey::default();
+    for (backup_id, root) in roots {
+        let hold = holds.get(&backup_id).map(|hold| hold.reason.clone());
+        match root {
+            Root::Away => {}
+            Root::Unreadable => survey.unreadable.push(Candidate {
+                snapshot_time: backup_id.time(),
+                proof: Proof::Unreadable,
+                hold,
+                backup_id,
+            }),
+            Root::Read { cluster, snapshot_time } => {
+                let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
+                let candidate = Candidate {
+                    snapshot_time,
+                    proof: proof(last_verdict(drills)),
+                    hold,
+                    backup_id,
+                };
+                survey.clusters.entry(cluster).or_default().push(candidate);
+            }
+        }
+    }
+    Ok(survey)
+}
+
+async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
+    match repository.read_manifest(backup_id).await {
+        Ok(stored) => Ok(Root::Read {
+            snapshot_time: newest_snapshot(&stored.manifest),
+            cluster: stored.manifest.source.cluster,
+        }),
+        Err(Error::NoSuchBackup(_)) => Ok(Root::Away),
+        Err(error) if error.is_unreadable_object() => {
+            tracing::warn!(%backup_id, %error, "kept, since its manifest cannot be read");
+            Ok(Root::Unreadable)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Several databases have their own snapshots; the newest says as of when the backup can be complete.
+fn newest_snapshot(manifest: &Manifest) -> jiff::Timestamp {
+    let times = manifest.databases.iter().map(|database| database.snapshot_time);
+    times.max().unwrap_or(manifest.started)
+}
+
+fn proof(verdict: Option<CertificateState>) -> Proof {
+    match verdict {
+        Some(CertificateState::Certified) => Proof::Certified,
+        Some(CertificateState::Failed) => Proof::Failed,
+        _ => Proof::Unproven,
+    }
+}

@@ -1,0 +1,552 @@
+//! Expiry and prune on a repository in memory, whose clock the tests set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::repository::id::BackupId;
+use crate::repository::layout::Key;
+use crate::repository::testing::{Ground, Rows, backup_id, draft, put_all, rows, time};
+use crate::repository::{
+    CertificateState, Error, HoldChange, Repository, VerifyOptions, VerifyOutcome, id::VerifyId, layout, verify,
+};
+use crate::storage::faults::{Effect, Fault, FaultStore};
+use crate::storage::{ErrorKind, ObjectStore, Operation, list_all};
+
+const HOUR: i64 = 60;
+const DAY: i64 = 24 * HOUR;
+const GRACE: Duration = Duration::from_hours(24);
+
+fn last(number: u32) -> ExpireOptions {
+    ExpireOptions {
+        policy: Policy {
+            keep_last: number,
+            keep_certified: 1,
+            ..Policy::none()
+        },
+        cluster: None,
+        frozen: BTreeMap::new(),
+        dry_run: false,
+    }
+}
+
+fn tables(seed: u64) -> Vec<Rows> {
+    vec![("same", rows(2000, 7)), ("changing", rows(2000, 1000 + 2 * seed))]
+}
+
+impl Ground {
+    fn set_minute(&self, minute: i64) {
+        self.store.set_clock(time(minute));
+    }
+
+    /// A certified backup a day, the first at minute 0; ends an hour after the last.
+    async fn with_days(days: i64) -> Self {
+        let ground = Self::new().await;
+        for day in 0..days {
+            ground.set_minute(day * DAY);
+            ground.backup(day * DAY, &tables(u64::try_from(day).unwrap())).await;
+            ground
+                .verdict(day * DAY, day * DAY + 1, CertificateState::Certified, &[])
+                .await;
+        }
+        ground.set_minute((days - 1) * DAY + HOUR);
+        ground
+    }
+
+    async fn expire(&self, options: &ExpireOptions) -> ExpireReport {
+        expire(&self.repository, options, &CancellationToken::new())
+            .await
+            .unwrap()
+    }
+
+    async fn try_prune(&self) -> crate::repository::Result<PruneReport> {
+        let options = PruneOptions {
+            grace: GRACE,
+            dry_run: false,
+        };
+        prune(&self.repository, &options, &CancellationToken::new()).await
+    }
+
+    async fn prune(&self) -> PruneReport {
+        self.try_prune().await.unwrap()
+    }
+
+    async fn keys(&self, prefix: &str) -> Vec<String> {
+        let objects = list_all(self.store.as_ref(), prefix, None).await.unwrap();
+        objects.into_iter().map(|object| object.key).collect()
+    }
+
+    async fn is_sound(&self) -> bool {
+        let options = VerifyOptions {
+            verify_id: VerifyId::new(time(0), 1),
+            backups: Vec::new(),
+            concurrency: 4,
+            record: false,
+        };
+        let cancel = CancellationToken::new();
+        let report = verify(&self.repository, &options, &crate::telemetry::progress::Silent, &cancel);
+        report.await.unwrap().outcome == VerifyOutcome::Sound
+    }
+}
+
+fn ids(days: impl IntoIterator<Item = i64>) -> Vec<BackupId> {
+    days.into_iter().map(|day| backup_id(day * DAY)).collect()
+}
+
+#[tokio::test]
+async fn what_is_expired_is_pruned_after_the_grace_period_and_the_rest_stays_whole() {
+    let ground = Ground::with_days(5).await;
+    let before = ground.keys(layout::CHUNKS).await;
+    let dry = ground
+        .expire(&ExpireOptions {
+            dry_run: true,
+            ..last(2)
+        })
+        .await;
+    assert_eq!((dry.lines().count(), dry.expired.len()), (5, 0));
+    assert_eq!(ground.repository.backup_ids().await.unwrap().len(), 5);
+
+    let report = ground.expire(&last(2)).await;
+    assert_eq!(report.expired, ids(0..3));
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids(3..5));
+    assert_eq!(
+        ground.keys(layout::TOMBSTONES).await.len(),
+        6,
+        "a tombstone and a mark each"
+    );
+
+    // Within the grace period all chunks are still marked.
+    let report = ground.prune().await;
+    assert_eq!((report.manifests, report.tombstones), (2, 3));
+    assert_eq!((report.deleted.objects, report.young.objects), (0, 0));
+    assert_eq!(report.referenced.objects, before.len() as u64);
+
+    ground.set_minute(6 * DAY);
+    let report = ground.prune().await;
+    // Of each expired backup: the table that changed, and the index.
+    assert_eq!((report.deleted.objects, report.retained.objects), (6, 0));
+    assert_eq!(report.leftovers.tombstones, 3);
+    assert_eq!(report.leftovers.certificates, 3);
+    assert_eq!(ground.keys(layout::TOMBSTONES).await, Vec::<String>::new());
+    assert_eq!(ground.keys(layout::CHUNKS).await.len(), before.len() - 6);
+    assert!(ground.is_sound().await);
+    let again = ground.prune().await;
+    assert_eq!((again.deleted.objects, again.leftovers), (0, Leftovers::default()));
+}
+
+#[tokio::test]
+async fn a_held_backup_stays_until_it_is_released() {
+    let ground = Ground::with_days(4).await;
+    let held = backup_id(0);
+    ground.repository.hold(&held, "the auditors", time(0)).await.unwrap();
+    let report = ground.expire(&last(1)).await;
+    assert_eq!(report.expired, ids(1..3));
+    let line = report.lines().next().unwrap();
+    assert_eq!(line.reasons, [Reason::Held("the auditors".to_owned())]);
+    assert_eq!(
+        ground.repository.unhold(&held, time(0)).await.unwrap(),
+        HoldChange::Changed
+    );
+    assert_eq!(ground.expire(&last(1)).await.expired, [held]);
+    ground.set_minute(6 * DAY);
+    assert_eq!(ground.prune().await.leftovers.holds, 2);
+}
+
+/// The plan was made; the person comes while tombstones are being written.
+#[tokio::test]
+async fn a_hold_that_comes_during_an_expiry_is_obeyed() {
+    let ground = Ground::with_days(3).await;
+    let delay = Effect::Slow(Duration::from_millis(1));
+    let repository = ground
+        .with_faults(vec![Fault::first(Operation::Put, layout::TOMBSTONES, delay)])
+        .await;
+    let (options, cancel) = (last(1), CancellationToken::new());
+    let expiry = expire(&repository, &options, &cancel);
+    let hold = async {
+        // The survey's listing of holds is the first one, so this comes after it and before the second.
+        while ground.keys(layout::TOMBSTONES).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        ground.repository.hold(&backup_id(0), "wait", time(0)).await
+    };
+    let (report, placed) = tokio::join!(expiry, hold);
+    let report = report.unwrap();
+    match placed {
+        Ok(_) => {
+            assert_eq!(report.retained.len(), 1, "{report:?}");
+            assert!(ground.repository.backup_ids().await.unwrap().contains(&backup_id(0)));
+        }
+        // It was too late, and the person is told.
+        Err(error) => assert!(matches!(error, Error::NoSuchBackup(_)), "{error}"),
+    }
+}
+
+/// Refuses the request number `after` of an expiry and every one from there on, as a kill at that point would.
+#[tokio::test]
+async fn an_expiry_that_ends_anywhere_is_finished_by_the_next_and_loses_nothing() {
+    for operation in [Operation::Put, Operation::Delete] {
+        for after in 0..4 {
+            let ground = Ground::with_days(5).await;
+            let broken = Fault::first(operation, "", Effect::Refuse(ErrorKind::Unavailable));
+            let repository = ground.with_faults(vec![broken.after(after).always()]).await;
+            let ended = expire(&repository, &last(2), &CancellationToken::new()).await;
+            assert!(ended.is_err() || after == 3, "{operation:?} {after}: {ended:?}");
+            assert!(ground.is_sound().await);
+            // Prune between the two must not take what a half expired backup had.
+            ground.set_minute(10 * DAY);
+            ground.prune().await;
+            assert!(ground.is_sound().await, "{operation:?} {after}");
+            ground.expire(&last(2)).await;
+            assert_eq!(ground.repository.backup_ids().await.unwrap(), ids(3..5));
+            ground.set_minute(12 * DAY);
+            ground.prune().await;
+            ground.set_minute(14 * DAY);
+            ground.prune().await;
+            assert_eq!(ground.keys(layout::TOMBSTONES).await, Vec::<String>::new());
+            assert_eq!(ground.keys(layout::CHUNKS).await.len(), 2 + 4, "{operation:?} {after}");
+            assert!(ground.is_sound().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_grace_period_counts_from_when_the_manifest_is_known_to_be_gone() {
+    let ground = Ground::with_days(3).await;
+    // Killed after the deletion, before the mark.
+    let broken = Fault::first(Operation::Put, "", Effect::Refuse(ErrorKind::Unavailable));
+    let repository = ground.with_faults(vec![broken.after(2).always()]).await;
+    expire(&repository, &last(1), &CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids(2..3));
+    ground.set_minute(30 * DAY);
+    let report = ground.prune().await;
+    assert_eq!(
+        (report.tombstones, report.deleted.objects),
+        (2, 0),
+        "the marks are written only now"
+    );
+    ground.set_minute(31 * DAY + 1);
+    assert_eq!(ground.prune().await.deleted.objects, 4);
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_to_delete_keeps_everything_and_is_no_error() {
+    let ground = Ground::with_days(4).await;
+    let denied = |key: &str| Fault::first(Operation::Delete, key, Effect::Refuse(ErrorKind::Denied)).always();
+    let repository = ground.with_faults(vec![denied(layout::MANIFESTS)]).await;
+    let report = expire(&repository, &last(1), &CancellationToken::new()).await.unwrap();
+    assert_eq!((report.expired.len(), report.retained.len()), (0, 3));
+    assert_eq!(ground.repository.backup_ids().await.unwrap().len(), 4);
+
+    ground.expire(&last(1)).await;
+    ground.set_minute(10 * DAY);
+    let repository = ground
+        .with_faults(vec![denied(layout::CHUNKS), denied(layout::CERTIFICATES)])
+        .await;
+    let options = PruneOptions {
+        grace: GRACE,
+        dry_run: false,
+    };
+    let report = prune(&repository, &options, &CancellationToken::new()).await.unwrap();
+    assert_eq!((report.deleted.objects, report.retained.objects), (0, 6));
+    assert_eq!(report.leftovers.retained, 3);
+    assert!(ground.is_sound().await);
+    assert_eq!(ground.prune().await.deleted.objects, 6);
+}
+
+#[tokio::test]
+async fn whoever_may_write_no_tombstone_expires_nothing() {
+    let ground = Ground::with_days(4).await;
+    let denied = Fault::first(Operation::Put, layout::TOMBSTONES, Effect::Refuse(ErrorKind::Denied)).always();
+    let repository = ground.with_faults(vec![denied]).await;
+    let report = expire(&repository, &last(1), &CancellationToken::new()).await.unwrap();
+    assert_eq!((report.expired.len(), report.retained.len()), (0, 3));
+    assert_eq!(ground.repository.backup_ids().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_manifest_or_an_index_that_cannot_be_read_stops_the_prune_before_it_deletes() {
+    for what in ["manifest", "index", "newer format"] {
+        let ground = Ground::with_days(4).await;
+        let kept = ground
+            .repository
+            .read_manifest(&backup_id(3 * DAY))
+            .await
+            .unwrap()
+            .manifest;
+        ground.expire(&last(1)).await;
+        ground.set_minute(10 * DAY);
+        let manifest = format!("{}{}.json", layout::MANIFESTS, backup_id(3 * DAY));
+        match what {
+            "manifest" => ground.store.replace(&manifest, b"{}".as_slice().into()),
+            "index" => ground.store.delete(&kept.index[0].key).await.unwrap(),
+            _ => {
+                let newer = crate::repository::document::encode(&serde_json::json!({"format_version": 2})).unwrap();
+                ground.store.replace(&manifest, newer);
+            }
+        }
+        let before = ground.keys("").await.len();
+        let error = ground.try_prune().await.unwrap_err();
+        assert!(matches!(error, Error::Unmarked { .. }), "{what}: {error}");
+        assert!(error.to_string().contains(backup_id(3 * DAY).as_str()), "{error}");
+        assert_eq!(ground.keys("").await.len(), before, "{what}");
+    }
+}
+
+/// A killed run's chunks belong to no manifest: they go once they are old, and not before.
+#[tokio::test]
+async fn leftovers_of_a_killed_run_go_once_they_are_old() {
+    let ground = Ground::with_days(1).await;
+    let writer = ground.writer().await;
+    let orphan = rows(3000, 99);
+    writer.put(orphan.clone(), vec![orphan.len()]).await.unwrap();
+    drop(writer);
+    ground.store.put_new("probes/left", bytes::Bytes::new()).await.unwrap();
+    ground.set_minute(12 * HOUR);
+    let report = ground.prune().await;
+    assert_eq!(
+        (report.young.objects, report.deleted.objects, report.leftovers.probes),
+        (1, 0, 0)
+    );
+    ground.set_minute(26 * HOUR);
+    let report = ground.prune().await;
+    assert_eq!(
+        (report.young.objects, report.deleted.objects, report.leftovers.probes),
+        (0, 1, 1)
+    );
+    assert!(ground.is_sound().await);
+}
+
+/// The backup under way refers to an old chunk that it found under its name alone: nobody's, so prune takes it.
+#[tokio::test]
+async fn a_backup_under_way_relies_on_no_object_that_prune_may_take() {
+    let ground = Ground::with_days(1).await;
+    let writer = ground.writer().await;
+    let orphan = rows(3000, 99);
+    writer.put(orphan.clone(), vec![orphan.len()]).await.unwrap();
+    drop(writer);
+    ground.set_minute(3 * DAY);
+    let again = vec![("orphan", orphan.clone())];
+    let writer = ground.writer().await;
+    let records = put_all(&writer, &again).await.unwrap();
+    assert_eq!(
+        ground.prune().await.deleted.objects,
+        1,
+        "the old one, not the one that was just stored"
+    );
+    let stored = writer.commit(draft(3 * DAY, &again), records).await.unwrap();
+    assert!(ground.is_sound().await);
+    let backup = ground.repository.read_index(stored).await.unwrap();
+    assert_eq!(ground.read_rows(&backup, "orphan").await.unwrap(), orphan);
+}
+
+/// The backup under way took its list of chunks from a manifest that is then expired.
+#[tokio::test]
+async fn a_backup_under_way_loses_nothing_to_an_expiry_and_a_prune() {
+    let ground = Ground::with_days(4).await;
+    let writer = ground.writer().await;
+    ground
+        .verdict(3 * DAY, 3 * DAY + 2, CertificateState::Failed, &[])
+        .await;
+    // Refuted meanwhile: the very backup that the writer reuses goes.
+    let mut options = last(1);
+    options.policy.keep_certified = 3;
+    options.policy.keep_last = 0;
+    options.policy.keep_yearly = 1;
+    ground.set_minute(3 * DAY + 2);
+    ground.backup(3 * DAY + 2, &[("other", rows(10, 5))]).await;
+    ground
+        .verdict(3 * DAY + 2, 3 * DAY + 3, CertificateState::Certified, &[])
+        .await;
+    let report = ground.expire(&options).await;
+    assert!(report.expired.contains(&backup_id(3 * DAY)), "{report:?}");
+    ground.set_minute(3 * DAY + 20 * HOUR);
+    ground.prune().await;
+    let all = tables(3);
+    let records = put_all(&writer, &all).await.unwrap();
+    let stats = writer.stats();
+    writer.commit(draft(3 * DAY + 3, &all), records).await.unwrap();
+    assert!(stats.reused_chunks >= 2, "{stats:?}");
+    ground.set_minute(9 * DAY);
+    ground.prune().await;
+    assert!(ground.is_sound().await);
+}
+
+/// A backup that took longer than any may is committed between the marks and the deletion.
+#[tokio::test]
+async fn a_backup_that_comes_to_exist_during_a_prune_is_marked_before_anything_goes() {
+    let ground = Ground::with_days(1).await;
+    let writer = ground.writer().await;
+    let late = vec![("late", rows(3000, 99))];
+    let records = put_all(&writer, &late).await.unwrap();
+    ground.set_minute(3 * DAY);
+    let slow = Effect::Slow(Duration::from_millis(20));
+    let faults = Arc::new(FaultStore::new(
+        ground.store.clone(),
+        vec![Fault::first(Operation::List, layout::CHUNKS, slow)],
+    ));
+    let mut struck = faults.struck();
+    let repository = Repository::open(faults).await.unwrap();
+    let options = PruneOptions {
+        grace: GRACE,
+        dry_run: false,
+    };
+    let cancel = CancellationToken::new();
+    let commit = async {
+        struck.wait_for(|struck| *struck == 1).await.unwrap();
+        writer.commit(draft(3 * DAY, &late), records).await
+    };
+    let (report, stored) = tokio::join!(prune(&repository, &options, &cancel), commit);
+    stored.unwrap();
+    assert_eq!(report.unwrap().deleted.objects, 0);
+    assert!(ground.is_sound().await);
+}
+
+/// A copy has brought all but the root: what it announced is as good as the root, whatever its age.
+#[tokio::test]
+async fn what_a_copy_is_bringing_is_marked_and_an_outdated_announcement_goes() {
+    let ground = Ground::with_days(2).await;
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    let announcement = Key::Incoming(backup_id(0)).to_string();
+    ground.store.put_new(&announcement, root.clone()).await.unwrap();
+    ground
+        .store
+        .delete(&Key::Manifest(backup_id(0)).to_string())
+        .await
+        .unwrap();
+    ground.set_minute(20 * DAY);
+    let report = ground.prune().await;
+    assert_eq!((report.deleted.objects, report.leftovers.announcements), (0, 0));
+    ground
+        .store
+        .put_new(&Key::Manifest(backup_id(0)).to_string(), root)
+        .await
+        .unwrap();
+    let report = ground.prune().await;
+    assert_eq!((report.deleted.objects, report.leftovers.announcements), (0, 1));
+    assert!(ground.is_sound().await);
+}
+
+/// Its index is not there, so nobody knows what else of it may be.
+#[tokio::test]
+async fn a_copy_that_has_just_begun_stops_the_prune_and_one_that_was_given_up_does_not() {
+    let ground = Ground::with_days(2).await;
+    let manifest = ground.repository.read_manifest(&backup_id(0)).await.unwrap().manifest;
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    ground
+        .store
+        .put_new(&Key::Incoming(backup_id(0)).to_string(), root)
+        .await
+        .unwrap();
+    for key in [Key::Manifest(backup_id(0)).to_string(), manifest.index[0].key.clone()] {
+        ground.store.delete(&key).await.unwrap();
+    }
+    let error = ground.try_prune().await.unwrap_err();
+    assert!(matches!(error, Error::Unmarked { .. }), "{error}");
+    ground.set_minute(5 * DAY);
+    assert_eq!(ground.prune().await.deleted.objects, 1);
+    ground.set_minute(40 * DAY);
+    assert_eq!(ground.prune().await.leftovers.announcements, 1);
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids(1..2));
+    assert!(ground.is_sound().await);
+}
+
+/// As if the manifest had been put back by hand: the next expiry must not rely on the old mark.
+#[tokio::test]
+async fn a_backup_that_came_back_is_expired_with_a_grace_period_of_its_own() {
+    let ground = Ground::with_days(3).await;
+    let key = format!("{}{}.json", layout::MANIFESTS, backup_id(0));
+    let manifest = ground.object(&key).await;
+    ground.expire(&last(1)).await;
+    ground.store.put_new(&key, manifest).await.unwrap();
+    ground.set_minute(20 * DAY);
+    assert!(ground.expire(&last(1)).await.expired.contains(&backup_id(0)));
+    let report = ground.prune().await;
+    assert_eq!(report.tombstones, 1, "{report:?}");
+    assert_eq!(report.deleted.objects, 2, "those of the other expired backup alone");
+}
+
+#[tokio::test]
+async fn what_names_a_damaged_object_stays_while_the_object_is_there() {
+    let ground = Ground::with_days(3).await;
+    let backup = ground.repository.read_backup(&backup_id(0)).await.unwrap();
+    let shared = &backup.chunks[1].key;
+    let alone = &backup.chunks[2].key;
+    ground.verdict(0, 2, CertificateState::Failed, &[shared]).await;
+    ground.verdict(DAY, DAY + 2, CertificateState::Failed, &[alone]).await;
+    ground.expire(&last(1)).await;
+    ground.set_minute(20 * DAY);
+    ground.prune().await;
+    let left = ground.keys(layout::CERTIFICATES).await;
+    let failed: Vec<&String> = left.iter().filter(|key| key.contains("failed")).collect();
+    assert_eq!(failed.len(), 1, "{left:?}");
+    assert!(failed[0].contains(backup_id(0).as_str()));
+}
+
+#[tokio::test]
+async fn clusters_are_planned_each_for_itself_and_the_others_are_left_alone() {
+    let ground = Ground::with_days(2).await;
+    for minute in [2 * DAY, 3 * DAY] {
+        let writer = ground.writer().await;
+        let records = put_all(&writer, &tables(50)).await.unwrap();
+        let mut other = draft(minute, &tables(50));
+        other.source.cluster = "other".to_owned();
+        writer.commit(other, records).await.unwrap();
+    }
+    ground.set_minute(4 * DAY);
+    let all = ground.expire(&last(1)).await;
+    // Nothing of the other cluster is certified.
+    assert_eq!(all.clusters.len(), 2);
+    assert_eq!(all.expired, ids(0..1));
+    let frozen = ExpireOptions {
+        frozen: BTreeMap::from([("other".to_owned(), "rows are gone".to_owned())]),
+        cluster: Some("other".to_owned()),
+        ..last(1)
+    };
+    let report = ground.expire(&frozen).await;
+    assert_eq!((report.clusters.len(), report.expired.len()), (1, 0));
+    assert!(
+        report
+            .lines()
+            .all(|line| line.reasons.contains(&Reason::Frozen("rows are gone".to_owned())))
+    );
+}
+
+#[tokio::test]
+async fn an_interrupted_prune_says_so_and_a_dry_one_changes_nothing() {
+    let ground = Ground::with_days(4).await;
+    ground.expire(&last(1)).await;
+    ground.set_minute(10 * DAY);
+    let before = ground.keys("").await;
+    let cancel = CancellationToken::new();
+    let dry = PruneOptions {
+        grace: GRACE,
+        dry_run: true,
+    };
+    let report = prune(&ground.repository, &dry, &cancel).await.unwrap();
+    assert_eq!((report.outcome, report.deleted.objects), (PruneOutcome::Done, 6));
+    cancel.cancel();
+    let real = PruneOptions { dry_run: false, ..dry };
+    let report = prune(&ground.repository, &real, &cancel).await.unwrap();
+    assert_eq!((report.outcome, report.deleted.objects), (PruneOutcome::Interrupted, 0));
+    assert_eq!(ground.keys("").await, before);
+}
+
+/// The store's clock decides, whatever this machine believes.
+#[tokio::test]
+async fn a_chunk_dated_in_the_future_is_young() {
+    let ground = Ground::with_days(1).await;
+    let far: Timestamp = time(0).checked_add(SignedDuration::from_hours(24 * 300)).unwrap();
+    ground.store.set_clock(far);
+    let writer = ground.writer().await;
+    let orphan = rows(100, 99);
+    writer.put(orphan.clone(), vec![orphan.len()]).await.unwrap();
+    ground.set_minute(3 * DAY);
+    let report = ground.prune().await;
+    assert_eq!((report.young.objects, report.deleted.objects), (1, 0));
+}

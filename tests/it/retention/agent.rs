@@ -1,0 +1,96 @@
+//! The backup agent with `retention.after_backup`: it lets go after a backup, and no trouble with that touches the backup.
+
+use kubebackup::demo::Identity;
+use kubebackup::http::status::{Outcome, Status};
+
+use super::*;
+use crate::backup_agent::{Agent, SELDOM};
+
+const AFTER_BACKUP: (&str, &str) = ("KUBEBACKUP_RETENTION_AFTER_BACKUP", "true");
+
+/// An unproven backup and a newer certified one; the unproven one's id.
+fn two_backups() -> (World, String) {
+    let world = world();
+    let first = world.back_up_state(1);
+    world.back_up_state(2);
+    world.drill();
+    world.age("", 3 * DAY);
+    (world, first)
+}
+
+/// The backup that was asked for, and what followed it.
+fn after_a_backup(agent: &mut Agent, is_over: impl Fn(&Status) -> bool) -> Status {
+    agent.wait_until("it to have nothing to do", |status| status.next_run.is_some());
+    agent.trigger();
+    let status = agent.wait_until("retention to end", is_over);
+    assert_eq!(status.runs[0].outcome, Outcome::Succeeded);
+    status
+}
+
+#[test]
+fn it_expires_and_prunes_after_its_backup() {
+    let (world, first) = two_backups();
+    let mut agent = Agent::start(&world, &[SELDOM, AFTER_BACKUP]);
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.runs == 1);
+    assert_eq!(status.counts.retention.expired_backups, 1);
+    let left = world.keys("manifests/");
+    assert_eq!(left.len(), 2);
+    assert!(!left.contains(&format!("manifests/{first}.json")));
+    world.age("", 3 * DAY);
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.runs == 2);
+    assert!(
+        status.counts.retention.deleted_objects > 0,
+        "{:?}",
+        status.counts.retention
+    );
+    agent.stop();
+    world.all_is_sound();
+}
+
+#[test]
+fn without_the_setting_it_lets_nothing_go() {
+    let (world, _) = two_backups();
+    let mut agent = Agent::start(&world, &[SELDOM]);
+    agent.wait_until("it to have nothing to do", |status| status.next_run.is_some());
+    agent.trigger();
+    let status = agent.wait_until("a backup", |status| {
+        !status.runs.is_empty() && status.next_run.is_some()
+    });
+    assert_eq!(
+        status.counts.retention,
+        kubebackup::http::status::RetentionCounts::default()
+    );
+    assert_eq!(world.keys("manifests/").len(), 3);
+    agent.stop();
+}
+
+#[test]
+fn credentials_without_delete_and_a_damaged_manifest_cost_no_backup() {
+    let (world, first) = two_backups();
+    world.s3.controls.admit(Identity {
+        may_delete: Vec::new(),
+        ..Identity::full("writer", "secret of the writer")
+    });
+    let writer = [
+        SELDOM,
+        AFTER_BACKUP,
+        ("AWS_ACCESS_KEY_ID", "writer"),
+        ("AWS_SECRET_ACCESS_KEY", "secret of the writer"),
+    ];
+    let mut agent = Agent::start(&world, &writer);
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.runs == 1);
+    assert_eq!(
+        (
+            status.counts.retention.expired_backups,
+            status.counts.retention.retained_objects
+        ),
+        (0, 1)
+    );
+    agent.wait_for("retained: the store does not let these credentials delete");
+
+    world.s3.flip_a_bit(&World::object(&format!("manifests/{first}.json")));
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 1);
+    assert_eq!(status.counts.retention.runs, 1);
+    agent.wait_for("retention failed; the backup stands");
+    agent.stop();
+}

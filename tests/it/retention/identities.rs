@@ -1,0 +1,92 @@
+//! Who may delete: the identity of the documented policy, and those who may not.
+
+use kubebackup::demo::Identity;
+
+use super::*;
+use crate::policies::bearer;
+
+#[test]
+fn credentials_without_delete_are_told_so_and_nothing_fails() {
+    let world = world();
+    world.back_up_state(1);
+    world.back_up_state(2);
+    world.drill();
+    world.s3.controls.admit(Identity {
+        may_delete: Vec::new(),
+        ..Identity::full("writer", "secret of the writer")
+    });
+    let as_writer = |verb: &str| {
+        let program = world.program(&[verb]).env("AWS_ACCESS_KEY_ID", "writer");
+        program
+            .env("AWS_SECRET_ACCESS_KEY", "secret of the writer")
+            .run()
+            .ok()
+            .stdout
+    };
+    let expired = as_writer("expire");
+    assert!(
+        expired.contains("RETAINED") && expired.contains("0 expired"),
+        "{expired}"
+    );
+    assert_eq!(world.keys("manifests/").len(), 2);
+
+    // The owner expires, and the writer cannot prune.
+    world.expire();
+    world.age("", 3 * DAY);
+    let before = world.chunks();
+    let pruned = as_writer("prune");
+    assert!(
+        pruned.contains("RETAINED: the store does not let these credentials delete"),
+        "{pruned}"
+    );
+    assert_eq!(world.chunks(), before);
+    world.all_is_sound();
+    world.prune();
+    assert!(world.chunks() < before);
+    world.all_is_sound();
+}
+
+#[test]
+fn the_policy_of_retention_is_enough_for_expiry_and_prune_and_for_nothing_else() {
+    let world = world();
+    for name in ["retention.json", "people.json", "backup-agent.json"] {
+        world.s3.controls.admit(bearer(name, PREFIX));
+    }
+    let as_bearer_of = |name: &str, arguments: &[&str]| {
+        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", name);
+        program.env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
+    };
+    let first = world.back_up_state(1);
+    world.back_up_state(2);
+    world.drill();
+    as_bearer_of("people.json", &["hold", &first, "--reason", "wait"])
+        .run()
+        .ok();
+    as_bearer_of("people.json", &["unhold", &first]).run().ok();
+    // The database's pod writes no tombstones: nothing is half done.
+    let refused = as_bearer_of("backup-agent.json", &["expire"]).run().ok();
+    assert!(refused.stdout.contains("RETAINED"), "{}", refused.stdout);
+    assert_eq!(world.keys("tombstones/"), Vec::<String>::new());
+
+    let expired = as_bearer_of("retention.json", &["--output", "json", "expire"])
+        .run()
+        .ok()
+        .json();
+    assert_eq!(expired["expired"], serde_json::json!([first]));
+    world.age("", 3 * DAY);
+    let pruned = as_bearer_of("retention.json", &["--output", "json", "prune"])
+        .run()
+        .ok()
+        .json();
+    assert!(pruned["deleted"]["objects"].as_u64() > Some(0), "{pruned}");
+    assert_eq!(
+        (
+            pruned["retained"]["objects"].as_u64(),
+            pruned["leftovers"]["retained"].as_u64()
+        ),
+        (Some(0), Some(0))
+    );
+    assert_eq!(world.keys("holds/"), Vec::<String>::new());
+    world.all_is_sound();
+    assert_ne!(as_bearer_of("retention.json", &["backup"]).run().code(), Some(0));
+}
