@@ -215,6 +215,7 @@ mod tests {
                 phases: Vec::new(),
                 stats: BackupStats::default(),
                 index: Vec::new(),
+                drift: None,
             },
         }
     }

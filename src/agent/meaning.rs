@@ -44,6 +44,7 @@ impl Error {
             Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
                 plain(Class::Settings)
             }
+            Self::NoDrift(_) => plain(Class::Operator),
             Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, as a table for people or as JSON; log lines, progress and errors go to stderr.
 
+mod accept_drift;
 mod agent_port;
 mod backup;
 mod backup_agent;
@@ -92,6 +93,7 @@ enum OneShot {
     Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
+    AcceptDrift(accept_drift::AcceptDriftArguments),
     Check(check::CheckArguments),
     Trigger(trigger::TriggerArguments),
     #[cfg(feature = "demo")]
@@ -226,6 +228,7 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Verify(verb) => verify::run(&verb, context).await,
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,
+        OneShot::AcceptDrift(verb) => accept_drift::run(&verb, context).await,
         OneShot::Check(verb) => check::run(&verb, context).await,
         OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
         #[cfg(feature = "demo")]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::document;
+use super::drift::Drift;
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::index::{self, ChunkRecord, Lines};
@@ -32,6 +33,7 @@ pub struct ManifestDraft {
     /// The writer fills in the bytes and chunks that it stored itself.
     pub stats: BackupStats,
     pub phases: Vec<PhaseSeconds>,
+    pub drift: Option<Drift>,
 }
 
 impl BackupWriter {
@@ -44,8 +46,13 @@ impl BackupWriter {
     pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
         let (chunks, reused) = self.ledger.take_chunks();
         let index = self.write_index(&chunks, &records).await?;
-        let manifest = self.manifest(draft, index);
-        let object = document::encode(&manifest)?;
+        let mut manifest = self.manifest(draft, index);
+        let mut object = document::encode(&manifest)?;
+        if let (true, Some(drift)) = (object.len() > MAX_ROOT_BYTES, &mut manifest.drift) {
+            // The alarm must not cost the backup; how many findings there are still stands there.
+            drift.findings.clear();
+            object = document::encode(&manifest)?;
+        }
         if object.len() > MAX_ROOT_BYTES {
             return Err(Error::RootTooLarge {
                 bytes: object.len(),
@@ -110,6 +117,7 @@ impl BackupWriter {
             },
             phases: draft.phases,
             index,
+            drift: draft.drift,
         }
     }
 

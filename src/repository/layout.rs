@@ -15,6 +15,8 @@ pub const MANIFESTS: &str = "manifests/";
 pub const CERTIFICATES: &str = "certificates/";
 pub const DAMAGE: &str = "damage/";
 pub const LEASES: &str = "leases/";
+/// Where people accept what backups no longer hold.
+pub const DRIFT: &str = "drift/";
 pub const HOLDS: &str = "holds/";
 pub const TOMBSTONES: &str = "tombstones/";
 /// Where the backup agent's credentials try what the store can do.
@@ -54,6 +56,8 @@ pub enum Key {
     Lease { scope: LeaseScope, generation: u64 },
     /// The end of that generation.
     LeaseRelease { scope: LeaseScope, generation: u64 },
+    /// A person's word that a backup's drift is what was wanted.
+    DriftAcceptance(BackupId),
     /// Keeps a backup from expiring.
     Hold(BackupId),
     /// When a backup was expired.
@@ -115,6 +119,7 @@ impl fmt::Display for Key {
             Self::LeaseRelease { scope, generation } => {
                 write!(formatter, "{LEASES}{scope}/{generation:020}.released.json")
             }
+            Self::DriftAcceptance(backup_id) => write!(formatter, "{DRIFT}{backup_id}.json"),
             Self::Hold(backup_id) => write!(formatter, "{HOLDS}{backup_id}.json"),
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
         }
@@ -156,6 +161,7 @@ fn parse(text: &str) -> Option<Key> {
         "certificates" => parse_certificate(name),
         "damage" => Some(Key::Damage(name.parse().ok()?)),
         "leases" => parse_lease(name),
+        "drift" => Some(Key::DriftAcceptance(name.parse().ok()?)),
         "holds" => Some(Key::Hold(name.parse().ok()?)),
         "tombstones" => Some(Key::Tombstone(name.parse().ok()?)),
         _ => None,
@@ -229,6 +235,7 @@ mod tests {
                 scope: LeaseScope::of(&cluster),
                 generation
             }),
+            backup_id().prop_map(Key::DriftAcceptance),
             backup_id().prop_map(Key::Hold),
             backup_id().prop_map(Key::Tombstone),
         ]

@@ -7,6 +7,7 @@ mod certificates;
 mod codec;
 mod commit;
 pub mod document;
+pub mod drift;
 mod error;
 #[cfg(test)]
 mod format_page;
@@ -20,6 +21,7 @@ mod neighbours;
 mod placement;
 mod presence;
 mod reader;
+mod records;
 mod reuse;
 #[cfg(test)]
 mod testing;

@@ -70,6 +70,7 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
         layout::CERTIFICATES,
         layout::DAMAGE,
         layout::LEASES,
+        layout::DRIFT,
         layout::HOLDS,
         layout::TOMBSTONES,
         layout::PROBES,
@@ -106,7 +107,7 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
         ])
     );
     assert_eq!(places(&restore, put), set([layout::CERTIFICATES]));
-    assert_eq!(places(&people, put), set([layout::DAMAGE]));
+    assert_eq!(places(&people, put), set([layout::DAMAGE, layout::DRIFT]));
     let delete = "s3:DeleteObject";
     assert_eq!(places(&backup, delete), set([layout::PROBES]));
     assert_eq!(places(&restore, delete), set([layout::CERTIFICATE_PROBES]));
