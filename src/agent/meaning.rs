@@ -45,7 +45,7 @@ impl Error {
                 plain(Class::Settings)
             }
             Self::NoDrift(_) => plain(Class::Operator),
-            Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
+            Self::NoneCertified | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }
         }

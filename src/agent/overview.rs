@@ -1,9 +1,12 @@
 //! The backups of a repository in one line each, from roots and one listing of certificates alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::error::Result;
+use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::id::BackupId;
 use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
 
@@ -15,6 +18,8 @@ pub struct BackupLine {
     pub backup_id: BackupId,
     /// What the newest drill that judged said; none: no drill has judged it yet.
     pub verdict: Option<CertificateState>,
+    /// Whether deletion is frozen for it until a person accepts what it lacks.
+    pub freezes: bool,
     /// Why the root cannot be read; then the rest is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -46,11 +51,14 @@ pub struct BackupSummary {
 pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<Vec<BackupLine>> {
     let ids = repository.backup_ids().await?;
     let certificates = repository.certificates().await?;
+    let accepted = repository.accepted_drifts().await?;
     let mut roots = stream::iter(&ids)
         .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
         .buffered(CONCURRENCY);
     let mut lines = Vec::with_capacity(ids.len());
+    let mut drifts = Drifts::default();
     while let Some((backup_id, root)) = roots.next().await {
+        drifts.add(backup_id, &root, accepted.contains(backup_id));
         let (damage, summary) = match root {
             Ok(stored) => (None, Some(summarize(stored))),
             // Expired since it was listed.
@@ -68,14 +76,53 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
                 verdict: certificates
                     .get(backup_id)
                     .and_then(|of_backup| last_verdict(of_backup)),
+                freezes: false,
                 damage,
                 summary,
             });
         }
     }
+    let freezing = drifts.freezing();
+    for line in &mut lines {
+        line.freezes = freezing.contains(&line.backup_id);
+    }
     // Ids tell the second alone.
     lines.sort_by_key(BackupLine::time);
     Ok(lines)
+}
+
+/// What the roots say of their drift, by cluster; a root that cannot be read may be any cluster's.
+#[derive(Default)]
+struct Drifts {
+    by_cluster: BTreeMap<String, Vec<DriftRecord>>,
+    unreadable: Vec<DriftRecord>,
+}
+
+impl Drifts {
+    fn add(&mut self, backup_id: &BackupId, root: &repository::Result<StoredManifest>, is_accepted: bool) {
+        let record = |finished, state| DriftRecord {
+            backup_id: backup_id.clone(),
+            finished,
+            state,
+            is_accepted,
+        };
+        match root {
+            Ok(StoredManifest { manifest, .. }) => {
+                let of_cluster = self.by_cluster.entry(manifest.source.cluster.clone()).or_default();
+                of_cluster.push(record(manifest.finished, DriftState::of(manifest.drift.as_ref())));
+            }
+            Err(_) => self.unreadable.push(record(backup_id.time(), DriftState::NotCompared)),
+        }
+    }
+
+    /// Every backup for which deletion is frozen.
+    fn freezing(&self) -> BTreeSet<BackupId> {
+        let of_cluster = |records: &Vec<DriftRecord>| frozen(&[records.as_slice(), &self.unreadable].concat());
+        let frozen = self.by_cluster.values().filter_map(of_cluster);
+        frozen
+            .flat_map(|frozen| frozen.backups().cloned().collect::<Vec<_>>())
+            .collect()
+    }
 }
 
 impl BackupLine {

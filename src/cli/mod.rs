@@ -10,6 +10,7 @@ mod check;
 mod compare;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod drill;
 mod evidence;
 pub mod exit;
@@ -90,6 +91,7 @@ enum OneShot {
     Restore(Box<restore::RestoreArguments>),
     Drill(drill::DrillArguments),
     Compare(compare::CompareArguments),
+    Diff(diff::DiffArguments),
     Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
@@ -225,6 +227,7 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Restore(verb) => restore::run(&verb, context).await,
         OneShot::Drill(verb) => drill::run(&verb, context).await,
         OneShot::Compare(verb) => compare::run(&verb, context).await,
+        OneShot::Diff(verb) => diff::run(&verb, context).await,
         OneShot::Verify(verb) => verify::run(&verb, context).await,
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,

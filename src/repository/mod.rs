@@ -6,6 +6,7 @@
 mod certificates;
 mod codec;
 mod commit;
+pub mod diff;
 pub mod document;
 pub mod drift;
 mod error;

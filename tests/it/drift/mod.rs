@@ -1,6 +1,7 @@
 //! Drift on a real database: what freezes deletion, what thaws it, and what does neither.
 
 mod freezing;
+mod verbs;
 
 use kubebackup::repository::drift::{Drift, DriftAcceptance};
 use kubebackup::repository::id::{BackupId, DrillId};
