@@ -41,6 +41,8 @@ missing_things() {
     has_certificates || echo certificates
     has promtool || echo promtool
     has_browser || ! browser_is_a_package || echo chromium
+    # The programs of the containers that root's tests run.
+    has busybox || echo busybox
     # For scripts/test-tools.sh.
     has_python_venv || echo python3-venv
     ! has apt-get || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo debian-archive-keyring
@@ -147,7 +149,7 @@ END
     else
         cat >&2 << 'END'
 hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
-      zstd, openssl, util-linux (setpriv), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
+      zstd, openssl, busybox, util-linux (setpriv, unshare), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
       line or s3cmd
 END
     fi

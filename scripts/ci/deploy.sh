@@ -25,8 +25,8 @@ images:
   - name: kubebackup
     newName: $IMAGE_REPOSITORY
     newTag: "$IMAGE_TAG"
-  # Overlays that name the published image.
-  - name: registry.gitlab.com/kubebackup/kubebackup
+  # Overlays for clusters of one's own name none that exists.
+  - name: registry.example.org/CHANGE-ME/kubebackup
     newName: $IMAGE_REPOSITORY
     newTag: "$IMAGE_TAG"
 END

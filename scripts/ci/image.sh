@@ -25,16 +25,20 @@ push() {
     "$BUILDER" push "$IMAGE"
 }
 
-# K3s keeps images of its own; the runner's user may import them with sudo and nothing else, see docs/pipeline.md.
+# K3s keeps images of its own; the runner's user may run this one command line with sudo and no other, see docs/pipeline.md.
+# The archive comes by standard input, so that the line is always the same. buildah's goes through a file, because it writes none
+# to a pipe.
 import_into_k3s() {
     local archive
-    archive=$(mktemp --suffix .tar)
-    trap 'rm -f "$archive"' RETURN
     case "$BUILDER" in
-        *buildah) buildah push "$IMAGE" "docker-archive:$archive:$IMAGE" ;;
-        *) "$BUILDER" save --output "$archive" "$IMAGE" ;;
+        *buildah)
+            archive=$(mktemp -d)
+            trap 'rm -rf "$archive"' RETURN
+            "$BUILDER" push "$IMAGE" "docker-archive:$archive/image.tar:$IMAGE"
+            ${K3S:-sudo -n /usr/local/bin/k3s} ctr images import - < "$archive/image.tar"
+            ;;
+        *) "$BUILDER" save "$IMAGE" | ${K3S:-sudo -n /usr/local/bin/k3s} ctr images import - ;;
     esac
-    ${K3S:-sudo -n k3s} ctr images import "$archive"
 }
 
 build

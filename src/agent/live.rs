@@ -34,22 +34,13 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
-    /// Shared, so that a copy of it is never made under the lock.
     repository: Option<Arc<RepositoryStatus>>,
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunEnd {
-    pub outcome: Outcome,
-    pub backup_id: Option<String>,
-    pub message: Option<String>,
-}
-
-impl Live {
-    #[must_use]
-    pub fn new(agent: AgentKind, settings: &Settings, now: Timestamp) -> Self {
-        let live = Self(Arc::new(Mutex::new(State {
+impl State {
+    /// At the beginning.
+    fn of(agent: AgentKind, now: Timestamp) -> Self {
+        Self {
             agent,
             cluster: None,
             started: now,
@@ -64,7 +55,22 @@ impl Live {
             objectives: Objectives::default(),
             lease: None,
             repository: None,
-        })));
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnd {
+    pub outcome: Outcome,
+    pub backup_id: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Live {
+    #[must_use]
+    pub fn new(agent: AgentKind, settings: &Settings, now: Timestamp) -> Self {
+        let live = Self(Arc::new(Mutex::new(State::of(agent, now))));
         live.apply(settings);
         live
     }
@@ -79,12 +85,11 @@ impl Live {
         };
     }
 
-    /// The document of this moment.
+    /// The document of this moment. What grows with the bucket is shared with it, not copied.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Status {
         let state = self.lock();
-        let repository = state.repository.clone();
-        let status = Status {
+        Status {
             agent: state.agent,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: state.cluster.clone(),
@@ -99,12 +104,7 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
-            repository: None,
-        };
-        drop(state);
-        Status {
-            repository: repository.map(Arc::unwrap_or_clone),
-            ..status
+            repository: state.repository.clone(),
         }
     }
 
@@ -135,8 +135,10 @@ impl Live {
         self.lock().lease = lease;
     }
 
-    pub fn set_repository(&self, repository: RepositoryStatus) {
-        self.lock().repository = Some(Arc::new(repository));
+    pub fn set_repository(&self, repository: impl Into<Arc<RepositoryStatus>>) {
+        let before = self.lock().repository.replace(repository.into());
+        // Which may be the last hold on a large document.
+        drop(before);
     }
 
     pub fn set_store_counts(&self, store: StoreCounts) {
@@ -252,5 +254,20 @@ impl Progress for LiveProgress {
 
     fn snapshot(&self, taken: Option<Timestamp>) {
         self.change(|run| run.snapshot = taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::sample;
+
+    #[test]
+    fn what_is_known_of_the_bucket_is_shared_with_whoever_asks() {
+        let live = Live(Arc::new(Mutex::new(State::of(AgentKind::RestoreAgent, sample::NOW))));
+        assert!(live.status(sample::NOW).repository.is_none());
+        live.set_repository(sample::repository());
+        let [one, other] = [0, 1].map(|_| live.status(sample::NOW).repository.unwrap());
+        assert!(Arc::ptr_eq(&one, &other));
     }
 }

@@ -115,7 +115,7 @@ fn of_repository(error: &repository::Error) -> Meaning {
         repository::Error::LostChunk { .. } => plain(Class::LostChunk),
         repository::Error::UnknownFormat { .. } => hinted(Class::Operator, "update this program"),
         repository::Error::NoSuchBackup(_) => hinted(Class::Operator, "'kubebackup list' shows what there is"),
-        repository::Error::RootTooLarge { .. } => plain(Class::Operator),
+        repository::Error::OtherRepository { .. } | repository::Error::RootTooLarge { .. } => plain(Class::Operator),
         repository::Error::Storage(error) => of_storage(error),
         _ => plain(Class::Unknown),
     }

@@ -11,6 +11,7 @@ mod choose;
 mod compare;
 mod diff;
 mod drift;
+mod copy;
 mod drill;
 mod error;
 mod live;
@@ -32,6 +33,7 @@ pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases}
 pub use compare::{CompareRequest, Compared, compare};
 pub use diff::{Diffed, diff};
 pub use drift::{AcceptedDrift, accept_drift};
+pub use copy::{Copied, copy};
 pub use drill::{DrillOverrides, drill};
 pub use error::{Error, Result};
 pub use live::{Live, LiveProgress, RunEnd};

@@ -4,19 +4,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::Result;
-use crate::config::Settings;
+use crate::config::{Location, RepositorySettings, Settings};
 use crate::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment};
 use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
 use crate::repository::layout;
-use crate::storage::{ErrorKind, ObjectStore, S3Options, S3Store};
+use crate::storage::{ErrorKind, FilesystemStore, ObjectStore, S3Options, S3Store};
 
-/// The store that the settings name. No request is made yet.
+/// The store of a repository. No request is made yet.
 ///
 /// # Errors
-/// When the bucket is not set, or the options cannot work.
-pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
-    let repository = &settings.repository;
+/// When neither bucket nor directory is set, or the options cannot work.
+pub async fn open_store(repository: &RepositorySettings) -> Result<Arc<dyn ObjectStore>> {
+    let bucket = match repository.require_location()? {
+        Location::Bucket(bucket) => bucket,
+        Location::Directory(directory) => {
+            return Ok(Arc::new(FilesystemStore::new(directory.to_owned(), &repository.prefix)));
+        }
+    };
     let options = S3Options {
         prefix: repository.prefix.clone(),
         region: repository.region.clone(),
@@ -28,7 +33,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
         read_timeout: repository.read_timeout.0,
         attempt_timeout: repository.attempt_timeout.0,
         max_attempts: repository.max_attempts,
-        ..S3Options::new(settings.require_bucket()?)
+        ..S3Options::new(bucket)
     };
     Ok(Arc::new(S3Store::open(options).await?))
 }
@@ -38,7 +43,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn ObjectStore>> {
 /// # Errors
 /// Whatever keeps it from being read.
 pub async fn open_repository(settings: &Settings) -> Result<Repository> {
-    Ok(Repository::open(open_store(settings).await?).await?)
+    Ok(Repository::open(open_store(&settings.repository).await?).await?)
 }
 
 /// The same for a backup: creates the repository when there is none, and learns what the store can do.
@@ -46,7 +51,7 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository> {
 /// # Errors
 /// Whatever keeps it from being written.
 pub async fn create_repository(settings: &Settings) -> Result<Repository> {
-    prepare_repository(open_store(settings).await?).await
+    prepare_repository(open_store(&settings.repository).await?).await
 }
 
 /// The same in a store that is open.

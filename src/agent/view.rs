@@ -13,8 +13,8 @@ use super::error::Result;
 use crate::content::QualifiedName;
 use crate::drill::{Certificate, TableComparison};
 use crate::http::status::{
-    BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus,
-    TableStatus,
+    BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, KEPT_LINES, KEPT_TABLES, PhaseStatus,
+    RepositoryStatus, TableStatus,
 };
 use crate::repository::id::BackupId;
 use crate::repository::{self, CertificateRef, CertificateState, Repository, StoredManifest};
@@ -231,20 +231,45 @@ fn describe(certificate: Certificate, judged: CertificateState) -> CertificateSt
             tables.push(table_status(&database.database, &table));
         }
     }
+    let (total_tables, differing_tables) = count_tables(&tables);
+    // In a stable order: what differs first, else as the certificate has it.
+    tables.sort_by_key(|table| table.is_equal);
+    tables.truncate(KEPT_TABLES);
+    let total_not_tested = certificate.not_tested.len() as u64;
+    let mut not_tested = certificate.not_tested;
+    not_tested.truncate(KEPT_LINES);
     CertificateStatus {
         backup_id: certificate.backup_id.to_string(),
         drill_id: certificate.drill_id.to_string(),
         state: state(judged),
         summary: certificate.summary,
-        reasons: certificate.reasons,
+        reasons: kept_reasons(certificate.reasons),
         started: certificate.started,
         finished: certificate.finished,
         oldest_snapshot: certificate.source.map(|source| source.oldest_snapshot),
         recovery_seconds: certificate.recovery_seconds,
         phases,
         tables,
-        not_tested: certificate.not_tested,
+        total_tables,
+        differing_tables,
+        not_tested,
+        total_not_tested,
     }
+}
+
+/// All, and those that differ.
+fn count_tables(tables: &[TableStatus]) -> (u64, u64) {
+    let differing = tables.iter().filter(|table| !table.is_equal);
+    (tables.len() as u64, differing.count() as u64)
+}
+
+fn kept_reasons(mut reasons: Vec<String>) -> Vec<String> {
+    let more = reasons.len().saturating_sub(KEPT_LINES);
+    if more > 0 {
+        reasons.truncate(KEPT_LINES);
+        reasons.push(format!("{more} more reasons: the certificate has them all"));
+    }
+    reasons
 }
 
 fn table_status(database: &str, table: &TableComparison) -> TableStatus {

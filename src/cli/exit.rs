@@ -14,11 +14,12 @@ pub enum Exit {
     Damaged,
     Refused,
     Yielded,
+    Unfinished,
     Interrupted,
 }
 
 impl Exit {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -27,6 +28,7 @@ impl Exit {
         Self::Damaged,
         Self::Refused,
         Self::Yielded,
+        Self::Unfinished,
         Self::Interrupted,
     ];
 
@@ -42,6 +44,7 @@ impl Exit {
             Self::Damaged => 5,
             Self::Refused => 6,
             Self::Yielded => 7,
+            Self::Unfinished => 8,
             Self::Interrupted => crate::signals::INTERRUPTED,
         }
     }
@@ -80,6 +83,10 @@ impl Exit {
                 "yielded",
                 "A backup gave way: definitions kept changing, locks were not to be had in time, others waited for it, \
                  the server is shutting down, it took too long, or it is another agent's turn. Try again later.",
+            ),
+            Self::Unfinished => (
+                "unfinished",
+                "`trigger --wait` waited as long as `--timeout` says, and the agent's run goes on. What comes of it is not known yet.",
             ),
             Self::Interrupted => ("interrupted", "Stopped by SIGINT or SIGTERM."),
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::exit::Exit;
+use super::trigger::StillRunning;
 use crate::agent::{self, Class, Next, Severity};
 use crate::http::status::Outcome;
 
@@ -13,6 +14,7 @@ pub(super) fn meaning(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
             let meaning = error.meaning();
             (exit_of_class(meaning.class), meaning.hint)
         }
+        None if error.is::<StillRunning>() => (Exit::Unfinished, None),
         None => (Exit::Failure, None),
     }
 }

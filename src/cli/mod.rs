@@ -8,6 +8,7 @@ mod backup;
 mod backup_agent;
 mod check;
 mod compare;
+mod copy;
 #[cfg(feature = "demo")]
 mod demo;
 mod diff;
@@ -60,6 +61,10 @@ pub struct Arguments {
     )]
     config: Option<PathBuf>,
 
+    /// Work on this copy of the repository, an entry of the setting `copies`, instead of the repository itself
+    #[arg(long, global = true, value_name = "NAME")]
+    repository: Option<String>,
+
     /// How results are printed
     #[arg(
         long,
@@ -92,6 +97,7 @@ enum OneShot {
     Drill(drill::DrillArguments),
     Compare(compare::CompareArguments),
     Diff(diff::DiffArguments),
+    Copy(copy::CopyArguments),
     Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
@@ -121,14 +127,19 @@ impl Arguments {
     /// # Errors
     /// What is wrong with the settings.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        Ok(read_settings(self.config.as_deref()).map_err(agent::Error::from)?)
+        let settings = read_settings(self.config.as_deref(), self.repository.as_deref());
+        Ok(settings.map_err(agent::Error::from)?)
     }
 }
 
-fn read_settings(file: Option<&Path>) -> config::Result<Settings> {
+fn read_settings(file: Option<&Path>, copy: Option<&str>) -> config::Result<Settings> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(file, variables)
+    let settings = config::load(file, variables)?;
+    match copy {
+        Some(name) => settings.on_copy(name),
+        None => Ok(settings),
+    }
 }
 
 /// What every verb gets.
@@ -147,11 +158,17 @@ struct AgentContext {
 }
 
 impl AgentContext {
-    fn new(config: Option<PathBuf>, settings: Settings, console: Console, handlers: Handlers) -> anyhow::Result<Self> {
+    fn new(
+        config: Option<PathBuf>,
+        repository: Option<String>,
+        settings: Settings,
+        console: Console,
+        handlers: Handlers,
+    ) -> anyhow::Result<Self> {
         let surroundings = Surroundings {
             signals: handlers.listen().context("watch for signals")?,
             environment: Environment::of_process(),
-            read_settings: Box::new(move || read_settings(config.as_deref())),
+            read_settings: Box::new(move || read_settings(config.as_deref(), repository.as_deref())),
             log_level: console.log_level,
         };
         Ok(Self { settings, surroundings })
@@ -212,7 +229,7 @@ pub async fn run(
             run_once(verb, &context).await
         }
         Verb::Agent(verb) => {
-            let context = AgentContext::new(arguments.config, settings, console, handlers)?;
+            let context = AgentContext::new(arguments.config, arguments.repository, settings, console, handlers)?;
             match verb {
                 Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
                 Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,
@@ -228,6 +245,7 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Drill(verb) => drill::run(&verb, context).await,
         OneShot::Compare(verb) => compare::run(&verb, context).await,
         OneShot::Diff(verb) => diff::run(&verb, context).await,
+        OneShot::Copy(verb) => Box::pin(copy::run(&verb, context)).await,
         OneShot::Verify(verb) => verify::run(&verb, context).await,
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,

@@ -27,7 +27,7 @@ pub(super) struct TriggerArguments {
     #[arg(long)]
     wait: bool,
 
-    /// Longest wait; the run goes on all the same
+    /// Longest wait; the run goes on all the same, and the exit code is 8
     #[arg(long, value_name = "TIME", default_value = "1h", requires = "wait")]
     timeout: Span,
 
@@ -38,6 +38,13 @@ pub(super) struct TriggerArguments {
     /// Where the agent shows its status [default: the port of agent.listen, on loopback]
     #[arg(long, value_name = "ADDRESS", requires = "wait")]
     address: Option<SocketAddr>,
+}
+
+/// Not a failed run: nobody knows yet what comes of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the run has not ended within {seconds}s; the agent goes on with it")]
+pub(super) struct StillRunning {
+    seconds: u64,
 }
 
 /// What `--output json` prints.
@@ -68,16 +75,16 @@ pub(super) async fn run(arguments: &TriggerArguments, context: &Context) -> anyh
     let port = Port { address, pid };
     let followed = context
         .cancel
-        .run_until_cancelled(port.follow(before.last_begun() + 1, arguments.timeout.0))
+        .run_until_cancelled(port.follow(&before, arguments.timeout.0))
         .await;
     let run = match followed {
         None => return Ok(Exit::Interrupted),
         Some(followed) => match followed? {
             Followed::Ended(run) => run,
-            Followed::TooLate => anyhow::bail!(
-                "the run has not ended within {}s; the agent goes on with it",
-                arguments.timeout.0.as_secs()
-            ),
+            Followed::TooLate => {
+                let seconds = arguments.timeout.0.as_secs();
+                return Err(StillRunning { seconds }.into());
+            }
         },
     };
     let triggered = Triggered {

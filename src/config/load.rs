@@ -7,7 +7,9 @@ use std::path::Path;
 
 use config::{Config, File, FileFormat, Map, Value, ValueKind};
 
+use super::copies;
 use super::error::{Error, Result};
+use super::nearest::nearest;
 use super::settings::Settings;
 use super::table::{Kind, SETTINGS, Setting};
 use super::validate::{check_kind, validate};
@@ -21,9 +23,6 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_PG_BINDIR",
     "KUBEBACKUP_FAILPOINT",
 ];
-
-/// Names less alike than this are no help.
-const ALIKE: f64 = 0.75;
 
 /// Reads and validates the settings of `file` (none: defaults) with the overrides among `variables`.
 ///
@@ -42,8 +41,13 @@ pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, St
             path: path.to_owned(),
             source,
         })?;
-        check_file(path, &text)?;
+        let tree = check_file(path, &text)?;
         builder = builder.add_source(File::from_str(&text, FileFormat::Yaml));
+        if let Some(listed) = tree.get(copies::KEY) {
+            builder = builder
+                .set_override(copies::KEY, copies::complete(listed)?)
+                .map_err(internal)?;
+        }
     }
     for (name, value) in variables {
         if name.starts_with(PREFIX) && !NO_SETTINGS.contains(&name.as_str()) {
@@ -59,7 +63,7 @@ pub fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, St
     Ok(settings)
 }
 
-fn check_file(path: &Path, text: &str) -> Result<()> {
+fn check_file(path: &Path, text: &str) -> Result<Map<String, Value>> {
     let malformed = |error: config::ConfigError| Error::Malformed {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -69,7 +73,8 @@ fn check_file(path: &Path, text: &str) -> Result<()> {
         .build()
         .map_err(malformed)?;
     let tree: Map<String, Value> = alone.try_deserialize().map_err(malformed)?;
-    check_section("", &tree)
+    check_section("", &tree)?;
+    Ok(tree)
 }
 
 fn check_section(prefix: &str, section: &Map<String, Value>) -> Result<()> {
@@ -106,14 +111,6 @@ fn setting_of(variable: &str) -> Result<&'static Setting> {
         name: variable.to_owned(),
         nearest: nearest(variable, SETTINGS.iter().filter_map(Setting::variable)),
     })
-}
-
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    known
-        .map(|known| (strsim::normalized_damerau_levenshtein(name, &known), known))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, known)| known)
 }
 
 /// A variable's text as the file would say it: lists by commas, mappings as `a=b` by commas.

@@ -3,8 +3,10 @@
 //! Only `cli`, `agent` and the demo see them; the rooms below get options of their own. Nothing is read from the process:
 //! file and environment are handed in. A connection string may hold a password, so `Debug` never shows one.
 
+mod copies;
 mod error;
 mod load;
+mod nearest;
 mod schedule;
 mod settings;
 mod table;
@@ -16,9 +18,9 @@ pub use error::{Error, Result};
 pub use load::load;
 pub use schedule::Schedule;
 pub use settings::{
-    AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, DrillSettings, LogFormat, LogSettings,
-    NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings, RepositorySettings, RestoreAgentSettings, RunOn,
-    Secret, Settings, SourceSettings, TargetSettings,
+    AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, CopySettings, DrillSettings, Location,
+    LogFormat, LogSettings, NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings, RepositorySettings,
+    RestoreAgentSettings, RunOn, Secret, Settings, SourceSettings, TargetSettings,
 };
 pub use table::{Kind, SETTINGS, Setting, markdown};
 pub use template::{Placeholder, Template};

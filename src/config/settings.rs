@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::error::{Error, Result};
+use super::nearest::nearest;
 use super::schedule::Schedule;
 use super::table::variable_of;
 use super::template::Template;
@@ -19,6 +20,9 @@ use super::value::{ByteSize, Span};
 pub struct Settings {
     pub cluster: Option<String>,
     pub repository: RepositorySettings,
+    /// Further repositories, which hold copies.
+    #[serde(default)]
+    pub copies: Vec<CopySettings>,
     #[serde(default)]
     pub source: SourceSettings,
     pub backup: BackupSettings,
@@ -39,6 +43,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Deserialize)]
 pub struct RepositorySettings {
     pub bucket: Option<String>,
+    pub directory: Option<PathBuf>,
     pub prefix: String,
     pub endpoint: Option<String>,
     pub region: Option<String>,
@@ -49,6 +54,46 @@ pub struct RepositorySettings {
     pub read_timeout: Span,
     pub attempt_timeout: Span,
     pub max_attempts: u32,
+}
+
+/// A repository that holds copies of another's backups.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CopySettings {
+    pub name: String,
+    pub repository: RepositorySettings,
+}
+
+/// Where a repository lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location<'a> {
+    Bucket(&'a str),
+    Directory(&'a Path),
+}
+
+impl RepositorySettings {
+    /// Whether both name the same place, as far as their texts tell.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        let place = |at: &Self| {
+            (
+                at.bucket.clone(),
+                at.directory.clone(),
+                at.prefix.clone(),
+                at.endpoint.clone(),
+            )
+        };
+        place(self) == place(other)
+    }
+
+    /// Its bucket or directory.
+    ///
+    /// # Errors
+    /// `Error::Missing` when neither is set.
+    pub fn require_location(&self) -> Result<Location<'_>> {
+        match &self.directory {
+            Some(directory) => Ok(Location::Directory(directory)),
+            None => require(self.bucket.as_deref(), "repository.bucket").map(Location::Bucket),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -233,12 +278,40 @@ impl Settings {
         require(self.cluster.as_deref(), "cluster")
     }
 
-    /// The repository's bucket.
+    /// The same settings with one of the copies as the repository.
     ///
     /// # Errors
-    /// `Error::Missing` when it is not set.
-    pub fn require_bucket(&self) -> Result<&str> {
-        require(self.repository.bucket.as_deref(), "repository.bucket")
+    /// `Error::Unknown` when no copy has that name.
+    pub fn on_copy(mut self, name: &str) -> Result<Self> {
+        self.repository = self.copy(name)?.repository.clone();
+        Ok(self)
+    }
+
+    /// The copy of that name.
+    ///
+    /// # Errors
+    /// `Error::Unknown` when none has it.
+    pub fn copy(&self, name: &str) -> Result<&CopySettings> {
+        let found = self.copies.iter().find(|copy| copy.name == name);
+        found.ok_or_else(|| Error::Unknown {
+            what: "copy",
+            name: name.to_owned(),
+            nearest: nearest(name, self.copies.iter().map(|copy| copy.name.clone())),
+        })
+    }
+
+    /// All copies.
+    ///
+    /// # Errors
+    /// `Error::Invalid` when there are none.
+    pub fn require_copies(&self) -> Result<&[CopySettings]> {
+        if self.copies.is_empty() {
+            return Err(Error::invalid(
+                "copies",
+                "names no place to copy to; list some in the settings file",
+            ));
+        }
+        Ok(&self.copies)
     }
 
     /// The connection string of the throw-away server: never guessed from the environment, since it is destroyed.

@@ -30,6 +30,8 @@ pub enum Kind {
     Template,
     /// A list of `{name, database, query}`; in the file alone.
     Assertions,
+    /// A list of mappings: `name` and settings of the section `repository`; in the file alone.
+    Repositories,
 }
 
 /// One setting.
@@ -56,7 +58,8 @@ impl Setting {
     /// The environment variable that overrides it, where one can.
     #[must_use]
     pub fn variable(&self) -> Option<String> {
-        (self.kind != Kind::Assertions).then(|| variable_of(self.key))
+        let is_in_the_file_alone = matches!(self.kind, Kind::Assertions | Kind::Repositories);
+        (!is_in_the_file_alone).then(|| variable_of(self.key))
     }
 }
 
@@ -66,8 +69,8 @@ pub(super) fn variable_of(key: &str) -> String {
 }
 
 use Kind::{
-    Address, Assertions, Choice, Duration, Flag, Number, Path, Schedule, Secret, SecretUrl, Size, Template, Text,
-    TextList, TextMap,
+    Address, Assertions, Choice, Duration, Flag, Number, Path, Repositories, Schedule, Secret, SecretUrl, Size,
+    Template, Text, TextList, TextMap,
 };
 
 /// All settings, in the order of the documentation.
@@ -80,10 +83,17 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new("repository.bucket", Text, None, "Bucket of the repository."),
     Setting::new(
+        "repository.directory",
+        Path,
+        None,
+        "Directory of the repository, on a volume or a network mount, instead of a bucket. It must exist: what is not \
+         mounted is never written under.",
+    ),
+    Setting::new(
         "repository.prefix",
         Text,
         Some(""),
-        "Where in the bucket the repository lies, without slashes at its ends. Empty: the whole bucket.",
+        "Where in the bucket or directory the repository lies, without slashes at its ends. Empty: all of it.",
     ),
     Setting::new(
         "repository.endpoint",
@@ -140,6 +150,13 @@ pub const SETTINGS: &[Setting] = &[
         Number(1, 20),
         Some("5"),
         "Attempts of a request, the first included, with growing pauses between them.",
+    ),
+    Setting::new(
+        "copies",
+        Repositories,
+        None,
+        "Further repositories that hold copies of this one's backups: a list of mappings with a `name` and the settings \
+         of the section `repository`. Every verb works on one of them with `--repository NAME`.",
     ),
     Setting::new(
         "source.dsn",
@@ -338,7 +355,7 @@ pub const SETTINGS: &[Setting] = &[
         "agent.listen",
         Address,
         Some("0.0.0.0:9847"),
-        "Address and port of `/livez`, `/readyz`, `/metrics`, `/status` and the page at `/`.",
+        "Address and port of `/livez`, `/readyz`, `/metrics`, `/status`, `/runs` and the page at `/`.",
     ),
     Setting::new(
         "agent.poll_interval",
@@ -527,6 +544,6 @@ fn type_text(kind: Kind) -> String {
             .join(", "),
         TextList => "list".to_owned(),
         TextMap => "mapping".to_owned(),
-        Assertions => "list, in the file alone".to_owned(),
+        Assertions | Repositories => "list, in the file alone".to_owned(),
     }
 }

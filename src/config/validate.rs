@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use super::copies;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
-use super::settings::Settings;
+use super::settings::{RepositorySettings, Settings};
 use super::table::Kind;
 use super::template::Template;
 use super::value::{ByteSize, Span};
@@ -81,6 +82,7 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
             _ => Err(Error::invalid(key, "must be a mapping of names to names")),
         },
         Kind::Assertions => check_assertions(key, value),
+        Kind::Repositories => copies::check(value),
     }
 }
 
@@ -151,19 +153,55 @@ fn validate_names(settings: &Settings) -> Result<()> {
     {
         return Err(Error::invalid("cluster", "is empty; name the cluster"));
     }
-    let prefix = &settings.repository.prefix;
-    if prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("//") {
-        return Err(Error::invalid(
-            "repository.prefix",
-            "must not begin or end with a slash nor hold two in a row",
-        ));
+    validate_repository("repository", &settings.repository)?;
+    for copy in &settings.copies {
+        let place = format!("copies ('{}')", copy.name);
+        validate_repository(&place, &copy.repository)?;
+        if copy.repository.bucket.is_none() && copy.repository.directory.is_none() {
+            return Err(Error::invalid(
+                &place,
+                "has neither a bucket nor a directory; set one of them",
+            ));
+        }
+        let others = settings.copies.iter().filter(|other| other.name != copy.name);
+        if others
+            .map(|other| &other.repository)
+            .chain([&settings.repository])
+            .any(|other| other.is_at(&copy.repository))
+        {
+            return Err(Error::invalid(
+                &place,
+                "lies where another repository lies; a copy is one in another place",
+            ));
+        }
     }
-    let endpoint = settings.repository.endpoint.as_deref();
+    Ok(())
+}
+
+fn validate_repository(place: &str, repository: &RepositorySettings) -> Result<()> {
+    let refused = |setting: &str, problem: &str| Err(Error::invalid(&format!("{place}.{setting}"), problem));
+    let prefix = &repository.prefix;
+    if prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("//") {
+        return refused("prefix", "must not begin or end with a slash nor hold two in a row");
+    }
+    let endpoint = repository.endpoint.as_deref();
     if endpoint.is_some_and(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {
-        return Err(Error::invalid(
-            "repository.endpoint",
-            "must begin with https:// or http://",
-        ));
+        return refused("endpoint", "must begin with https:// or http://");
+    }
+    let Some(directory) = &repository.directory else {
+        return Ok(());
+    };
+    if repository.bucket.is_some() {
+        return refused(
+            "directory",
+            "is set and the bucket is too; a repository lies in one of them",
+        );
+    }
+    if !directory.is_absolute() {
+        return refused("directory", "must be an absolute path");
+    }
+    if prefix.split('/').any(|part| part.starts_with('.')) {
+        return refused("prefix", "must have no part that begins with a dot in a directory");
     }
     Ok(())
 }

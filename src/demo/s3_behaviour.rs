@@ -1,6 +1,8 @@
 //! How the embedded S3 server obeys its controls: authentication, permissions and faults before a request, and
 //! s3s-fs with other manners behind it.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,7 @@ use s3s::auth::{S3Auth, SecretKey};
 #[allow(clippy::wildcard_imports, reason = "the protocol's fifty shapes")]
 use s3s::dto::*;
 use s3s::{HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use tokio::sync::Mutex;
 
 use super::s3_controls::{Identity, ObjectLock, S3Controls, S3Effect, S3Request as Seen, Treatment};
 
@@ -117,16 +120,37 @@ fn may(identity: &Identity, operation: &str, key: &str, is_create_only: bool) ->
     }
 }
 
+/// How many uploads of different keys go on at once, mostly.
+const STRIPES: usize = 64;
+
 /// s3s-fs with the manners that the controls ask for.
 #[derive(Debug)]
 pub(super) struct Behaving {
-    pub(super) files: s3s_fs::FileSystem,
-    pub(super) controls: S3Controls,
+    files: s3s_fs::FileSystem,
+    controls: S3Controls,
     /// Its folder.
-    pub(super) root: PathBuf,
+    root: PathBuf,
+    /// An upload holds the one of its key: s3s-fs looks for the object and makes it in two steps, and would let two who
+    /// both ask for `If-None-Match: *` create it at the same moment.
+    uploads: [Mutex<()>; STRIPES],
 }
 
 impl Behaving {
+    pub(super) fn new(files: s3s_fs::FileSystem, controls: S3Controls, root: PathBuf) -> Self {
+        Self {
+            files,
+            controls,
+            root,
+            uploads: std::array::from_fn(|_| Mutex::default()),
+        }
+    }
+
+    fn upload_of(&self, key: &str) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        &self.uploads[usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0)]
+    }
+
     fn prepare(&self, input: &mut PutObjectInput) {
         let mut state = self.controls.lock();
         if state.if_none_match == Treatment::Ignored {
@@ -177,6 +201,7 @@ macro_rules! behave {
                     return Err(s3_error!(NoSuchBucket, "the bucket does not exist"));
                 }
                 self.prepare(&mut request.input);
+                let _alone = self.upload_of(&request.input.key).lock().await;
                 let is_broken = watch_body(&mut request.input);
                 let answer = self.files.put_object(request).await;
                 if is_broken.load(Ordering::Relaxed) { Err(content_mismatch()) } else { answer }

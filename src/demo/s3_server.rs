@@ -41,21 +41,25 @@ impl S3Server {
     /// # Errors
     /// When the folder cannot be made or no port be had.
     pub async fn start(options: &S3ServerOptions) -> Result<Self> {
-        std::fs::create_dir_all(options.root.join(&options.bucket))?;
-        let files = s3s_fs::FileSystem::new(&options.root).map_err(|error| anyhow!("open the S3 folder: {error:?}"))?;
         let controls = S3Controls::default();
         controls.admit(Identity::full(&options.access_key, &options.secret_key));
-        let mut builder = S3ServiceBuilder::new(Behaving {
-            files,
-            controls: controls.clone(),
-            root: options.root.clone(),
-        });
-        builder.set_auth(controls.clone());
-        builder.set_access(controls.clone());
-        let service = builder.build();
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .context("listen on loopback")?;
+        Self::start_on(listener, options, controls)
+    }
+
+    /// The same at the caller's port and under the caller's controls, as a server that was away comes back.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn start_on(listener: TcpListener, options: &S3ServerOptions, controls: S3Controls) -> Result<Self> {
+        std::fs::create_dir_all(options.root.join(&options.bucket))?;
+        let files = s3s_fs::FileSystem::new(&options.root).map_err(|error| anyhow!("open the S3 folder: {error:?}"))?;
+        let mut builder = S3ServiceBuilder::new(Behaving::new(files, controls.clone(), options.root.clone()));
+        builder.set_auth(controls.clone());
+        builder.set_access(controls.clone());
+        let service = builder.build();
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();

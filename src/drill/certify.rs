@@ -1,6 +1,9 @@
 //! From what happened in a drill to its certificate.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::certificate::{
     CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
@@ -11,13 +14,16 @@ use super::run::Run;
 use super::verdict::{
     DatabaseOutcome, cause_of_repository, chain, checks_not_run, judge, not_tested, reasons, summary,
 };
-use crate::postgres::connect;
-use crate::postgres::machine::read_machine;
+use crate::postgres::machine::{Machine, read_machine};
 use crate::postgres::program::ClientPrograms;
-use crate::postgres::server::read_server;
+use crate::postgres::server::{Server, read_server};
+use crate::postgres::{self, ConnectOptions, connect};
 use crate::repository::id::{BackupId, DrillId, VerifyId};
 use crate::repository::manifest::Backup;
 use crate::repository::{self, VerifyOptions};
+
+/// How long the target's server may take to say what it runs on: it may have been stopped meanwhile.
+const FACTS: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
     pub(super) async fn certify(
@@ -70,7 +76,8 @@ impl Run<'_> {
             // It stands in the certificate.
             record: false,
         };
-        match repository::verify(self.repository, &options, self.progress, self.cancel).await {
+        let verified = repository::verify(self.repository, &options, self.progress, self.cancel);
+        match self.deadline.within(verified).await.and_then(|verified| Ok(verified?)) {
             Ok(report) => damaged.extend(report.defects.into_iter().map(|defect| defect.key)),
             Err(error) => tracing::warn!(error = chain(&error), "other damage was not looked for"),
         }
@@ -143,12 +150,7 @@ impl Run<'_> {
         let Some(target) = self.options.targets.values().next() else {
             return (None, versions);
         };
-        let maintenance = target.with_database(&self.options.maintenance_database);
-        let Ok(session) = connect(&maintenance, "drill").await else {
-            return (None, versions);
-        };
-        let (Ok(server), Ok(machine)) = (read_server(&session.client).await, read_machine(&session.client).await)
-        else {
+        let Ok(Ok((server, machine))) = timeout(FACTS, self.look_at_server(target)).await else {
             return (None, versions);
         };
         versions.target_server.clone_from(&server.version);
@@ -161,6 +163,15 @@ impl Run<'_> {
             machine,
         };
         (Some(facts), versions)
+    }
+
+    async fn look_at_server(&self, target: &ConnectOptions) -> postgres::Result<(Server, Machine)> {
+        let maintenance = target.with_database(&self.options.maintenance_database);
+        let session = connect(&maintenance, "drill").await?;
+        Ok((
+            read_server(&session.client).await?,
+            read_machine(&session.client).await?,
+        ))
     }
 }
 

@@ -10,6 +10,7 @@ mod clean;
 mod compare;
 mod coverage;
 mod damage;
+mod deadline;
 mod definitions;
 mod dependencies;
 mod error;

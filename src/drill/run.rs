@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificate::{CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, StartMarker};
 use super::clean::{RolesInUse, clean_up};
 use super::compare::{CompareOptions, compare_database};
+use super::deadline::Deadline;
 use super::error::{Error, Result};
 use super::objectives::Objectives;
 use super::verdict::{DatabaseOutcome, chain};
@@ -32,6 +33,9 @@ pub const ROLE_COMMENT: &str = "created by a kubebackup drill, which drops it ag
 /// How much later than any other session the lock's own may be seen to have ended.
 const LOSS_SHOWS: Duration = Duration::from_secs(1);
 
+/// How long work that was told to stop may take to say so: a server that answers nothing never lets it.
+const LEAVING: Duration = Duration::from_secs(10);
+
 /// How to drill.
 #[derive(Clone, Debug)]
 pub struct DrillOptions {
@@ -42,7 +46,7 @@ pub struct DrillOptions {
     pub jobs: usize,
     /// Directory of `pg_dump` and `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
-    /// A drill that takes longer is ended, and unverified.
+    /// A drill that takes longer, in whatever it does, is ended, and unverified.
     pub max_duration: Duration,
     /// Leave the rebuilt databases and roles in place.
     pub keep: bool,
@@ -98,7 +102,7 @@ pub async fn drill(
         progress,
         cancel,
         started: jiff::Timestamp::now(),
-        clock: Instant::now(),
+        deadline: Deadline::after(options.max_duration),
     };
     let drill_id = DrillId::new(run.started, rand::random());
     run.put_start_marker(backup_id, &drill_id).await?;
@@ -118,8 +122,8 @@ pub async fn drill(
         return Err(Error::Interrupted);
     }
     run.put(&certificate).await?;
-    if !options.keep {
-        clean_up(held, cancel).await;
+    if !options.keep && run.deadline.within(clean_up(held, cancel)).await.is_err() {
+        tracing::warn!("the target was not cleaned up in time; the next drill wipes it");
     }
     Ok(certificate)
 }
@@ -131,8 +135,7 @@ pub(super) struct Run<'a> {
     pub(super) progress: &'a dyn Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) started: jiff::Timestamp,
-    /// Began with the drill.
-    pub(super) clock: Instant,
+    pub(super) deadline: Deadline,
 }
 
 /// What the drill holds until it ends.
@@ -224,10 +227,13 @@ impl Run<'_> {
         held: &mut Held<'b>,
     ) -> Result<()> {
         let maintenance = target.with_database(&self.options.maintenance_database);
-        let guarded = guard(self.repository, target, &maintenance).await?;
-        self.check_before_wipe(backup, database, &guarded).await?;
+        let guarding = Box::pin(guard(self.repository, target, &maintenance));
+        let guarded = self.deadline.within(guarding).await??;
+        let checking = self.check_before_wipe(backup, database, &guarded);
+        self.deadline.within(checking).await??;
         if held.roles.is_none() {
-            held.roles = Some(RolesInUse::begin(&maintenance).await?);
+            let roles = self.deadline.within(RolesInUse::begin(&maintenance)).await??;
+            held.roles = Some(roles);
         }
         held.targets.push((guarded, database));
         let (Some((guarded, _)), Some(roles)) = (held.targets.last(), &held.roles) else {
@@ -235,33 +241,34 @@ impl Run<'_> {
         };
         // Whoever works on the target stops when the caller says so, when the lock on it is lost, and when time is up.
         let stop = self.cancel.child_token();
-        let limit = self.options.max_duration;
-        let deadline = self.clock + limit;
         let done = {
             let work = self.rebuild_and_compare(backup, database, (guarded, roles), certificate, &stop);
-            let limited = async {
-                tokio::pin!(work);
-                tokio::select! {
-                    done = &mut work => done,
-                    () = tokio::time::sleep_until(deadline.into()) => {
-                        stop.cancel();
-                        work.await
-                    }
-                }
-            };
-            guarded.run(&stop, limited).await
+            guarded.run(&stop, self.until_stopped(work, &stop)).await
         };
         let lost = guarded.lost();
         let ran_out = stop.is_cancelled() && !lost.is_cancelled() && !self.cancel.is_cancelled();
         match &done {
             Ok(()) if certificate.equal => {}
-            Err(_) if ran_out => return Err(Error::TooLong { limit }),
+            Err(_) if ran_out => return Err(self.deadline.too_long()),
             Err(error) if error.damaged_key().is_some() => return done,
             // A server that crashes ends its sessions one after the other, the lock's perhaps last.
             _ => drop(tokio::time::timeout(LOSS_SHOWS, lost.cancelled()).await),
         }
         guarded.check()?;
         done
+    }
+
+    /// Does `work`, which ends in its own way once `stop` is cancelled: by others, or here when time is up. Where it
+    /// cannot end, it is dropped.
+    async fn until_stopped(&self, work: impl Future<Output = Result<()>>, stop: &CancellationToken) -> Result<()> {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => return done,
+            () = stop.cancelled() => {}
+            () = self.deadline.passed() => stop.cancel(),
+        }
+        let left = tokio::time::timeout(LEAVING, work).await;
+        left.unwrap_or(Err(Error::Interrupted))
     }
 
     /// A target that cannot take this backup keeps what it has.

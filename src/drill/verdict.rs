@@ -77,6 +77,10 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
 pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
     match error {
         repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
+        // The store went away, or the backup agent was updated first: the drill could not go on, and the backup has no
+        // part in it.
+        repository::Error::Storage(error) if error.is_unavailable() => Some(Cause::Interrupted),
+        repository::Error::UnknownFormat { .. } => Some(Cause::Interrupted),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The other side of the port: reads an agent's status, over loopback. Plain HTTP/1.0 without proxies or redirects, since
+//! The other side of the port: reads what an agent does, over loopback. Plain HTTP/1.0 without proxies or redirects, since
 //! the port is ours and nothing lies between.
 
 use std::io;
@@ -14,14 +14,14 @@ use super::status::Status;
 /// Longest wait for the whole answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// No status is larger; something else is there then.
-const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// No such answer is larger; something else is there then.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 
-/// What the agent at `address` shows.
+/// What the agent at `address` does and has done. Without the bucket, so that it is small enough to be asked often.
 ///
 /// # Errors
 /// When nothing answers there, or something that is no agent.
-pub async fn fetch_status(address: SocketAddr) -> io::Result<Status> {
+pub async fn fetch_runs(address: SocketAddr) -> io::Result<Status> {
     match timeout(PATIENCE, fetch(address)).await {
         Ok(status) => status,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
@@ -30,7 +30,7 @@ pub async fn fetch_status(address: SocketAddr) -> io::Result<Status> {
 
 async fn fetch(address: SocketAddr) -> io::Result<Status> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET /runs HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
@@ -56,12 +56,16 @@ mod tests {
     use crate::http::{sample, serve};
 
     #[tokio::test]
-    async fn what_is_served_is_read_back() {
+    async fn what_is_served_is_read_back_without_the_bucket() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
         let served = tokio::spawn(serve(listener, Arc::new(sample::backup_agent), cancel.clone()));
-        assert_eq!(fetch_status(address).await.unwrap(), sample::backup_agent());
+        let without_bucket = Status {
+            repository: None,
+            ..sample::backup_agent()
+        };
+        assert_eq!(fetch_runs(address).await.unwrap(), without_bucket);
         cancel.cancel();
         served.await.unwrap().unwrap();
     }

@@ -1,19 +1,20 @@
-//! Connections with an end: each has a place among few and a time to live, so that no client can hold the port.
+//! Connections with an end: each has a time to live and a place among few. When all places are taken, a newcomer gets that
+//! of the oldest: whoever rests on a connection cannot keep probes out.
 //!
 //! The time covers everything, from the first byte of a request to the last of its answer. Every answer closes its
 //! connection (see `routes`), so an honest client never meets it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// What clients get.
@@ -37,12 +38,13 @@ impl Limits {
     };
 }
 
-/// Accepts while there are places.
+/// Accepts whoever comes, and keeps no more connections than there are places.
 #[derive(Debug)]
 pub(super) struct BoundedListener {
     listener: TcpListener,
     limits: Limits,
-    places: Arc<Semaphore>,
+    /// One a connection, the oldest first; one that is dropped ends its connection.
+    places: VecDeque<oneshot::Sender<()>>,
     cancel: CancellationToken,
 }
 
@@ -51,9 +53,20 @@ impl BoundedListener {
         Self {
             listener,
             limits,
-            places: Arc::new(Semaphore::new(limits.places)),
+            places: VecDeque::with_capacity(limits.places),
             cancel,
         }
+    }
+
+    /// A place for a connection that begins now.
+    fn place(&mut self) -> oneshot::Receiver<()> {
+        self.places.retain(|place| !place.is_closed());
+        while self.places.len() >= self.limits.places {
+            self.places.pop_front();
+        }
+        let (place, taken) = oneshot::channel();
+        self.places.push_back(place);
+        taken
     }
 }
 
@@ -62,14 +75,11 @@ impl Listener for BoundedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
         // Axum's own way with errors: it logs and tries again.
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let connection = Connection {
             stream,
-            end: Box::pin(end(self.limits, self.cancel.clone())),
-            _place: place,
+            end: Box::pin(end(self.limits, self.place(), self.cancel.clone())),
         };
         (connection, address)
     }
@@ -80,7 +90,7 @@ impl Listener for BoundedListener {
 }
 
 /// Resolves when a connection that begins now must be over.
-async fn end(limits: Limits, cancel: CancellationToken) {
+async fn end(limits: Limits, place: oneshot::Receiver<()>, cancel: CancellationToken) {
     let stopped = async {
         cancel.cancelled().await;
         tokio::time::sleep(limits.grace).await;
@@ -88,6 +98,8 @@ async fn end(limits: Limits, cancel: CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(limits.lifetime) => {}
         () = stopped => {}
+        // Nothing is ever sent: the sender is dropped when the place is needed.
+        _ = place => {}
     }
 }
 
@@ -95,7 +107,6 @@ async fn end(limits: Limits, cancel: CancellationToken) {
 pub(super) struct Connection {
     stream: TcpStream,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {

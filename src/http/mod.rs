@@ -11,6 +11,6 @@ pub mod sample;
 mod serve;
 pub mod status;
 
-pub use client::fetch_status;
+pub use client::fetch_runs;
 pub use page::page;
 pub use serve::{StatusSource, serve};

@@ -1,6 +1,8 @@
 //! Statuses as agents have them after some days, with everything in them that there can be: for tests, and for whoever
 //! works on the page.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
@@ -62,7 +64,7 @@ pub fn backup_agent() -> Status {
     status.counts.runs = [(Outcome::Succeeded, 7), (Outcome::Yielded, 1)].into();
     status.counts.triggers = [(Trigger::Schedule, 7), (Trigger::Signal, 2)].into();
     status.counts.coalesced_signals = 1;
-    status.repository = Some(repository());
+    status.repository = Some(Arc::new(repository()));
     status
 }
 
@@ -87,7 +89,7 @@ pub fn restore_agent() -> Status {
     status.counts.runs = [(Outcome::Certified, 1), (Outcome::Unverified, 1)].into();
     status.counts.triggers = [(Trigger::Poll, 2)].into();
     status.counts.notifications = 1;
-    status.repository = Some(repository());
+    status.repository = Some(Arc::new(repository()));
     status
 }
 
@@ -160,6 +162,17 @@ pub fn repository() -> RepositoryStatus {
     }
 }
 
+/// What a status says of the bucket, to be changed; empty lists, if it said nothing.
+#[must_use]
+pub fn repository_of(status: &mut Status) -> &mut RepositoryStatus {
+    let unread = || RepositoryStatus {
+        read_at: NOW,
+        backups: Vec::new(),
+        newest_certificate: None,
+    };
+    Arc::make_mut(status.repository.get_or_insert_with(|| Arc::new(unread())))
+}
+
 /// The certificate of the newest certified backup.
 #[must_use]
 pub fn certificate() -> CertificateStatus {
@@ -203,6 +216,9 @@ pub fn certificate() -> CertificateStatus {
             table("public.settings", 90, 4_100),
             table("audit.\"Events <2026>\"", 64_000, 12_000_000),
         ],
+        total_tables: 6,
+        differing_tables: 0,
+        total_not_tested: 2,
         not_tested: vec![
             "tablespaces: the target has none of production's".to_owned(),
             "passwords of roles".to_owned(),

@@ -1,8 +1,7 @@
 //! The port: listens until it is told to stop, then gives requests that run a moment to end.
 //!
 //! It is open to whatever can reach the pod. So it changes nothing, takes no request's body, and a client that is slow or
-//! does not speak gets the time and one of the few
-//! places of [`Limits::USUAL`], and no more.
+//! does not speak gets the time of [`Limits::USUAL`], or less where others come, and no more.
 
 use std::io;
 use std::sync::Arc;

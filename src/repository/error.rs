@@ -1,6 +1,6 @@
 //! Why a repository could not be read or written, in terms of what a caller can do about it.
 
-use super::id::{BackupId, ParseIdError};
+use super::id::{BackupId, ParseIdError, RepositoryId};
 use super::layout::Key;
 use super::lease::Occupant;
 use crate::storage;
@@ -14,6 +14,12 @@ pub enum Error {
     /// Nothing of ours lies under this prefix: a first backup creates it, anyone else has the wrong bucket or prefix.
     #[error("there is no repository here: 'repository.json' does not exist")]
     Missing,
+    /// A copy holds the backups of one repository alone.
+    #[error("here lies repository {found} and not a copy of {expected}: give the copy a place of its own")]
+    OtherRepository {
+        expected: RepositoryId,
+        found: RepositoryId,
+    },
     /// Written by a newer version; update this program.
     #[error("'{key}' has format version {found}, and this version reads only {known}")]
     UnknownFormat { key: String, found: u64, known: u32 },

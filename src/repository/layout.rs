@@ -19,6 +19,7 @@ pub const LEASES: &str = "leases/";
 pub const DRIFT: &str = "drift/";
 pub const HOLDS: &str = "holds/";
 pub const TOMBSTONES: &str = "tombstones/";
+pub const INCOMING: &str = "incoming/";
 /// Where the backup agent's credentials try what the store can do.
 pub const PROBES: &str = "probes/";
 /// The same for the restore agent, whose credentials can write nowhere else.
@@ -62,6 +63,8 @@ pub enum Key {
     Hold(BackupId),
     /// When a backup was expired.
     Tombstone(BackupId),
+    /// The root of a backup whose chunks are on their way here from another repository.
+    Incoming(BackupId),
 }
 
 impl CertificateState {
@@ -122,6 +125,7 @@ impl fmt::Display for Key {
             Self::DriftAcceptance(backup_id) => write!(formatter, "{DRIFT}{backup_id}.json"),
             Self::Hold(backup_id) => write!(formatter, "{HOLDS}{backup_id}.json"),
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
+            Self::Incoming(backup_id) => write!(formatter, "{INCOMING}{backup_id}.json"),
         }
     }
 }
@@ -164,6 +168,7 @@ fn parse(text: &str) -> Option<Key> {
         "drift" => Some(Key::DriftAcceptance(name.parse().ok()?)),
         "holds" => Some(Key::Hold(name.parse().ok()?)),
         "tombstones" => Some(Key::Tombstone(name.parse().ok()?)),
+        "incoming" => Some(Key::Incoming(name.parse().ok()?)),
         _ => None,
     }
 }
@@ -238,6 +243,7 @@ mod tests {
             backup_id().prop_map(Key::DriftAcceptance),
             backup_id().prop_map(Key::Hold),
             backup_id().prop_map(Key::Tombstone),
+            backup_id().prop_map(Key::Incoming),
         ]
     }
 

@@ -57,6 +57,8 @@ pub struct Occupant {
     pub generation: u64,
     /// When it ends unless it is renewed, by the store's clock.
     pub expires: Timestamp,
+    /// The store cannot refuse another holder beside this one.
+    pub is_degraded: bool,
 }
 
 /// A lease that this process has taken. Clones are the same lease. Dropped, it runs out; released, it is free at once.
@@ -273,6 +275,7 @@ impl Lease {
             holder,
             generation,
             expires: since.checked_add(duration).unwrap_or(Timestamp::MAX),
+            is_degraded: self.is_degraded(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whether many objects are there and of the right size, by the cheaper way: a HEAD each, or one listing.
+//! Whether many chunks are there, and of what size and age, by the cheaper way: a HEAD each, or one listing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::error::Result;
 use super::layout;
-use crate::storage::ObjectStore;
+use crate::storage::{ObjectMeta, ObjectStore};
 
 /// Requests in flight at once.
 pub(super) const CONCURRENCY: usize = 16;
@@ -18,30 +18,40 @@ const PAGE: usize = 1000;
 
 /// The sizes of those chunks among `wanted` that exist.
 pub(super) async fn stored_sizes(store: &dyn ObjectStore, wanted: Vec<String>) -> Result<HashMap<String, u64>> {
+    let objects = stored_objects(store, wanted).await?;
+    Ok(objects.into_iter().map(|(key, object)| (key, object.bytes)).collect())
+}
+
+/// Those chunks among `wanted` that exist, by key.
+pub(super) async fn stored_objects(
+    store: &dyn ObjectStore,
+    wanted: Vec<String>,
+) -> Result<HashMap<String, ObjectMeta>> {
     if wanted.len() <= HEADS_AT_MOST {
         let heads = stream::iter(wanted)
             .map(|key| head(store, key))
             .buffer_unordered(CONCURRENCY);
-        let found: Vec<Option<(String, u64)>> = heads.try_collect().await?;
-        return Ok(found.into_iter().flatten().collect());
+        let found: Vec<Option<ObjectMeta>> = heads.try_collect().await?;
+        let found = found.into_iter().flatten();
+        return Ok(found.map(|object| (object.key.clone(), object)).collect());
     }
     let wanted: HashSet<String> = wanted.into_iter().collect();
-    let mut sizes = HashMap::with_capacity(wanted.len());
+    let mut objects = HashMap::new();
     let mut after: Option<String> = None;
     loop {
         let page = store.list(layout::CHUNKS, after.as_deref(), PAGE).await?;
         after = page.objects.last().map(|object| object.key.clone()).or(after);
         let found = page.objects.into_iter().filter(|object| wanted.contains(&object.key));
-        sizes.extend(found.map(|object| (object.key, object.bytes)));
+        objects.extend(found.map(|object| (object.key.clone(), object)));
         if !page.truncated {
-            return Ok(sizes);
+            return Ok(objects);
         }
     }
 }
 
-async fn head(store: &dyn ObjectStore, key: String) -> Result<Option<(String, u64)>> {
+async fn head(store: &dyn ObjectStore, key: String) -> Result<Option<ObjectMeta>> {
     match store.head(&key).await {
-        Ok(object) => Ok(Some((key, object.bytes))),
+        Ok(object) => Ok(Some(object)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
     }

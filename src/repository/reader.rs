@@ -99,6 +99,15 @@ impl Repository {
         Ok(ids)
     }
 
+    /// Whether a backup of that id exists, readable or not.
+    pub(super) async fn has_backup(&self, backup_id: &BackupId) -> Result<bool> {
+        match self.store.head(&Key::Manifest(backup_id.clone()).to_string()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The root of a backup, found to be this repository's and this backup's.
     ///
     /// # Errors
@@ -107,8 +116,8 @@ impl Repository {
         self.read_root(backup_id).await.map(|(stored, _)| stored)
     }
 
-    /// The same with the object's size.
-    pub(super) async fn read_root(&self, backup_id: &BackupId) -> Result<(StoredManifest, usize)> {
+    /// The same with the object itself.
+    pub(super) async fn read_root(&self, backup_id: &BackupId) -> Result<(StoredManifest, Bytes)> {
         match self.read_root_once(backup_id).await {
             Err(Error::Damaged { key, reason }) => {
                 warn_of_second_reading(&key, &reason);
@@ -118,7 +127,7 @@ impl Repository {
         }
     }
 
-    async fn read_root_once(&self, backup_id: &BackupId) -> Result<(StoredManifest, usize)> {
+    async fn read_root_once(&self, backup_id: &BackupId) -> Result<(StoredManifest, Bytes)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let object = self.store.get(&key).await.map_err(|error| match error {
             error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
@@ -128,7 +137,7 @@ impl Repository {
         self.check_manifest(&manifest, backup_id, object.len())
             .map_err(|reason| Error::damaged(&key, reason))?;
         let sha256 = Sha256Digest::of(&object);
-        Ok((StoredManifest { manifest, sha256 }, object.len()))
+        Ok((StoredManifest { manifest, sha256 }, object))
     }
 
     fn check_manifest(&self, manifest: &Manifest, id: &BackupId, bytes: usize) -> std::result::Result<(), String> {
@@ -180,16 +189,21 @@ impl Repository {
     /// # Errors
     /// `Damaged` with the chunk's key, or the store's own.
     pub async fn read_chunk(&self, chunk: &Chunk) -> Result<ChunkBytes> {
-        match self.read_chunk_once(chunk).await {
+        Ok(ChunkBytes::new(chunk, self.read_stored(chunk).await?))
+    }
+
+    /// The same as it is stored.
+    pub(super) async fn read_stored(&self, chunk: &Chunk) -> Result<Bytes> {
+        match self.read_stored_once(chunk).await {
             Err(Error::Damaged { key, reason }) => {
                 warn_of_second_reading(&key, &reason);
-                self.read_chunk_once(chunk).await
+                self.read_stored_once(chunk).await
             }
             first => first,
         }
     }
 
-    async fn read_chunk_once(&self, chunk: &Chunk) -> Result<ChunkBytes> {
+    async fn read_stored_once(&self, chunk: &Chunk) -> Result<Bytes> {
         let stored = self.store.get(&chunk.key).await.map_err(Error::of_get)?;
         check_size(chunk, &stored)?;
         let (stored, sha256) = tokio::task::spawn_blocking(move || {
@@ -198,7 +212,7 @@ impl Repository {
         })
         .await?;
         if sha256 == chunk.stored_sha256 {
-            Ok(ChunkBytes::new(chunk, stored))
+            Ok(stored)
         } else {
             Err(Error::damaged(&chunk.key, format!("its SHA-256 is {sha256}")))
         }

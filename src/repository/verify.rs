@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
     }
 
     async fn verify_backup(&mut self, backup_id: &BackupId) -> Result<()> {
-        let (stored, bytes) = match self.repository.read_root(backup_id).await {
+        let (stored, root) = match self.repository.read_root(backup_id).await {
             Ok(root) => root,
             Err(Error::Damaged { key, reason }) => {
                 self.backups.push(backup_id.clone());
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
         };
         self.backups.push(backup_id.clone());
         self.objects += 1;
-        self.bytes += bytes as u64;
+        self.bytes += root.len() as u64;
         self.compare_with_predecessor(&stored);
         let index = stored.manifest.index.clone();
         self.check_chunks(&index).await?;

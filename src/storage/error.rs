@@ -85,6 +85,12 @@ impl Error {
         matches!(self.kind, ErrorKind::Credentials | ErrorKind::Denied)
     }
 
+    /// Nobody has answered, or only that it cannot be done now.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.kind == ErrorKind::Unavailable
+    }
+
     /// A later run may meet a better store; the operator need not act first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

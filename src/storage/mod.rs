@@ -1,4 +1,4 @@
-//! Object stores: S3, memory, and a store that injects faults. The only room that names the S3 crate, and the only
+//! Object stores: S3, a directory, memory, and a store that injects faults. The only room that names the S3 crate, and the only
 //! one that retries calls.
 //!
 //! Keys are relative to the store's prefix. Every body is in memory: the signed payload hash of such a body is the one
@@ -10,6 +10,7 @@ pub mod conformance;
 mod error;
 #[cfg(any(test, feature = "demo"))]
 pub mod faults;
+mod filesystem;
 mod memory;
 mod s3;
 mod stats;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{Error, ErrorKind, Result};
+pub use filesystem::FilesystemStore;
 pub use memory::MemoryStore;
 pub use s3::{S3Credentials, S3Options, S3Store};
 pub use stats::{Ended, Operation, Outcome, RequestStats};

@@ -37,7 +37,7 @@ fn settings_that_are_shown_to_users_can_be_loaded() {
     let file = directory.path().join("settings.yaml");
     fs::write(&file, example).unwrap();
     let settings = kubebackup::config::load(Some(&file), []).unwrap();
-    settings.require_bucket().unwrap();
+    settings.repository.require_location().unwrap();
 }
 
 /// A role made by the script that users are told to run is enough for every row, also behind row-level security and

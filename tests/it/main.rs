@@ -14,6 +14,7 @@ mod cli;
 mod compare;
 mod connect;
 mod consistency;
+mod copies;
 mod credentials;
 mod damage;
 mod demo;

@@ -36,6 +36,7 @@ fn both_agents_tell_the_same_of_the_bucket_and_tell_it_again_after_a_restart() {
     assert!(told.len() > 35, "{told:#?}");
     for (name, value) in [
         ("kubebackup_backups", 1.0),
+        ("kubebackup_failed_backups", 0.0),
         ("kubebackup_last_backup_rows", 1000.0),
         ("kubebackup_last_drill_verdict{verdict=\"certified\"}", 1.0),
     ] {
@@ -75,6 +76,7 @@ fn agents_beside_an_empty_bucket_make_nothing_up() {
         let counts = [
             "backups",
             "certified_backups",
+            "failed_backups",
             "damaged_manifests",
             "drills",
             "repository_read_timestamp_seconds",

@@ -2,6 +2,7 @@
 //! which is `failed`, and what a certified verdict says in its first line that it does not cover.
 
 use std::fs;
+use std::time::Duration;
 
 use kubebackup::content::Extension;
 use kubebackup::demo::{S3Effect, S3Fault};
@@ -195,6 +196,35 @@ fn what_the_targets_machine_lacks_leaves_a_drill_unverified() {
     drill_of(&world, &backup_id).expect(0);
 }
 
+/// It says nothing about what lies in it.
+#[test]
+fn a_store_that_goes_away_in_mid_drill_leaves_it_interrupted() {
+    let (world, _) = backed_up();
+    let setting = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "1");
+    // The first read of a drill is the index, then come the rows.
+    for (begun, words) in [(0, "index cannot be read"), (1, "database shop")] {
+        world.s3.controls.inject(S3Fault {
+            operation: Some("GetObject"),
+            key_prefix: format!("{PREFIX}/chunks/"),
+            times: begun,
+            effect: S3Effect::Delay(Duration::ZERO),
+        });
+        world.s3.controls.inject(S3Fault {
+            operation: Some("GetObject"),
+            key_prefix: format!("{PREFIX}/chunks/"),
+            times: 1,
+            effect: S3Effect::Refuse("InternalError"),
+        });
+        let certificate = assert_unverified(&world, drill(&world, &[setting]), "interrupted");
+        let summary = certificate["summary"].as_str().unwrap();
+        assert!(
+            summary.contains(words) && summary.contains("store unavailable"),
+            "{summary}"
+        );
+    }
+    drill(&world, &[]).expect(0);
+}
+
 /// Stops a drill in `phase`, does `harm` to it, and lets it go on.
 fn drill_harmed_in(world: &mut World, phase: &str, harm: impl FnOnce(&mut World, &crate::support::Running)) -> Ended {
     let go = world.directory().join(format!("go-{phase}"));
@@ -291,15 +321,6 @@ fn amcheck_that_was_asked_for_and_cannot_run_keeps_the_backup_from_being_certifi
 #[test]
 fn everything_else_is_failed() {
     let (world, backup_id) = backed_up();
-    // The store is there and does not work.
-    let setting = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "1");
-    world.s3.controls.inject(S3Fault {
-        operation: Some("GetObject"),
-        key_prefix: format!("{PREFIX}/chunks/"),
-        times: 1,
-        effect: S3Effect::Refuse("InternalError"),
-    });
-    assert_failed(&world, drill(&world, &[setting]), "index cannot be read");
     // The client programs are not there.
     let directory = world.directory().to_string_lossy().into_owned();
     let programs = drill(&world, &[("KUBEBACKUP_TARGET_BIN_DIRECTORY", &directory)]);

@@ -34,7 +34,7 @@ pub(super) async fn take(repository: &Repository, options: LeaseOptions, live: &
             Taken::Held(lease),
         ),
         Ok(Acquisition::Busy(occupant)) => (
-            status(false, Some(occupant.generation), false),
+            status(false, Some(occupant.generation), occupant.is_degraded),
             Taken::Busy(occupant.holder),
         ),
         Err(error) if is_denied(&error) => {

@@ -48,14 +48,17 @@ impl Workplace {
 
     /// What the agent needs beyond what all settings must be.
     pub(super) fn check(settings: &Settings, environment: &Environment) -> Result<()> {
-        settings.require_bucket()?;
+        settings.repository.require_location()?;
         backup_options(settings, &BackupOverrides::default())?;
         source(settings, environment)?;
         Ok(())
     }
 
     pub(super) async fn repository(&self) -> Result<&Repository> {
-        let store = self.store.get_or_try_init(|| open_store(&self.settings)).await?;
+        let store = self
+            .store
+            .get_or_try_init(|| open_store(&self.settings.repository))
+            .await?;
         let prepare = || prepare_repository(Arc::clone(store));
         self.repository.get_or_try_init(prepare).await
     }

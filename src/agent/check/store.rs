@@ -17,7 +17,7 @@ const AREA: &str = "store";
 
 /// Adds what it finds, and returns the repository when there is one.
 pub(super) async fn check(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Repository> {
-    let store = match open_store(settings).await {
+    let store = match open_store(&settings.repository).await {
         Ok(store) => store,
         Err(error) => {
             findings.push(Finding::fail(AREA, &error));
@@ -31,12 +31,13 @@ pub(super) async fn check(settings: &Settings, findings: &mut Vec<Finding>) -> O
             return None;
         }
     }
-    check_capabilities(store.as_ref(), findings).await;
+    let is_directory = settings.repository.directory.is_some();
+    check_capabilities(store.as_ref(), is_directory, findings).await;
     check_clock(store.as_ref(), findings).await;
     check_repository(store, findings).await
 }
 
-async fn check_capabilities(store: &dyn ObjectStore, findings: &mut Vec<Finding>) {
+async fn check_capabilities(store: &dyn ObjectStore, is_directory: bool, findings: &mut Vec<Finding>) {
     let mut probed = store.capabilities(layout::PROBES).await;
     if probed.as_ref().is_err_and(|error| error.kind == ErrorKind::Denied) {
         // A restore agent's credentials may write below the certificates alone.
@@ -46,6 +47,7 @@ async fn check_capabilities(store: &dyn ObjectStore, findings: &mut Vec<Finding>
         }
     }
     match probed {
+        Ok(capabilities) if is_directory => findings.push(describe_directory(capabilities)),
         Ok(capabilities) => findings.extend(describe(capabilities)),
         Err(error) if error.kind == ErrorKind::Denied => {
             findings.push(Finding::warn(
@@ -54,6 +56,20 @@ async fn check_capabilities(store: &dyn ObjectStore, findings: &mut Vec<Finding>
             ));
         }
         Err(error) => findings.push(Finding::fail(AREA, &error)),
+    }
+}
+
+fn describe_directory(capabilities: Capabilities) -> Finding {
+    if capabilities.create_only {
+        Finding::warn(
+            AREA,
+            "a directory: never overwritten by us, and whoever may write there can delete backups",
+        )
+    } else {
+        Finding::warn(
+            AREA,
+            "a directory whose file system lets one file replace another: two agents at once are not told apart",
+        )
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Look {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) repository: Repository,
-    pub(super) status: RepositoryStatus,
+    pub(super) status: Arc<RepositoryStatus>,
 }
 
 impl Bucket {
@@ -81,7 +81,7 @@ impl Bucket {
     async fn see(&mut self) -> Result<Seen> {
         let store = match &self.store {
             Some(store) => store,
-            None => self.store.insert(open_store(&self.settings).await?),
+            None => self.store.insert(open_store(&self.settings.repository).await?),
         };
         let repository = match &self.repository {
             Some(repository) => repository.clone(),
@@ -91,7 +91,10 @@ impl Bucket {
                 .clone(),
         };
         let status = self.view.refresh(&repository, self.settings.cluster.as_deref()).await?;
-        Ok(Seen { repository, status })
+        Ok(Seen {
+            repository,
+            status: Arc::new(status),
+        })
     }
 
     /// So far, under these and earlier settings.

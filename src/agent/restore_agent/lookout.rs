@@ -71,7 +71,7 @@ impl Lookout {
         self.bucket = Some(look.bucket);
         let waiting_for = match look.seen {
             Ok(seen) => {
-                self.live.set_repository(seen.status.clone());
+                self.live.set_repository(Arc::clone(&seen.status));
                 let trouble = trouble_with(&seen.status, settings).filter(|_| !is_drilling);
                 self.seen = Some(seen);
                 self.is_current = is_of_now;

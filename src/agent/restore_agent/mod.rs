@@ -53,7 +53,7 @@ pub async fn restore_agent(settings: Settings, surroundings: Surroundings, live:
 /// # Errors
 /// The setting that is missing.
 pub fn check_settings(settings: &Settings) -> Result<()> {
-    settings.require_bucket()?;
+    settings.repository.require_location()?;
     settings.require_target_dsn()?;
     Ok(())
 }

@@ -38,28 +38,47 @@ pub(super) fn is_settled(backup: &BackupStatus) -> bool {
     }
 }
 
-/// When the drill after these, in order of time, may begin: at once unless the last of them could not judge.
+/// When the drill after these, in order of time, may begin: none, at any time, unless the last of them could not judge.
 ///
 /// A drill that was interrupted once is repeated at once. The pause counts from `ended`, when this process saw the last
 /// of them end; of others only the beginning is known.
-pub(super) fn due(drills: &[&DrillStatus], ended: Option<Timestamp>, backoff: Backoff, now: Timestamp) -> Timestamp {
+pub(super) fn pause_end(
+    drills: &[&DrillStatus],
+    ended: Option<Timestamp>,
+    backoff: Backoff,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let in_vain = drills.iter().rev().take_while(|drill| !judges(drill)).count();
     let in_vain = u32::try_from(in_vain).unwrap_or(u32::MAX);
-    let Some(last) = drills.last().filter(|_| in_vain > 0) else {
-        return now;
-    };
+    let last = drills.last().filter(|_| in_vain > 0)?;
     let attempts = match last.state {
         DrillState::Started => in_vain - 1,
         _ => in_vain,
     };
     // After a clock was set back, records lie in the future: they tell nothing of how long ago anything was.
     let past = ended.into_iter().chain([last.started]).filter(|time| *time <= now);
-    past.max().map_or(now, |since| later(since, attempts, backoff))
+    past.max().map(|since| later(since, attempts, backoff))
 }
 
 /// The end of the pause that began at `since`.
 pub(super) fn later(since: Timestamp, attempts: u32, backoff: Backoff) -> Timestamp {
     since.checked_add(backoff.after(attempts)).unwrap_or(Timestamp::MAX)
+}
+
+/// All drills of all backups, in order of time.
+pub(super) fn drills_in_order(repository: &RepositoryStatus) -> Vec<&DrillStatus> {
+    let mut drills: Vec<&DrillStatus> = repository.backups.iter().flat_map(|backup| &backup.drills).collect();
+    drills.sort_by(|one, other| one.drill_id.cmp(&other.drill_id));
+    drills
+}
+
+/// Those drills of the backup at `place` that began when a newer one was there.
+pub(super) fn drills_as_older(repository: &RepositoryStatus, place: usize) -> Vec<&DrillStatus> {
+    let newer = || repository.backups.iter().skip(place + 1);
+    let drills = repository.backups[place].drills.iter();
+    drills
+        .filter(|drill| newer().any(|other| was_there(other, drill.started)))
+        .collect()
 }
 
 /// Drills that proved an older backup once more, in order of time: when they began, a newer backup was there, and theirs

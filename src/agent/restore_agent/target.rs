@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use crate::drill::DrillOptions;
@@ -11,6 +12,9 @@ use crate::postgres::{self, connect};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a server that lets somebody in may take to answer. One that is stopped never does.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long the session of a drill that was killed may keep its lock.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -60,21 +64,24 @@ pub(super) async fn look_at(options: &DrillOptions, patience: Duration, tell: im
 async fn who_holds(options: &DrillOptions, session: &postgres::Session) -> Target {
     let since = Instant::now();
     loop {
-        let mut held = None;
-        for target in options.targets.values() {
-            if is_target_locked(&session.client, &target.database)
-                .await
-                .unwrap_or(false)
-            {
-                held = Some(target.database.clone());
-            }
-        }
+        // Without an answer the drill says what is wrong.
+        let held = timeout(ANSWER, held_target(options, session)).await.unwrap_or_default();
         match held {
             None => return Target::Ready,
             Some(database) if since.elapsed() > LEAVING => return Target::Held { database },
             Some(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+async fn held_target(options: &DrillOptions, session: &postgres::Session) -> Option<String> {
+    for target in options.targets.values() {
+        let is_held = is_target_locked(&session.client, &target.database).await;
+        if is_held.unwrap_or(false) {
+            return Some(target.database.clone());
+        }
+    }
+    None
 }
 
 /// Nobody answers, or somebody who is only starting or stopping.

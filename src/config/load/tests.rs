@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::super::{AssertionSettings, ByteSize, LogFormat, Span};
+use super::super::{AssertionSettings, ByteSize, Location, LogFormat, Span};
 use super::*;
 
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Settings> {
@@ -27,7 +27,7 @@ fn without_file_and_variables_the_defaults_hold() {
     assert_eq!(settings.repository.connect_timeout, Span(Duration::from_secs(5)));
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.target.maintenance_database, "postgres");
-    let missing = settings.require_bucket().unwrap_err().to_string();
+    let missing = settings.repository.require_location().unwrap_err().to_string();
     assert!(
         missing.contains("repository.bucket") && missing.contains("KUBEBACKUP_REPOSITORY_BUCKET"),
         "{missing}"
@@ -80,8 +80,9 @@ fn every_setting_of_the_table_has_a_place_in_the_structs() {
             Kind::Size => (setting.default.unwrap().parse::<ByteSize>().unwrap().0 + 1).to_string(),
             Kind::Choice(words) => words[words.len() - 1].to_owned(),
             Kind::TextMap => "a=b".to_owned(),
-            Kind::Assertions => continue,
+            Kind::Assertions | Kind::Repositories => continue,
             Kind::TextList => "a.b".to_owned(),
+            Kind::Path if setting.key == "repository.directory" => "/volume".to_owned(),
             Kind::Text if setting.key == "repository.endpoint" => "http://store".to_owned(),
             Kind::Schedule => "5 4 * * *".to_owned(),
             Kind::Template => "{event}".to_owned(),
@@ -192,4 +193,86 @@ fn no_secret_is_shown() {
     let settings = load_text("source: {dsn: 'postgres://u:hunter2@h/d'}", &[]).unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));
     assert_eq!(settings.source.dsn.unwrap().expose(), "postgres://u:hunter2@h/d");
+}
+
+#[test]
+fn copies_hold_the_settings_of_a_repository_and_its_defaults() {
+    let text = "
+repository: {bucket: b}
+copies:
+  - {name: volume, directory: /backups, prefix: a}
+  - {name: offsite, bucket: c, path_style: true, max_attempts: 3, read_timeout: 9s}
+";
+    let settings = load_text(text, &[]).unwrap();
+    let volume = settings.clone().on_copy("volume").unwrap().repository;
+    assert_eq!(
+        volume.require_location().unwrap(),
+        Location::Directory(Path::new("/backups"))
+    );
+    assert_eq!(
+        (volume.prefix.as_str(), volume.connect_timeout),
+        ("a", Span(Duration::from_secs(5)))
+    );
+    let offsite = settings.clone().on_copy("offsite").unwrap().repository;
+    assert_eq!(offsite.require_location().unwrap(), Location::Bucket("c"));
+    assert!(offsite.path_style);
+    assert_eq!(
+        (offsite.max_attempts, offsite.read_timeout),
+        (3, Span(Duration::from_secs(9)))
+    );
+    let unknown = settings.on_copy("ofsite").unwrap_err().to_string();
+    assert_eq!(unknown, "unknown copy 'ofsite'; did you mean 'offsite'?");
+}
+
+#[test]
+fn copies_that_cannot_work_are_refused_with_the_mend() {
+    for (text, expected) in [
+        ("copies: volume", "copies must be a list of mappings, each with a name"),
+        (
+            "copies: [volume]",
+            "copies[0] must be a mapping with a name and a bucket or directory",
+        ),
+        (
+            "copies: [{bucket: c}]",
+            "copies[0] has no name; every copy needs one, a text",
+        ),
+        (
+            "copies: [{name: 'a b', bucket: c}]",
+            "copies[0].name must be letters, digits, dots, hyphens and underscores",
+        ),
+        (
+            "copies: [{name: a, bucket: c}, {name: a, bucket: d}]",
+            "copies[1] has the name 'a' of an earlier entry",
+        ),
+        (
+            "copies: [{name: a, bukcet: c}]",
+            "unknown setting 'copies[0].bukcet'; did you mean 'bucket'?",
+        ),
+        (
+            "copies: [{name: a, bucket: c, max_attempts: 0}]",
+            "copies[0].max_attempts must be a whole number from 1 to 20",
+        ),
+        (
+            "copies: [{name: a}]",
+            "copies ('a') has neither a bucket nor a directory; set one of them",
+        ),
+        (
+            "copies: [{name: a, bucket: c, directory: /d}]",
+            "copies ('a').directory is set and the bucket is too; a repository lies in one of them",
+        ),
+        (
+            "copies: [{name: a, directory: d}]",
+            "copies ('a').directory must be an absolute path",
+        ),
+        (
+            "repository: {directory: /d, prefix: a/.b}",
+            "repository.prefix must have no part that begins with a dot in a directory",
+        ),
+        (
+            "repository: {bucket: c}\ncopies: [{name: a, bucket: c}]",
+            "copies ('a') lies where another repository lies; a copy is one in another place",
+        ),
+    ] {
+        assert_eq!(refusal(text, &[]), expected);
+    }
 }

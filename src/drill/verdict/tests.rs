@@ -50,6 +50,11 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         database: "d".to_owned(),
         runners: Vec::new(),
     };
+    let newer = repository::Error::UnknownFormat {
+        key: "k".to_owned(),
+        found: 7,
+        known: 1,
+    };
     let limit = std::time::Duration::from_secs(1);
     for (error, cause) in [
         (preflight(vec![no_scratch(true)]), Cause::Credentials),
@@ -65,6 +70,8 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
             Cause::MissingExtension,
         ),
         (locale.into(), Cause::MissingLocale),
+        (refused(storage::ErrorKind::Unavailable), Cause::Interrupted),
+        (newer.into(), Cause::Interrupted),
         (preflight(vec![too_old()]), Cause::SourceMajorAboveTarget),
         (restore::Error::Guard(lost).into(), Cause::Interrupted),
         (Error::Interrupted, Cause::Interrupted),
@@ -91,7 +98,7 @@ fn anything_else_is_failed() {
         restore::Error::Contradiction(String::new()).into(),
         damaged.into(),
         program.into(),
-        refused(storage::ErrorKind::Unavailable),
+        refused(storage::ErrorKind::Other),
         refused(storage::ErrorKind::NotFound),
     ] {
         assert_eq!(cause_of(&error), None, "{error}");

@@ -33,10 +33,12 @@ fn totals(sheet: &Sheet, repository: &RepositoryStatus) {
         Some(backups.count() as u64)
     };
     sheet.number("backups", count(&|backup| backup.contents.is_some()));
-    sheet.number(
-        "certified_backups",
-        count(&|backup| backup.verdict() == Some(DrillState::Certified)),
-    );
+    for (name, verdict) in [
+        ("certified_backups", DrillState::Certified),
+        ("failed_backups", DrillState::Failed),
+    ] {
+        sheet.number(name, count(&|backup| backup.verdict() == Some(verdict)));
+    }
     sheet.number("damaged_manifests", count(&|backup| backup.damage.is_some()));
     let drills = || repository.backups.iter().flat_map(|backup| &backup.drills);
     for verdict in VERDICTS {
@@ -89,7 +91,7 @@ fn last_drill(sheet: &Sheet, drill: &DrillStatus) {
 
 fn newest_certificate(sheet: &Sheet, certificate: &CertificateStatus) {
     phases(sheet, "last_drill_phase_seconds", &certificate.phases);
-    sheet.number("untested_items", certificate.not_tested.len() as u64);
+    sheet.number("untested_items", certificate.total_not_tested);
     sheet.gauge("recovery_seconds", certificate.recovery_seconds);
 }
 

@@ -71,7 +71,13 @@ fn last_attempt(status: &Status) -> Option<jiff::Timestamp> {
         .iter()
         .filter(|run| run.outcome != Outcome::Skipped)
         .map(|run| run.started);
-    let backups = || status.repository.iter().flat_map(|repository| &repository.backups);
+    let backups = || {
+        status
+            .repository
+            .as_deref()
+            .into_iter()
+            .flat_map(|repository| &repository.backups)
+    };
     let kept: Option<jiff::Timestamp> = match status.agent {
         AgentKind::BackupAgent => backups()
             .filter_map(|backup| Some(backup.contents.as_ref()?.started))

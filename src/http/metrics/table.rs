@@ -119,6 +119,7 @@ pub const METRICS: &[Metric] = &[
     wanted("recovery_objective_seconds", "How long a recovery may take at most, by the setting objectives.rto."),
     kept("backups", "Backups whose root can be read."),
     kept("certified_backups", "Backups whose newest judging drill certified them."),
+    kept("failed_backups", "Backups whose newest judging drill found them wrong."),
     kept("damaged_manifests", "Backups whose root cannot be read."),
     kept("repository_read_timestamp_seconds", "When the repository was last read."),
 

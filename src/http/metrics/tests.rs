@@ -1,10 +1,11 @@
 //! What is shown is in the table, and what is in the table is shown once it is known; nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::*;
 use crate::http::sample;
-use crate::http::status::{AgentKind, DrillState};
+use crate::http::status::{AgentKind, DrillState, DrillStatus};
 
 const MEMORY: ProcessMemory = ProcessMemory {
     resident_bytes: Some(31 << 20),
@@ -97,7 +98,7 @@ fn of_an_empty_bucket_only_the_counts_are_known() {
     let mut repository = sample::repository();
     repository.backups.clear();
     repository.newest_certificate = None;
-    status.repository = Some(repository);
+    status.repository = Some(Arc::new(repository));
     let text = exposition(&status, MEMORY);
     let shown = names(&text);
     let of_bucket = METRICS.iter().filter(|metric| metric.origin == Origin::Bucket);
@@ -108,6 +109,7 @@ fn of_an_empty_bucket_only_the_counts_are_known() {
     let counts = [
         "backups",
         "certified_backups",
+        "failed_backups",
         "damaged_manifests",
         "repository_read_timestamp_seconds",
         "drills",
@@ -157,9 +159,26 @@ fn a_backup_that_a_drill_found_wrong_is_no_recovery_point() {
 }
 
 #[test]
+fn a_backup_counts_as_failed_while_the_last_word_on_it_is_that_it_is_wrong() {
+    let mut status = sample::restore_agent();
+    // One failed twice; one failed first and was certified after.
+    assert_eq!(value(&status, "kubebackup_failed_backups"), Some("1".to_owned()));
+    let backups = &mut sample::repository_of(&mut status).backups;
+    let mut again = backups[16].drills[1].clone();
+    // What cannot judge changes nothing.
+    again.state = DrillState::Unverified;
+    backups[16].drills.push(again.clone());
+    backups[10].drills.push(DrillStatus {
+        state: DrillState::Failed,
+        ..again
+    });
+    assert_eq!(value(&status, "kubebackup_failed_backups"), Some("2".to_owned()));
+}
+
+#[test]
 fn a_drill_of_an_older_backup_is_the_last_drill_too() {
     let mut status = sample::restore_agent();
-    let repository = status.repository.as_mut().unwrap();
+    let repository = sample::repository_of(&mut status);
     let mut drill = repository.backups[2].drills[0].clone();
     drill.state = DrillState::Failed;
     drill.started = sample::NOW;
@@ -193,7 +212,7 @@ fn what_goes_on_has_no_lines_once_it_has_ended() {
 #[test]
 fn a_label_from_the_bucket_cannot_end_its_line() {
     let mut status = sample::backup_agent();
-    let repository = status.repository.as_mut().unwrap();
+    let repository = sample::repository_of(&mut status);
     let newest = repository.backups.last_mut().unwrap().contents.as_mut().unwrap();
     newest.phases[0].name = "a\"} 1\n\nkubebackup_backups 7\\".to_owned();
     let text = exposition(&status, MEMORY);
@@ -202,7 +221,7 @@ fn a_label_from_the_bucket_cannot_end_its_line() {
 }
 
 fn judge_newest(status: &mut Status, verdict: DrillState) {
-    let repository = status.repository.as_mut().unwrap();
+    let repository = sample::repository_of(status);
     let drills = &mut repository.backups.last_mut().unwrap().drills;
     drills.last_mut().unwrap().state = verdict;
 }

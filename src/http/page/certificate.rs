@@ -7,9 +7,7 @@ use super::words;
 use crate::http::status::{CertificateStatus, DrillState, PhaseStatus, TableStatus};
 use crate::telemetry::figures;
 
-/// Tables that are shown at most; what differs comes first.
-const SHOWN: usize = 500;
-/// As many can be looked through; more are folded.
+/// As many tables can be looked through; more are folded.
 const UNFOLDED: usize = 25;
 
 pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateStatus) {
@@ -40,15 +38,16 @@ pub(super) fn write(html: &mut Html, now: Timestamp, certificate: &CertificateSt
         });
     }
     phases(html, &certificate.phases);
-    tables(html, &certificate.tables);
+    tables(html, certificate);
     if !certificate.not_tested.is_empty() {
         html.tag("details", &[], |html| {
             html.tag("summary", &[], |html| {
                 html.raw("What was not tested (")
-                    .text(certificate.not_tested.len())
+                    .text(certificate.total_not_tested)
                     .raw(")");
             });
             html.tag("ul", &[], |html| items(html, "", &certificate.not_tested));
+            rest(html, certificate.total_not_tested, certificate.not_tested.len());
         });
     }
     html.raw("</section>\n");
@@ -90,20 +89,20 @@ fn phases(html: &mut Html, phases: &[PhaseStatus]) {
     html.raw("\n");
 }
 
-fn tables(html: &mut Html, tables: &[TableStatus]) {
-    let mut tables: Vec<&TableStatus> = tables.iter().collect();
-    // A stable order: what differs first, else as the certificate has it.
-    tables.sort_by_key(|table| table.is_equal);
-    let (shown, rest) = tables.split_at(tables.len().min(SHOWN));
-    if shown.is_empty() {
+fn tables(html: &mut Html, certificate: &CertificateStatus) {
+    let (tables, total, differing) = (
+        &certificate.tables,
+        certificate.total_tables,
+        certificate.differing_tables,
+    );
+    if tables.is_empty() {
         return;
     }
-    let differing = tables.iter().filter(|table| !table.is_equal).count();
     let is_open = differing > 0 || tables.len() <= UNFOLDED;
     html.raw(if is_open { "<details open>" } else { "<details>" });
     html.tag("summary", &[], |html| {
-        let noun = if tables.len() == 1 { " table, " } else { " tables, " };
-        html.text(tables.len()).raw(noun);
+        let noun = if total == 1 { " table, " } else { " tables, " };
+        html.text(total).raw(noun);
         match differing {
             0 => html.raw("all equal"),
             _ => html.text(differing).raw(" not equal"),
@@ -118,19 +117,24 @@ fn tables(html: &mut Html, tables: &[TableStatus]) {
         ("Fingerprint at the source", ""),
     ]);
     html.raw("<tbody>\n");
-    let databases: std::collections::BTreeSet<&str> = shown.iter().map(|table| table.database.as_str()).collect();
-    for table in shown {
+    let databases: std::collections::BTreeSet<&str> = tables.iter().map(|table| table.database.as_str()).collect();
+    for table in tables {
         html.tag("tr", &[], |html| row(html, table, databases.len() > 1))
             .raw("\n");
     }
     html.raw("</tbody></table>");
-    if !rest.is_empty() {
+    rest(html, total, tables.len());
+    html.raw("</details>\n");
+}
+
+/// How many are not shown here, and where they are.
+fn rest(html: &mut Html, total: u64, shown: usize) {
+    let rest = total.saturating_sub(shown as u64);
+    if rest > 0 {
         html.tag("p", &[("class", &"muted")], |html| {
-            html.text(rest.len())
-                .raw(" more: <code>kubebackup show</code> has them all.");
+            html.text(rest).raw(" more: <code>kubebackup show</code> has them all.");
         });
     }
-    html.raw("</details>\n");
 }
 
 fn row(html: &mut Html, table: &TableStatus, with_database: bool) {

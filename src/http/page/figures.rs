@@ -77,13 +77,17 @@ fn kept(html: &mut Html, status: &Status) {
         .iter()
         .filter(|backup| backup.contents.is_some())
         .count();
-    let certified = repository
-        .backups
-        .iter()
-        .filter(|backup| backup.verdict() == Some(DrillState::Certified));
+    let of = |verdict| {
+        let backups = repository.backups.iter();
+        backups.filter(|backup| backup.verdict() == Some(verdict)).count()
+    };
     figure(html, "Backups", &readable.to_string(), |html| {
         html.tag("p", &[("class", &"muted")], |html| {
-            html.text(certified.count()).raw(" certified");
+            html.text(of(DrillState::Certified)).raw(" certified");
+            let failed = of(DrillState::Failed);
+            if failed > 0 {
+                html.raw(", ").text(failed).raw(" failed");
+            }
         });
     });
 }

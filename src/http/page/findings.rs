@@ -1,7 +1,7 @@
 //! What is wrong, in plain words: the same facts that alert rules look at, without their patience.
 
 use super::words;
-use crate::http::status::{DrillState, Outcome, RepositoryStatus, Status};
+use crate::http::status::{BackupStatus, DrillState, Outcome, RepositoryStatus, Status};
 
 /// How bad it is. In this order, so that the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,13 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
     }
     if repository.newest_certified().is_none() {
         say(found, Level::Warn, "No backup has been certified yet.");
+    }
+    let is_wrong = |backup: &&BackupStatus| backup.verdict() == Some(DrillState::Failed);
+    let others = repository.backups.iter().filter(is_wrong);
+    match others.filter(|backup| backup.backup_id != newest.backup_id).count() {
+        0 => {}
+        1 => say(found, Level::Warn, "A drill found an older backup wrong."),
+        wrong => say(found, Level::Warn, format!("Drills found {wrong} other backups wrong.")),
     }
     objectives(found, status, repository);
     let damaged = repository
@@ -142,18 +149,22 @@ fn of_process(found: &mut Vec<Finding>, status: &Status) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::http::sample;
-    use crate::http::status::{AgentKind, BackupStatus};
+    use crate::http::status::AgentKind;
 
     fn newest(status: &mut Status) -> &mut BackupStatus {
-        status.repository.as_mut().unwrap().backups.last_mut().unwrap()
+        sample::repository_of(status).backups.last_mut().unwrap()
     }
 
     #[test]
     fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
         let mut status = sample::restore_agent();
-        status.repository.as_mut().unwrap().backups.remove(4);
+        let backups = &mut sample::repository_of(&mut status).backups;
+        backups.remove(16);
+        backups.remove(4);
         newest(&mut status).drills[0].state = DrillState::Certified;
         assert_eq!(findings(&status), []);
     }
@@ -180,7 +191,7 @@ mod tests {
         let mut repository = sample::repository();
         repository.backups.clear();
         repository.newest_certificate = None;
-        status.repository = Some(repository);
+        status.repository = Some(Arc::new(repository));
         assert_eq!(findings(&status)[0].level, Level::Unknown);
     }
 }

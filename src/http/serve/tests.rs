@@ -1,6 +1,7 @@
 //! Probes, clients that are slow or silent, and the end, over real connections.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -9,7 +10,14 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::http::routes::LARGE_ANSWERS;
 use crate::http::sample;
+
+/// No connection ends because it has had its time.
+const FOREVER: Limits = Limits {
+    lifetime: Duration::from_hours(1),
+    ..Limits::USUAL
+};
 
 struct Port {
     address: SocketAddr,
@@ -22,15 +30,14 @@ async fn open(status: Status) -> Port {
 }
 
 async fn open_within(limits: Limits, status: Status) -> Port {
+    open_source(limits, Arc::new(move || status.clone())).await
+}
+
+async fn open_source(limits: Limits, source: StatusSource) -> Port {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(serve_within(
-        limits,
-        listener,
-        Arc::new(move || status.clone()),
-        cancel.clone(),
-    ));
+    let task = tokio::spawn(serve_within(limits, listener, source, cancel.clone()));
     Port { address, cancel, task }
 }
 
@@ -52,6 +59,7 @@ async fn every_view_answers_once_closes_and_forbids_caches_frames_and_scripts() 
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/status", "application/json"),
+        ("/runs", "application/json"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
         ("/livez", "text/plain; charset=utf-8"),
         ("/readyz", "text/plain; charset=utf-8"),
@@ -127,32 +135,78 @@ async fn a_clock_that_was_set_back_and_a_store_that_is_away_do_not_end_the_proce
     assert!(port.ask("GET", "/readyz").await.starts_with("HTTP/1.1 200 "));
 }
 
-/// As many silent clients as there are places: whoever comes after them waits until they have had their time.
+/// As many silent clients as there are places, and none of them has had its time.
 #[tokio::test]
-async fn clients_that_say_nothing_lose_their_places() {
-    let limits = Limits {
-        lifetime: Duration::from_millis(200),
-        places: 3,
-        ..Limits::USUAL
-    };
-    let port = open_within(limits, sample::backup_agent()).await;
+async fn probes_are_answered_although_silent_clients_take_every_place() {
+    let port = open_within(FOREVER, sample::backup_agent()).await;
     let mut silent = Vec::new();
-    for _ in 0..limits.places {
+    for _ in 0..FOREVER.places {
         silent.push(TcpStream::connect(port.address).await.unwrap());
     }
-    let begun = Instant::now();
-    let answer = port.ask("GET", "/livez").await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(
-        begun.elapsed() >= limits.lifetime / 2,
-        "there was a place: {:?}",
-        begun.elapsed()
-    );
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert!(port.ask("GET", path).await.starts_with("HTTP/1.1 200 "), "{path}");
+    }
+    // Each that came took the place of the oldest, or one that was free again.
     assert_eq!(
         silent[0].read(&mut [0; 1]).await.unwrap_or(0),
         0,
         "the first has been closed"
     );
+    let last = silent.last_mut().unwrap();
+    last.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    last.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.0 200 "),
+        "the last is still served: {answer}"
+    );
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_lose_their_connections_in_time() {
+    let limits = Limits {
+        lifetime: Duration::from_millis(200),
+        ..Limits::USUAL
+    };
+    let port = open_within(limits, sample::backup_agent()).await;
+    let mut silent = TcpStream::connect(port.address).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+}
+
+/// The answers are larger than what the kernel takes off our hands, and nobody reads them.
+#[tokio::test]
+async fn however_many_ask_for_large_answers_a_few_are_in_memory() {
+    let mut status = sample::restore_agent();
+    status.cluster = Some("x".repeat(12 << 20));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let source = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        status.clone()
+    };
+    let port = open_source(FOREVER, Arc::new(source)).await;
+    let mut clients = Vec::new();
+    for _ in 0..LARGE_ANSWERS + 4 {
+        let mut client = TcpStream::connect(port.address).await.unwrap();
+        client.write_all(b"GET /status HTTP/1.0\r\n\r\n").await.unwrap();
+        clients.push(client);
+    }
+    // Probes are answered all the while; what is left of the count are large answers.
+    let mut probes = 0;
+    let mut large = async |least: usize| loop {
+        assert!(port.ask("GET", "/livez").await.starts_with("HTTP/1.1 200 "));
+        probes += 1;
+        let answers = asked.load(Ordering::Relaxed) - probes;
+        if answers >= least {
+            break answers;
+        }
+    };
+    assert_eq!(large(LARGE_ANSWERS).await, LARGE_ANSWERS);
+    for _ in 0..10 {
+        assert_eq!(large(LARGE_ANSWERS).await, LARGE_ANSWERS, "the others wait");
+    }
+    drop(clients.remove(0));
+    assert_eq!(large(LARGE_ANSWERS + 1).await, LARGE_ANSWERS + 1, "one has its turn");
 }
 
 #[tokio::test]

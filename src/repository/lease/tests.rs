@@ -92,7 +92,8 @@ async fn a_lease_ends_with_its_duration_by_the_stores_clock_whatever_ours_says()
         Occupant {
             holder: "first".to_owned(),
             generation: 1,
-            expires: at(60)
+            expires: at(60),
+            is_degraded: false,
         }
     );
     first.confirm().await.unwrap();

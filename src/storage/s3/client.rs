@@ -14,7 +14,7 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -82,6 +82,7 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         .force_path_style(options.path_style)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_partition(every_attempt())
         .retry_classifier(RetryMore)
         .interceptor(CountRequests::new(counters))
         .build();
@@ -90,6 +91,15 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         place,
         credentials,
     })
+}
+
+/// The SDK lends all clients of a process some fifty retries at a time, and gives them back one by one as requests
+/// succeed: whoever comes to the store after an outage, or when many connections break at once, would have a single
+/// attempt. Our few workers and the pauses between their attempts ask no more of a store than it can bear.
+fn every_attempt() -> RetryPartition {
+    RetryPartition::custom("kubebackup")
+        .token_bucket(TokenBucket::unlimited())
+        .build()
 }
 
 fn fixed_credentials(fixed: &S3Credentials) -> Credentials {

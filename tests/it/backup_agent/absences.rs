@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use kubebackup::demo::{S3Effect, S3Fault};
-use kubebackup::http::status::{Outcome, Trigger};
+use kubebackup::http::status::{Outcome, Status, Trigger};
 use nix::sys::signal::Signal;
 
 use super::{Agent, SELDOM, wait_for_backups};
@@ -146,4 +146,50 @@ fn a_store_that_fails_during_a_run_is_tried_again() {
         ]
     );
     agent.stop();
+}
+
+/// Requests to the store that found nobody there.
+fn lost_requests(status: &Status) -> u64 {
+    let requests = &status.counts.store.requests;
+    let uploads = ["put", "head"].iter().filter_map(|operation| requests.get(*operation));
+    uploads.filter_map(|outcomes| outcomes.get("unavailable")).sum()
+}
+
+#[test]
+fn a_store_that_is_stopped_and_started_again_during_a_run_gets_the_whole_backup_or_none() {
+    let mut world = world();
+    // With the store's own retries the run outlasts the outage; without them its successor does.
+    for (round, variables) in [(1, &[][..]), (2, &[ONE_ATTEMPT])] {
+        world.source_sql(&format!(
+            "INSERT INTO t SELECT i, 'round {round}' FROM generate_series(1, 1000) i"
+        ));
+        let go = world.directory().join(format!("go-{round}"));
+        let failpoint = format!("after-snapshot=go:{}", go.display());
+        let held = [SELDOM, SOON, ("KUBEBACKUP_FAILPOINT", failpoint.as_str())];
+        let mut agent = Agent::start(&world, &[&held, variables].concat());
+        agent.wait_until("the bucket to be seen", |status| status.repository.is_some());
+        agent.trigger();
+        agent.wait_for("failpoint after-snapshot");
+        let before = world.keys("manifests/").len();
+        world.s3.stop_server();
+        std::fs::write(go, "").unwrap();
+        agent.wait_until("the run to find no store", |status| lost_requests(status) > 0);
+        assert_eq!(world.keys("manifests/").len(), before);
+        if !variables.is_empty() {
+            let status = agent.wait_until("the run to end", |status| !status.runs.is_empty());
+            assert_eq!(status.runs[0].outcome, Outcome::Failed);
+        }
+        world.s3.start_server();
+        let status = agent.wait_until("a backup", |status| {
+            status.counts.runs.contains_key(&Outcome::Succeeded) && status.current.is_none()
+        });
+        let made = status
+            .runs
+            .iter()
+            .filter(|run| run.outcome == Outcome::Succeeded)
+            .count();
+        assert_eq!(world.keys("manifests/").len(), before + made);
+        agent.stop();
+    }
+    world.program(&["verify", "--all"]).run().ok();
 }

@@ -2,6 +2,7 @@
 
 mod absences;
 mod loops;
+mod outcomes;
 mod reloading;
 mod stopping;
 mod triggering;

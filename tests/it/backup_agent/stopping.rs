@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
+use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -33,6 +34,45 @@ fn it_ends_in_every_phase_of_a_backup_and_leaves_nothing() {
         assert!(world.keys("manifests/").is_empty(), "{phase}");
         wait::until("its sessions to be gone", || sessions(&world) == "0");
     }
+}
+
+/// The end of a run: its index goes up, what it reuses is looked for, its root goes up. The store answers none of it.
+#[test]
+fn it_ends_in_every_step_of_the_commit_and_leaves_no_backup() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT i, md5(i::text) AS text FROM generate_series(1, 1000) i");
+    world.program(&["backup"]).run().ok();
+    for (operation, below) in [
+        ("PutObject", "chunks/"),
+        ("HeadObject", "chunks/"),
+        ("PutObject", "manifests/"),
+    ] {
+        let step = format!("{operation} {below}");
+        let go = world.directory().join(format!("go-{}", step.replace('/', "")));
+        let failpoint = format!("before-manifest=go:{}", go.display());
+        let mut agent = Agent::start(&world, &[SELDOM, ("KUBEBACKUP_FAILPOINT", &failpoint)]);
+        agent.wait_for("next backup at=");
+        agent.trigger();
+        agent.wait_for("failpoint before-manifest");
+        let begun = world.s3.controls.requests().len();
+        world.s3.controls.inject(S3Fault {
+            operation: Some(operation),
+            key_prefix: World::object(below),
+            times: 1,
+            effect: S3Effect::Hang,
+        });
+        fs::write(go, "").unwrap();
+        wait::until(&step, || {
+            let requests = world.s3.controls.requests();
+            let mut of_commit = requests[begun..].iter();
+            of_commit.any(|request| request.operation == operation && request.key.starts_with(&World::object(below)))
+        });
+        let printed = agent.stop().printed();
+        assert!(printed.contains("outcome=\"interrupted\""), "{step}:\n{printed}");
+        assert_eq!(world.keys("manifests/").len(), 1, "{step}");
+        wait::until("its sessions to be gone", || sessions(&world) == "0");
+    }
+    world.program(&["verify", "--all"]).run().ok();
 }
 
 #[test]

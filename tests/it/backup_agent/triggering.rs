@@ -18,7 +18,7 @@ fn settled(variables: &[(&str, &str)]) -> (World, Agent) {
     (world, agent)
 }
 
-fn trigger(world: &World, agent: &Agent, more: &[&str]) -> Ended {
+pub(crate) fn trigger(world: &World, agent: &Agent, more: &[&str]) -> Ended {
     let (pid, address) = (agent.running.id().to_string(), format!("127.0.0.1:{}", agent.port));
     let mut arguments = vec!["--output", "json", "trigger", "--pid", &pid];
     if more.contains(&"--wait") {
@@ -60,7 +60,7 @@ fn it_ends_as_a_run_that_failed_and_says_why() {
 #[test]
 fn it_does_not_wait_longer_than_it_was_told_and_leaves_the_run_alone() {
     let (world, agent) = settled(&[("KUBEBACKUP_FAILPOINT", "after-snapshot")]);
-    let late = trigger(&world, &agent, &["--wait", "--timeout", "1s"]).expect(1);
+    let late = trigger(&world, &agent, &["--wait", "--timeout", "1s"]).expect(8);
     assert!(late.stderr.contains("has not ended within 1s"), "{}", late.stderr);
     assert!(agent.status().unwrap().current.is_some());
     agent.stop();

@@ -1,10 +1,14 @@
 //! Several agents of one cluster: only the one whose server has the right role, and only one at a time.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kubebackup::demo::Treatment;
 use kubebackup::http::status::Outcome;
 use nix::sys::signal::Signal;
 
 use super::{Agent, SELDOM, wait_for_backups};
-use crate::support::{BACKUP_ROLE, World, wait};
+use crate::support::{BACKUP_ROLE, World, http, wait};
 
 fn world() -> World {
     let world = World::start();
@@ -100,5 +104,64 @@ fn of_two_agents_on_one_bucket_one_backs_up_at_a_time() {
     assert_eq!(status.runs[0].outcome, Outcome::Succeeded);
     second.stop();
     first.stop();
+    assert_eq!(world.keys("manifests/").len(), 2);
+}
+
+/// Both timers come to each due time within a second of each other. A second backup of the same time would have begun
+/// sooner after the first than the schedule says.
+#[test]
+fn two_agents_whose_timers_come_to_the_same_time_make_one_backup_of_it() {
+    const TIMES: usize = 5;
+    let world = world();
+    world.program(&["backup"]).run().ok();
+    let variables = [
+        ("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 3s"),
+        ("KUBEBACKUP_BACKUP_AGENT_RUN_ON", "any"),
+    ];
+    let [mut first, second] = [(); 2].map(|()| Agent::start(&world, &variables));
+    let keys = wait_for_backups(&world, &mut first, 1 + TIMES);
+    for agent in [first, second] {
+        agent.stop();
+    }
+    let started = |key: &String| -> Timestamp {
+        let root: serde_json::Value = serde_json::from_slice(&world.s3.read(&World::object(key))).unwrap();
+        root["started"].as_str().unwrap().parse().unwrap()
+    };
+    let mut begun: Vec<Timestamp> = keys.iter().map(started).collect();
+    begun.sort();
+    for pair in begun.windows(2) {
+        let apart = Duration::try_from(pair[1].duration_since(pair[0])).unwrap();
+        assert!(apart >= Duration::from_secs(3), "{apart:?} apart: {begun:?}");
+    }
+}
+
+#[test]
+fn on_a_store_that_ignores_conditions_backups_are_made_and_the_lease_is_shown_as_degraded() {
+    let world = world();
+    world.s3.controls.treat_if_none_match(Treatment::Ignored);
+    let mut agent = Agent::start(&world, &[SELDOM]);
+    wait_for_backups(&world, &mut agent, 1);
+    let degraded = |agent: &Agent| {
+        let scrape = http::get(([127, 0, 0, 1], agent.port).into(), "/metrics").unwrap().body;
+        scrape.contains("\nkubebackup_lease_degraded 1\n")
+    };
+    agent.wait_until("the run to end", |status| status.runs.len() == 1);
+    assert!(degraded(&agent));
+
+    // One that waits for another agent's lease knows it, too.
+    let go = world.directory().join("go");
+    let held = format!("after-snapshot=go:{}", go.display());
+    let mut holder = Agent::start(&world, &[SELDOM, ("KUBEBACKUP_FAILPOINT", &held)]);
+    holder.trigger();
+    holder.wait_for("failpoint after-snapshot");
+    agent.trigger();
+    let status = agent.wait_until("it to find the lease taken", |status| status.runs.len() == 2);
+    assert_eq!(status.runs[0].outcome, Outcome::Skipped);
+    assert!(degraded(&agent));
+    std::fs::write(go, "").unwrap();
+    let status = holder.wait_until("the holder's run to end", |status| status.runs.len() == 1);
+    assert_eq!(status.runs[0].outcome, Outcome::Succeeded);
+    holder.stop();
+    agent.stop();
     assert_eq!(world.keys("manifests/").len(), 2);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::objects::{Object, list, pods, text};
-use super::render::{Copy, root};
+use super::render::{Copy, overlays, root};
 use super::{AGENT, OVERLAYS};
 
 /// One with nothing optional, and one with init containers, volumes, labels and a pod security context of its own.
@@ -112,6 +112,73 @@ fn every_overlay_can_be_built_with_other_databases_than_the_example() {
         let agents = pods.iter().filter(|pod| pod.container(AGENT).is_some());
         assert_eq!(agents.count(), 3, "{overlay}");
     }
+}
+
+/// Whoever applies an overlay unread takes the database down with an image that no node can pull; this one says so.
+#[test]
+fn an_overlay_for_a_cluster_of_one_s_own_names_an_image_that_nobody_can_mistake_for_a_real_one() {
+    for (overlay, objects) in overlays() {
+        for pod in pods(objects) {
+            if let Some(agent) = pod.container(AGENT) {
+                let expected = match *overlay {
+                    "k3s-demo" => "kubebackup:dev",
+                    // Capitals are no part of a repository's name, so that nothing is asked of any registry.
+                    _ => "registry.example.org/CHANGE-ME/kubebackup:CHANGE-ME",
+                };
+                assert_eq!(agent["image"], expected, "{overlay}: {}", pod.owner);
+            }
+        }
+    }
+}
+
+/// The command of manifests/README.md: all that has to be in the database's namespace goes there with it.
+#[test]
+fn a_namespace_is_renamed_everywhere_by_the_command_that_the_page_gives() {
+    let page = fs::read_to_string(root().join("manifests/README.md")).unwrap();
+    let command = page
+        .lines()
+        .find(|line| line.starts_with("grep -rlZ app-test"))
+        .unwrap();
+    let copy = Copy::new();
+    copy.run(command);
+    let theirs = command
+        .replace("app-test", "app-restore-test")
+        .replace("shop-prod", "shop-proof");
+    copy.run(&theirs);
+    for overlay in OVERLAYS {
+        let renamed = copy.render(overlay);
+        let places: Vec<String> = renamed.iter().map(place).collect();
+        let before = Copy::new().render(overlay);
+        let expected: Vec<String> = before
+            .iter()
+            .map(place)
+            .map(|place| {
+                place
+                    .replace("app-test", "shop-prod")
+                    .replace("app-restore-test", "shop-proof")
+            })
+            .collect();
+        assert_eq!(sorted(places), sorted(expected), "{overlay}");
+        for object in &renamed {
+            for name in ["app-test", "app-restore-test"] {
+                assert!(!object.0.to_string().contains(name), "{overlay}: {object}");
+            }
+        }
+    }
+}
+
+/// Kind, namespace and name. Names of generated `ConfigMaps` end in a digest of their contents.
+fn place(object: &Object) -> String {
+    let name = match object.kind() {
+        "ConfigMap" => object.name().rsplit_once('-').map_or(object.name(), |(name, _)| name),
+        _ => object.name(),
+    };
+    format!("{} {}/{name}", object.kind(), object.namespace())
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
 }
 
 #[test]

@@ -6,13 +6,16 @@
 
 mod alone;
 mod any_stateful_set;
+mod container;
 mod network;
 mod objects;
 mod pages;
 mod program;
+mod reach;
 mod references;
 mod render;
 mod restricted;
+mod rights;
 mod schemas;
 mod secrets;
 mod throw_away;

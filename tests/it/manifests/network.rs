@@ -1,144 +1,210 @@
 //! The network policies: everything is denied but DNS, the store, the database's own clients and Prometheus.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use super::objects::{Object, Pod, list, map, pods, selects};
+use super::objects::{Object, Pod, list, pods};
+use super::reach::{End, Port, is_let, reaches};
 use super::render::{Copy, overlays};
 
-/// Addresses inside clusters and data centres, and those of cloud metadata.
-const PRIVATE: [&str; 5] = [
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
+const POSTGRES: Port = Port("TCP", 5432);
+const METRICS: Port = Port("TCP", 9847);
+const HTTPS: Port = Port("TCP", 443);
+const DNS: [Port; 2] = [Port("UDP", 53), Port("TCP", 53)];
+
+/// Whatever listens in production: the ports of all rules that there are, and some more.
+const ANY: [Port; 9] = [
+    POSTGRES,
+    METRICS,
+    HTTPS,
+    Port("UDP", 53),
+    Port("TCP", 53),
+    Port("TCP", 22),
+    Port("TCP", 3900),
+    Port("TCP", 8080),
+    Port("TCP", 9000),
 ];
-const PRIVATE_V6: [&str; 2] = ["fc00::/7", "fe80::/10"];
 
 #[test]
 fn every_pod_is_denied_everything_that_no_policy_allows() {
     for (overlay, objects) in overlays() {
+        // An address that no rule names, on a port that none names.
+        let (stranger, port) = (End::machine("198.51.100.1"), Port("TCP", 4));
         for pod in pods(objects) {
             for direction in ["Ingress", "Egress"] {
-                let policies = policies_for(objects, &pod, direction);
-                assert!(
-                    !policies.is_empty(),
-                    "{overlay}: nothing restricts {direction} of {}",
-                    pod.owner
-                );
+                let is_open = is_let(direction, objects, &end(&pod), &stranger, port);
+                assert!(!is_open, "{overlay}: {direction} of {}", pod.owner);
             }
         }
-        // Production has other pods, which keep what they have.
-        for (namespace, chosen) in [
-            ("app-test", json!({"matchLabels": {"kubebackup.io/agent": "backup"}})),
-            ("app-restore-test", json!({})),
-        ] {
-            let denied = objects
-                .iter()
-                .find(|object| object.is("NetworkPolicy", namespace, "default-deny"));
-            assert_eq!(
-                denied.unwrap().spec(),
-                &json!({"podSelector": chosen, "policyTypes": ["Ingress", "Egress"]})
-            );
-        }
-    }
-}
-
-#[test]
-fn agents_reach_dns_and_the_store_and_nothing_else() {
-    for (overlay, objects) in overlays() {
-        for pod in pods(objects)
-            .iter()
-            .filter(|pod| pod.labels().contains_key("kubebackup.io/agent"))
-        {
-            let mut names: Vec<&str> = policies_for(objects, pod, "Egress")
-                .into_iter()
-                .filter(|policy| policy.spec()["egress"].is_array())
-                .map(Object::name)
-                .collect();
-            names.sort_unstable();
-            assert_eq!(
-                names,
-                ["kubebackup-to-dns", "kubebackup-to-s3"],
-                "{overlay}: {}",
-                pod.owner
-            );
-        }
-    }
-}
-
-#[test]
-fn no_rule_leads_from_the_restore_namespace_to_production() {
-    for (overlay, objects) in overlays() {
-        let (from, to) = both_sides(objects);
-        for policy in policies_for(objects, &from, "Egress") {
-            for peer in list(&policy.spec()["egress"]).iter().flat_map(peers) {
-                assert!(!reaches(peer, &from, &to, objects), "{overlay}: {policy} allows {peer}");
+        // Whatever else comes into the restore agent's namespace; production has other pods, which keep what they have.
+        for (namespace, expected) in [("app-restore-test", false), ("app-test", true)] {
+            let other = End::pod(namespace, &[("app", "anything")]);
+            for direction in ["Ingress", "Egress"] {
+                let is_open = is_let(direction, objects, &other, &stranger, port);
+                assert_eq!(is_open, expected, "{overlay}: {direction} in {namespace}");
             }
         }
     }
 }
 
-/// The evaluation above would be worth little if it found nothing in a policy that does lead there.
+#[test]
+fn both_agents_reach_dns_and_the_store() {
+    let dns = End::pod("kube-system", &[("k8s-app", "kube-dns")]);
+    for (overlay, objects) in overlays() {
+        let (store, port) = store(overlay);
+        for agent in both_sides(objects) {
+            for port in DNS {
+                assert!(reaches(objects, &agent, &dns, port), "{overlay}: {agent:?}");
+            }
+            assert!(reaches(objects, &agent, &store, port), "{overlay}: {agent:?}");
+        }
+    }
+}
+
+#[test]
+fn agents_reach_nothing_else_inside() {
+    for (overlay, objects) in overlays() {
+        for agent in both_sides(objects) {
+            for other in [
+                End::pod("elsewhere", &[]),
+                // DNS's neighbours, and its namesake in another namespace.
+                End::pod("kube-system", &[("k8s-app", "metrics-server")]),
+                End::pod("elsewhere", &[("k8s-app", "kube-dns")]),
+                End::pod("monitoring", &[]),
+                // The Kubernetes API, the cloud's metadata, and machines beside the cluster.
+                End::machine("10.43.0.1"),
+                End::machine("169.254.169.254"),
+                End::machine("192.168.1.10"),
+                End::machine("fd00::1"),
+            ] {
+                for port in ANY {
+                    let is_reached = is_let("Egress", objects, &agent, &other, port);
+                    assert!(!is_reached, "{overlay}: {agent:?} reaches {other:?} at {port:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Whatever production's own policies say, or if it has none.
+#[test]
+fn the_restore_namespace_has_no_route_to_production() {
+    for (overlay, objects) in overlays() {
+        for from in [end(&both_pods(objects).0), End::pod("app-restore-test", &[])] {
+            for to in in_production(objects) {
+                for port in ANY {
+                    let is_route = is_let("Egress", objects, &from, &to, port);
+                    assert!(!is_route, "{overlay}: {from:?} reaches {to:?} at {port:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The test above would be worth little if it found nothing in a policy that does lead there.
 #[test]
 fn rules_that_lead_to_production_are_recognized() {
-    let objects = &overlays()["aws-irsa"];
-    let (from, to) = both_sides(objects);
-    for leads in [
-        json!({"namespaceSelector": {}}),
-        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "app-test"}}}),
-        json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"kubebackup.io/agent": "backup"}}}),
-        json!({"ipBlock": {"cidr": "0.0.0.0/0"}}),
-        json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE[1..]}}),
-        json!({"ipBlock": {"cidr": "10.42.0.0/16"}}),
-        json!({"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}}),
+    for (peer, leads) in [
+        (json!({"namespaceSelector": {}}), true),
+        (
+            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "app-test"}}}),
+            true,
+        ),
+        (
+            json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"kubebackup.io/agent": "backup"}}}),
+            true,
+        ),
+        (json!({"ipBlock": {"cidr": "0.0.0.0/0"}}), true),
+        (
+            json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["192.168.0.0/16"]}}),
+            true,
+        ),
+        (json!({"ipBlock": {"cidr": "10.42.0.0/16"}}), true),
+        (json!({"podSelector": {}}), false),
+        (
+            json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}),
+            false,
+        ),
+        (json!({"ipBlock": {"cidr": "192.0.2.10/32"}}), false),
     ] {
-        assert!(reaches(&leads, &from, &to, objects), "{leads}");
-    }
-    for elsewhere in [
-        json!({"podSelector": {}}),
-        json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}),
-        json!({"ipBlock": {"cidr": "192.0.2.10/32"}}),
-    ] {
-        assert!(!reaches(&elsewhere, &from, &to, objects), "{elsewhere}");
+        let mut objects = overlays()["aws-irsa"].clone();
+        let is_ours = |object: &&mut Object| object.is("NetworkPolicy", "app-restore-test", "kubebackup-to-s3");
+        let policy = objects.iter_mut().find(is_ours).unwrap();
+        policy.0["spec"]["egress"] = json!([{"to": [peer], "ports": [{"protocol": "TCP", "port": 5432}]}]);
+        let (from, to) = both_pods(&objects);
+        let (from, to) = (end(&from), end(&to));
+        assert_eq!(is_let("Egress", &objects, &from, &to, POSTGRES), leads, "{peer}");
+        assert!(!is_let("Egress", &objects, &from, &to, METRICS), "{peer}");
     }
 }
 
-/// For overlays whose policy for the store names the store alone.
 #[test]
-fn the_webhook_component_lets_the_restore_agent_out_and_not_to_production() {
+fn production_s_clients_reach_the_database_and_nobody_else_does() {
+    for (overlay, objects) in overlays() {
+        let (restore, database) = both_pods(objects);
+        let (restore, database) = (end(&restore), end(&database));
+        let client = End::pod("app-test", &[("app", "shop")]);
+        assert!(reaches(objects, &client, &database, POSTGRES), "{overlay}");
+        assert!(!reaches(objects, &client, &database, METRICS), "{overlay}");
+        for other in [restore, End::pod("elsewhere", &[]), End::machine("192.168.1.10")] {
+            assert!(!reaches(objects, &other, &database, POSTGRES), "{overlay}: {other:?}");
+        }
+        // The application goes on as before.
+        for other in [End::pod("elsewhere", &[]), End::machine("203.0.113.7")] {
+            assert!(reaches(objects, &client, &other, HTTPS), "{overlay}: {other:?}");
+            assert!(
+                reaches(objects, &other, &client, Port("TCP", 8080)),
+                "{overlay}: {other:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn prometheus_reaches_both_agents_on_the_metrics_port_and_nobody_else_does() {
+    for (overlay, objects) in overlays() {
+        for agent in both_sides(objects) {
+            let prometheus = End::pod("monitoring", &[("app", "prometheus")]);
+            assert!(reaches(objects, &prometheus, &agent, METRICS), "{overlay}: {agent:?}");
+            assert!(!reaches(objects, &prometheus, &agent, POSTGRES), "{overlay}: {agent:?}");
+            let other = End::pod("elsewhere", &[("app", "prometheus")]);
+            assert!(!reaches(objects, &other, &agent, METRICS), "{overlay}: {agent:?}");
+        }
+    }
+}
+
+/// Where the store is on the internet the same rule lets messages out; elsewhere the component does, for one side alone.
+#[test]
+fn notifications_get_out_by_the_component_and_from_the_restore_agent_alone() {
+    let receiver = End::machine("203.0.113.7");
+    for (overlay, objects) in overlays() {
+        for agent in both_sides(objects) {
+            let is_out = reaches(objects, &agent, &receiver, HTTPS);
+            assert_eq!(is_out, *overlay == "aws-irsa", "{overlay}: {agent:?}");
+        }
+    }
     let copy = Copy::new();
     let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../s3-compatible]\n\
                          components: [../../components/webhook]\n";
     copy.add("notified", &[("kustomization.yaml", kustomization)]);
     let objects = copy.render("notified");
-    let (from, to) = both_sides(&objects);
-    let is_webhook = |policy: &&Object| policy.name() == "kubebackup-to-webhook";
-    let policy = policies_for(&objects, &from, "Egress").into_iter().find(is_webhook);
-    for peer in list(&policy.unwrap().spec()["egress"]).iter().flat_map(peers) {
-        assert!(!reaches(peer, &from, &to, &objects), "{peer}");
-    }
-    assert!(!policies_for(&objects, &to, "Egress").iter().any(is_webhook));
+    let [restore, database] = both_sides(&objects);
+    assert!(reaches(&objects, &restore, &receiver, HTTPS));
+    assert!(!reaches(&objects, &restore, &End::machine("10.43.0.1"), HTTPS));
+    assert!(!reaches(&objects, &database, &receiver, HTTPS));
 }
 
+/// The demo's store is reached by the agents alone, and reaches nobody.
 #[test]
-fn prometheus_reaches_both_agents_on_the_metrics_port() {
-    let prometheus = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}});
-    for (overlay, objects) in overlays() {
-        for pod in pods(objects)
-            .iter()
-            .filter(|pod| pod.labels().contains_key("kubebackup.io/agent"))
-        {
-            let is_allowed = policies_for(objects, pod, "Ingress").iter().any(|policy| {
-                list(&policy.spec()["ingress"]).iter().any(|rule| {
-                    list(&rule["from"]).contains(&prometheus)
-                        && list(&rule["ports"]) == [json!({"protocol": "TCP", "port": 9847})]
-                })
-            });
-            assert!(is_allowed, "{overlay}: {}", pod.owner);
-        }
+fn the_demo_s_store_serves_its_agents_and_nobody_else() {
+    let objects = &overlays()["k3s-demo"];
+    let (store, port) = store("k3s-demo");
+    for other in [
+        End::pod("app-test", &[("app", "shop")]),
+        End::pod("elsewhere", &[]),
+        End::machine("192.168.1.10"),
+    ] {
+        assert!(!reaches(objects, &other, &store, port), "{other:?}");
+        assert!(!reaches(objects, &store, &other, HTTPS), "{other:?}");
     }
 }
 
@@ -146,7 +212,7 @@ fn prometheus_reaches_both_agents_on_the_metrics_port() {
 #[test]
 fn the_restore_pod_has_no_postgres_port() {
     for objects in overlays().values() {
-        let (from, _) = both_sides(objects);
+        let (from, _) = both_pods(objects);
         let ports: Vec<&Value> = from
             .containers()
             .into_iter()
@@ -158,8 +224,20 @@ fn the_restore_pod_has_no_postgres_port() {
     }
 }
 
+/// The overlay's store, as its policies name it.
+fn store(overlay: &str) -> (End, Port) {
+    match overlay {
+        "k3s-demo" => {
+            let store = End::pod("kubebackup-s3", &[("app.kubernetes.io/name", "store")]);
+            (store, Port("TCP", 3900))
+        }
+        "s3-compatible" => (End::machine("192.0.2.10"), Port("TCP", 9000)),
+        _ => (End::machine("203.0.113.80"), HTTPS),
+    }
+}
+
 /// The restore agent's pod and production's.
-fn both_sides(objects: &[Object]) -> (Pod<'_>, Pod<'_>) {
+fn both_pods(objects: &[Object]) -> (Pod<'_>, Pod<'_>) {
     let side = |namespace| {
         pods(objects)
             .into_iter()
@@ -169,54 +247,20 @@ fn both_sides(objects: &[Object]) -> (Pod<'_>, Pod<'_>) {
     (side("app-restore-test"), side("app-test"))
 }
 
-fn policies_for<'a>(objects: &'a [Object], pod: &Pod<'_>, direction: &str) -> Vec<&'a Object> {
-    objects
-        .iter()
-        .filter(|object| object.kind() == "NetworkPolicy" && object.namespace() == pod.namespace())
-        .filter(|policy| {
-            list(&policy.spec()["policyTypes"])
-                .iter()
-                .any(|policy_type| policy_type == direction)
-        })
-        .filter(|policy| selects(&policy.spec()["podSelector"], &pod.labels()))
-        .collect()
+fn both_sides(objects: &[Object]) -> [End; 2] {
+    let (restore, database) = both_pods(objects);
+    [end(&restore), end(&database)]
 }
 
-/// A rule without peers allows everybody.
-fn peers(rule: &Value) -> &[Value] {
-    let peers = list(&rule["to"]);
-    assert!(!peers.is_empty(), "{rule} leads everywhere");
-    peers
+/// The database's pod, and others of its namespace.
+fn in_production(objects: &[Object]) -> [End; 3] {
+    let (_, database) = both_pods(objects);
+    let others = [&[][..], &[("app", "shop")]].map(|labels| End::pod("app-test", labels));
+    let [first, second] = others;
+    [end(&database), first, second]
 }
 
-/// Whether the peer of a policy in `from`'s namespace may be the pod `to`. Pods have private addresses.
-fn reaches(peer: &Value, from: &Pod<'_>, to: &Pod<'_>, objects: &[Object]) -> bool {
-    let block = &peer["ipBlock"];
-    if let Some(cidr) = block["cidr"].as_str() {
-        let has = |ranges: &[&str]| {
-            ranges
-                .iter()
-                .all(|range| list(&block["except"]).iter().any(|out| out == range))
-        };
-        return match cidr {
-            "0.0.0.0/0" => !has(&PRIVATE),
-            "::/0" => !has(&PRIVATE_V6),
-            // Documentation's own addresses stand for the store's.
-            cidr => !cidr.starts_with("192.0.2."),
-        };
-    }
-    let is_namespace = match &peer["namespaceSelector"] {
-        Value::Null => from.namespace() == to.namespace(),
-        selector => {
-            let namespace = objects
-                .iter()
-                .find(|object| object.is("Namespace", "", to.namespace()))
-                .unwrap();
-            let mut labels: BTreeMap<&str, &str> = map(&namespace.0["metadata"]["labels"]);
-            // Kubernetes labels every namespace with its name.
-            labels.insert("kubernetes.io/metadata.name", to.namespace());
-            selects(selector, &labels)
-        }
-    };
-    is_namespace && selects(&peer["podSelector"], &to.labels())
+fn end(pod: &Pod<'_>) -> End {
+    let labels: Vec<(&str, &str)> = pod.labels().into_iter().collect();
+    End::pod(pod.namespace(), &labels)
 }

@@ -52,7 +52,7 @@ fn text_of(value: &Value, field: &str) -> Option<String> {
 #[test]
 fn the_program_takes_every_settings_file_and_variable() {
     each_agent(|name, _, container, settings, _| {
-        settings.require_bucket().unwrap();
+        settings.repository.require_location().unwrap();
         match arguments(container)[..] {
             ["backup-agent"] => {
                 settings.require_cluster().unwrap();

@@ -71,6 +71,16 @@ impl Copy {
             .collect()
     }
 
+    /// Runs a command of a page in the directory that holds the copy of `manifests/`.
+    pub(super) fn run(&self, command: &str) {
+        let status = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", command])
+            .current_dir(self.directory.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{command}");
+    }
+
     fn manifests(&self) -> PathBuf {
         self.directory.path().join("manifests")
     }

@@ -7,7 +7,7 @@ use crate::backup_agent::{Agent, SELDOM, wait_for_backups};
 use crate::support::{World, wait};
 
 /// A world with a table, and a cluster whose pod in `app-test` is a backup agent that has made its first backup.
-fn beside_production() -> (World, StandIn, Agent) {
+pub(super) fn beside_production() -> (World, StandIn, Agent) {
     let world = World::start();
     world.source_sql("CREATE TABLE t AS SELECT i, md5(i::text) AS text FROM generate_series(1, 1000) i");
     let cluster = StandIn::new();
@@ -23,7 +23,7 @@ fn add_pod(cluster: &StandIn, namespace: &str, world: &World, agent: &Agent) {
     cluster.add_pod(namespace, &settings, agent.running.id().as_raw(), agent.port);
 }
 
-fn restore_agent(world: &World, cluster: &StandIn) -> Agent {
+pub(super) fn restore_agent(world: &World, cluster: &StandIn) -> Agent {
     let mut agent = Agent::of_program(world.program(&["restore-agent"]), &[]);
     agent.wait_until("its status", |_| true);
     add_pod(cluster, "app-restore-test", world, &agent);
@@ -39,7 +39,7 @@ fn asked_for(world: &World, before: &[String]) -> String {
 }
 
 /// Ids of the backups.
-fn backups(world: &World) -> Vec<String> {
+pub(super) fn backups(world: &World) -> Vec<String> {
     let name = |key: &String| {
         key.trim_start_matches("manifests/")
             .trim_end_matches(".json")

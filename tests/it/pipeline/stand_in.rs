@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use kubebackup::demo::Ground;
@@ -44,7 +44,19 @@ impl StandIn {
 
     /// `scripts/ci/<name>` with the variables of a CI job and those given.
     pub(super) fn script(&self, name: &str, variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(format!("{ROOT}/scripts/ci/{name}"));
+        self.prepare(&format!("{ROOT}/scripts/ci/{name}"), variables)
+    }
+
+    /// A piece of shell as a page or a CI job gives it, in `directory`, where `kubectl` is the stand-in.
+    pub(super) fn shell(&self, script: &str, directory: &Path) -> Ended {
+        let path = format!("{ROOT}/tests/it/pipeline:{}", std::env::var("PATH").unwrap());
+        let mut command = self.prepare("bash", &[("PATH", &path)]);
+        command.args(["-eo", "pipefail", "-c", script]).current_dir(directory);
+        Ended::of(&command.output().unwrap())
+    }
+
+    fn prepare(&self, program: &str, variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
         command
             .env("KUBECTL", format!("{ROOT}/tests/it/pipeline/kubectl"))
             .env("CLUSTER", self.ground.path())

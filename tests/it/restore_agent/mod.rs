@@ -1,6 +1,8 @@
 //! The restore agent as a process on real servers: what it drills and when, how it stops, and whom it tells.
 
+mod frozen;
 mod notifications;
+mod outages;
 mod patience;
 mod receiver;
 mod signals;
@@ -75,6 +77,38 @@ fn wait_for_drills(world: &World, running: &mut Running, backup_id: &str, expect
         assert!(!running.has_ended(), "the agent has ended:\n{}", running.printed());
         (drills(world, backup_id) == expected).then_some(())
     });
+}
+
+/// Waits until the last drill of the backup ended so, however many there were.
+#[track_caller]
+fn wait_for_last(world: &World, backup_id: &str, state: &str) {
+    wait::for_some_within(Duration::from_mins(2), &format!("a drill that is {state}"), || {
+        let last = drills(world, backup_id).pop();
+        last.is_some_and(|last| last == state).then_some(())
+    });
+}
+
+/// Backups that are made from now on have an index that takes a minute on the target.
+fn slow_down(world: &World) {
+    world.source_sql(
+        "CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+             IF current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(60); END IF; RETURN n; END $$;
+         CREATE INDEX ON t (slow(n));",
+    );
+    let slow = "ALTER ROLE postgres SET test.slow = 'yes'";
+    world.target.sql("postgres", slow).unwrap();
+}
+
+/// Whether the target works on that index.
+fn is_creating(world: &World) -> bool {
+    let find = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^CREATE INDEX' AND state = 'active'";
+    world.target.sql("postgres", find).unwrap() == "1"
+}
+
+/// The next drill does not take that time.
+fn speed_up(world: &World) {
+    let reset = "ALTER ROLE postgres RESET test.slow";
+    world.target.sql("postgres", reset).unwrap();
 }
 
 /// The newest certificate of a backup that ended so.

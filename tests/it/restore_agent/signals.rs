@@ -5,7 +5,7 @@ use std::fs;
 use kubebackup::demo::{S3Effect, S3Fault};
 use nix::sys::signal::Signal;
 
-use super::{agent, backed_up, drills, status_of, stop, wait_for_drills};
+use super::{agent, backed_up, drills, is_creating, slow_down, speed_up, status_of, stop, wait_for_drills};
 use crate::support::wait;
 
 #[test]
@@ -35,27 +35,13 @@ fn sessions(world: &crate::support::World) -> String {
 #[test]
 fn an_agent_that_is_told_to_end_takes_its_programs_along() {
     let (world, _) = backed_up();
-    world.source_sql(
-        "CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
-             IF current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(60); END IF; RETURN n; END $$;
-         CREATE INDEX ON t (slow(n));",
-    );
+    slow_down(&world);
     let backup_id = world.back_up();
-    world
-        .target
-        .sql("postgres", "ALTER ROLE postgres SET test.slow = 'yes'")
-        .unwrap();
     let running = agent(&world).spawn();
-    let find = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^CREATE INDEX' AND state = 'active'";
-    wait::until("the index to be created", || {
-        world.target.sql("postgres", find).unwrap() == "1"
-    });
+    wait::until("the index to be created", || is_creating(&world));
     stop(running);
     wait::until("its sessions to end", || sessions(&world) == "0");
-    world
-        .target
-        .sql("postgres", "ALTER ROLE postgres RESET test.slow")
-        .unwrap();
+    speed_up(&world);
     let mut running = agent(&world).spawn();
     wait_for_drills(&world, &mut running, &backup_id, &["started", "certified"]);
     stop(running);

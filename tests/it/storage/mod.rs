@@ -1,5 +1,6 @@
 //! The S3 store against a real S3 protocol: the suite every store passes, and what only a network can do to it.
 
+mod broken;
 mod environment;
 mod probing;
 mod refusals;

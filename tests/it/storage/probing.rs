@@ -206,3 +206,18 @@ async fn an_identity_with_the_recommended_rights_probes_where_it_may_write() {
     );
     assert_eq!(store.put_new("certificates/1", BODY).await.unwrap(), Put::Created);
 }
+
+/// As AWS promises it. Whoever looks first and writes then lets several in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_create_an_object_at_once_one_does() {
+    let bucket = Bucket::new().await;
+    let store = bucket.store().await;
+    assert!(store.capabilities("probes/").await.unwrap().create_only);
+    for round in 0..20 {
+        let key = format!("key-{round}");
+        let puts = (0..8).map(|number| store.put_new(&key, Bytes::from(format!("number {number}"))));
+        let puts = futures_util::future::join_all(puts).await;
+        let created = puts.into_iter().filter(|put| matches!(put, Ok(Put::Created)));
+        assert_eq!(created.count(), 1, "{key}");
+    }
+}

@@ -65,6 +65,21 @@ impl Program {
             .fold(self, |program, (name, value)| program.env(name, value))
     }
 
+    /// Started by another program, whose arguments come first.
+    pub(crate) fn within(self, starter: &[&str]) -> Self {
+        let (program, arguments) = starter.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program());
+        command.args(self.command.get_args()).stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command }
+    }
+
     pub(crate) fn spawn(mut self) -> Running {
         let mut child = self
             .command

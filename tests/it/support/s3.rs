@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 
-use kubebackup::demo::{Ground, S3Controls, S3Server, S3ServerOptions};
+use kubebackup::demo::{Ground, Identity, S3Controls, S3Server, S3ServerOptions};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
 /// What the program's environment gets; signatures are really checked.
@@ -18,37 +20,67 @@ pub(crate) struct S3 {
     /// Other identities, faults, and what was asked.
     pub(crate) controls: S3Controls,
     ground: Ground,
-    _stop: oneshot::Sender<()>,
+    /// Keeps the port for a server that is away: nobody listens there, and nobody else can.
+    port: TcpSocket,
+    server: Option<Server>,
+}
+
+/// Its thread.
+struct Server {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl S3 {
     pub(crate) fn start() -> Self {
-        let ground = Ground::new().unwrap();
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let controls = S3Controls::default();
+        controls.admit(Identity::full(ACCESS_KEY, SECRET_KEY));
+        let mut s3 = Self {
+            endpoint: format!("http://{}", port.local_addr().unwrap()),
+            controls,
+            ground: Ground::new().unwrap(),
+            port,
+            server: None,
+        };
+        s3.start_server();
+        s3
+    }
+
+    /// Serves what lies in the bucket at the same port, until it is stopped.
+    pub(crate) fn start_server(&mut self) {
         let options = S3ServerOptions {
-            root: ground.path().join("s3"),
+            root: self.ground.path().join("s3"),
             bucket: BUCKET.to_owned(),
             access_key: ACCESS_KEY.to_owned(),
             secret_key: SECRET_KEY.to_owned(),
         };
+        let (address, controls) = (self.port.local_addr().unwrap(), self.controls.clone());
         let (tell, told) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let server = S3Server::start(&options).await.unwrap();
-                tell.send((server.endpoint(), server.controls().clone())).unwrap();
+                let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+                let _server = S3Server::start_on(listener, &options, controls).unwrap();
+                tell.send(()).unwrap();
                 let _ = stopped.await;
             });
         });
-        let (endpoint, controls) = told.recv().unwrap();
-        Self {
-            endpoint,
-            controls,
-            ground,
-            _stop: stop,
+        told.recv().unwrap();
+        self.server = Some(Server { stop, thread });
+    }
+
+    /// From now on connections are refused, and those that were open are closed.
+    pub(crate) fn stop_server(&mut self) {
+        if let Some(Server { stop, thread }) = self.server.take() {
+            drop(stop);
+            thread.join().unwrap();
         }
     }
 

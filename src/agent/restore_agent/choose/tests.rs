@@ -240,6 +240,101 @@ fn a_signal_means_the_newest_whatever_its_verdict() {
     assert_eq!(newest(&bucket(vec![])), None);
 }
 
+mod one_that_cannot_be_judged {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    /// Backups that no drill can judge, then one a day, each certified; the drills of `days`, by backup.
+    fn live_through(days: i64, hopeless: Vec<BackupStatus>, reprove: Option<&Schedule>) -> Vec<(String, Trigger)> {
+        let policy = Policy { reprove, ..POLICY };
+        let names: Vec<String> = hopeless.iter().map(|backup| backup.backup_id.clone()).collect();
+        let (mut backups, mut drilled) = (hopeless, Vec::new());
+        let mut memory = Memory::new(at(DAY));
+        let mut now = DAY;
+        let mut next_backup = DAY;
+        while now < (days + 1) * DAY {
+            if now >= next_backup {
+                backups.push(backup(next_backup, &[]));
+                next_backup += DAY;
+            }
+            match choose(&bucket(backups.clone()), policy, &memory, at(now), |count| count - 1) {
+                Decision::Drill(choice) => {
+                    let chosen = backups.iter_mut().find(|backup| backup.backup_id == choice.backup_id);
+                    let state = if names.contains(&choice.backup_id) {
+                        Unverified
+                    } else {
+                        Certified
+                    };
+                    chosen.unwrap().drills.push(DrillStatus {
+                        drill_id: format!("{now:012}"),
+                        started: at(now),
+                        state,
+                    });
+                    now += MINUTE;
+                    memory.note(&choice, true, at(now));
+                    drilled.push((choice.backup_id, choice.trigger));
+                }
+                Decision::Wait(next) => {
+                    let next = next.map_or(next_backup, |next| next.at.as_second());
+                    now = next.min(next_backup).max(now + 1);
+                }
+            }
+        }
+        drilled
+    }
+
+    #[test]
+    fn it_is_tried_ever_more_seldom_and_proofs_go_on() {
+        let daily: Schedule = "every 24h".parse().unwrap();
+        let drilled = live_through(30, vec![backup(1, &[])], Some(&daily));
+        let tries = drilled.iter().filter(|(backup_id, _)| backup_id == "b1").count();
+        // 1 + 2 + 4 + ... minutes in 30 days.
+        assert!((14..=16).contains(&tries), "{tries}");
+        let proofs = drilled
+            .iter()
+            .filter(|(_, trigger)| *trigger == Trigger::Reprove)
+            .count();
+        assert!((28..=30).contains(&proofs), "{proofs}");
+        let first = drilled.iter().filter(|(_, trigger)| *trigger == Trigger::Poll).count();
+        assert_eq!(first, 1 + 30, "each new one at once");
+    }
+
+    #[test]
+    fn several_of_them_take_turns() {
+        let hopeless = vec![backup(1, &[]), backup(2, &[]), backup(3, &[])];
+        let drilled = live_through(30, hopeless, None);
+        for backup_id in ["b1", "b2", "b3"] {
+            let tries = drilled.iter().filter(|(drilled, _)| drilled == backup_id).count();
+            assert!((12..=16).contains(&tries), "{backup_id}: {tries}");
+        }
+    }
+
+    /// What kept it from being judged then was the target's, and is over.
+    #[test]
+    fn what_happened_while_it_was_the_newest_does_not_put_it_off() {
+        let outage: Vec<(i64, DrillState)> = (0..40).map(|drill| (1 + drill * 60, Unverified)).collect();
+        let backups = vec![backup(1, &outage), backup(5000, &[(5001, Certified)])];
+        assert_eq!(decide_at(5100, backups), drill("b1", Trigger::Retry));
+    }
+
+    #[test]
+    fn drills_without_a_record_make_all_older_ones_wait() {
+        let backups = bucket(vec![backup(1, &[]), backup(2, &[]), backup(3, &[(10, Certified)])]);
+        let mut memory = Memory::new(at(0));
+        let mut now = 100;
+        for pause in [60, 120, 240] {
+            let Decision::Drill(choice) = choose(&backups, POLICY, &memory, at(now), |_| 0) else {
+                panic!("it waits")
+            };
+            memory.note(&choice, false, at(now));
+            let decided = choose(&backups, POLICY, &memory, at(now), |_| 0);
+            assert_eq!(decided, wait(now + pause, Trigger::Retry), "{memory:?}");
+            now += pause;
+        }
+    }
+}
+
 mod reproof {
     use super::*;
 
@@ -343,19 +438,28 @@ fn buckets() -> impl Strategy<Value = Vec<BackupStatus>> {
 
 proptest! {
     #[test]
-    fn whatever_is_drilled_is_not_settled_and_every_newer_one_is(backups in buckets(), now in 0i64..20_000) {
+    fn whatever_is_drilled_is_not_settled_and_comes_after_the_newest(backups in buckets(), now in 0i64..20_000) {
         if let Decision::Drill(choice) = decide_at(now, backups.clone()) {
-            let place = backups.iter().position(|backup| backup.backup_id == choice.backup_id).unwrap();
-            prop_assert!(!is_settled(&backups[place]));
-            prop_assert!(backups[place + 1..].iter().all(is_settled));
+            let (newest, older) = backups.split_last().unwrap();
+            let chosen = backups.iter().find(|backup| backup.backup_id == choice.backup_id).unwrap();
+            prop_assert!(!is_settled(chosen));
+            prop_assert!(is_settled(newest) || choice.backup_id == newest.backup_id);
+            // Of those that nobody has tried the newest comes first.
+            let untried = older.iter().rfind(|backup| backup.drills.is_empty());
+            if chosen.drills.is_empty() && is_settled(newest) {
+                prop_assert_eq!(Some(&choice.backup_id), untried.map(|backup| &backup.backup_id));
+            }
         }
     }
 
     #[test]
-    fn a_wait_ends_within_the_longest_pause_with_the_drill_that_was_waited_for(backups in buckets(), now in 0i64..20_000) {
+    fn a_wait_ends_with_the_drill_that_was_waited_for_and_for_the_newest_within_the_longest_pause(
+        backups in buckets(), now in 0i64..20_000
+    ) {
         if let Decision::Wait(Some(next)) = decide_at(now, backups.clone()) {
             prop_assert!(next.at > at(now));
-            prop_assert!(next.at.duration_since(at(now)) <= jiff::SignedDuration::try_from(BACKOFF.max).unwrap());
+            let longest = jiff::SignedDuration::try_from(BACKOFF.max).unwrap();
+            prop_assert!(next.at.duration_since(at(now)) <= longest || backups.last().is_none_or(is_settled));
             prop_assert!(matches!(decide_at(next.at.as_second(), backups), Decision::Drill(_)));
         }
     }

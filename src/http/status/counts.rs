@@ -1,0 +1,37 @@
+//! What an agent's process has counted since it began.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::run::{Outcome, Trigger};
+
+/// What this process has counted since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub runs: BTreeMap<Outcome, u64>,
+    pub triggers: BTreeMap<Trigger, u64>,
+    /// Signals that asked for a run which was already waiting to begin.
+    pub coalesced_signals: u64,
+    pub reloads: u64,
+    /// SIGHUPs whose settings were refused.
+    pub refused_reloads: u64,
+    pub notifications: u64,
+    pub failed_notifications: u64,
+    /// Looks at the repository that failed.
+    pub failed_polls: u64,
+    /// Requests to the store that ended, retries included.
+    #[serde(default)]
+    pub store: StoreCounts,
+}
+
+/// Requests to the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCounts {
+    /// By operation (`put`, `get`, `head`, `list`, `delete`, `probe`) and outcome (`ok`, `exists` of an object that was
+    /// to be created, or the kind of error).
+    pub requests: BTreeMap<String, BTreeMap<String, u64>>,
+    pub retries: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+}

@@ -1,0 +1,305 @@
+//! Backups into another repository: what is missing there and nothing else, every chunk's digest checked on the way, a
+//! root never before its chunks. Interrupted anywhere, the next copy goes on.
+//!
+//! What lies in the other repository already may be about to be deleted: a chunk that no root refers to is litter to
+//! `prune`, whatever we are about to write. So a copy says first what it brings (`incoming/<backup_id>.json`, which
+//! protects a root's chunks as the root itself would), and then relies on a chunk that it finds there only if a backup
+//! there refers to it, or if it is younger than that word, or if the word is older than the grace period: whoever
+//! decided before it was given has deleted by then.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::error::{Error, Result};
+use super::id::{BackupId, Sha256Digest};
+use super::layout::{self, Key};
+use super::manifest::Chunk;
+use super::presence::stored_objects;
+use super::reader::{Repository, StoredManifest};
+use crate::storage::{ErrorKind, ObjectMeta, ObjectStore, Put, list_all};
+use crate::telemetry::progress::Progress;
+
+/// How a copy is made.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOptions {
+    /// Chunks on their way at once; each is a few MiB in memory.
+    pub concurrency: usize,
+    /// As long as `prune` over there spares what nothing refers to.
+    pub grace: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+pub struct CopyReport {
+    /// Backups that were there before.
+    pub present: usize,
+    /// Newest first.
+    pub copied: Vec<BackupId>,
+    /// Backups that could not be copied, newest first.
+    pub left: Vec<Left>,
+    pub copied_chunks: u64,
+    pub copied_bytes: u64,
+    /// Chunks that were there before, of the copied backups.
+    pub reused_chunks: u64,
+    pub copied_holds: u64,
+}
+
+/// A backup that is not over there yet, and why.
+#[derive(Debug, Serialize)]
+pub struct Left {
+    pub backup_id: BackupId,
+    pub reason: String,
+}
+
+/// Why a backup stays behind while others go on.
+enum Stays {
+    /// By a trouble of its own.
+    Because(String),
+    /// The other repository or this one cannot be used; nothing else would do better.
+    Broken(Error),
+}
+
+impl From<Error> for Stays {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Storage(error) => Self::Broken(Error::Storage(error)),
+            error => Self::Because(error.to_string()),
+        }
+    }
+}
+
+/// Copies every backup of `from` that `to` lacks, the newest first, and every hold.
+///
+/// # Errors
+/// The stores' own. What was copied before stays.
+pub async fn copy(
+    from: &Repository,
+    to: &Repository,
+    options: &CopyOptions,
+    progress: &dyn Progress,
+) -> Result<CopyReport> {
+    if from.id() != to.id() {
+        return Err(Error::OtherRepository {
+            expected: from.id().clone(),
+            found: to.id().clone(),
+        });
+    }
+    let mut report = CopyReport {
+        copied_holds: copy_holds(from, to).await?,
+        ..CopyReport::default()
+    };
+    let there: HashSet<BackupId> = to.backup_ids().await?.into_iter().collect();
+    let mut missing = from.backup_ids().await?;
+    let all = missing.len();
+    missing.retain(|backup_id| !there.contains(backup_id));
+    report.present = all - missing.len();
+    let mut copying = Copying {
+        from,
+        to,
+        options,
+        progress,
+        relied_on: HashSet::new(),
+        report,
+    };
+    if let Some(newest) = there.iter().max().filter(|_| !missing.is_empty()) {
+        copying.rely_on(newest).await?;
+    }
+    for backup_id in missing.into_iter().rev() {
+        let done = copying.copy_backup(&backup_id).await;
+        progress.end();
+        match done {
+            Ok(()) => copying.report.copied.push(backup_id),
+            Err(Stays::Broken(error)) => return Err(error),
+            // Expired since it was listed.
+            Err(Stays::Because(_)) if !from.has_backup(&backup_id).await? => {}
+            Err(Stays::Because(reason)) => {
+                tracing::warn!(%backup_id, reason, "this backup was not copied");
+                copying.report.left.push(Left { backup_id, reason });
+            }
+        }
+    }
+    Ok(copying.report)
+}
+
+/// A copy under way.
+struct Copying<'a> {
+    from: &'a Repository,
+    to: &'a Repository,
+    options: &'a CopyOptions,
+    progress: &'a dyn Progress,
+    /// Keys of chunks that a root over there refers to, as far as this run has seen.
+    relied_on: HashSet<String>,
+    report: CopyReport,
+}
+
+impl Copying<'_> {
+    /// What the backup `there` refers to is safe: its root protects it, and for a grace period even when it expires.
+    async fn rely_on(&mut self, there: &BackupId) -> Result<()> {
+        match self.to.read_backup(there).await {
+            Ok(backup) => {
+                let chunks = backup.manifest.index.iter().chain(&backup.chunks);
+                self.relied_on.extend(chunks.map(|chunk| chunk.key.clone()));
+                Ok(())
+            }
+            Err(Error::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(backup_id = %there, %error, "the newest backup of the copy cannot be read: nothing is taken from it");
+                Ok(())
+            }
+        }
+    }
+
+    async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
+        self.progress.begin("copy", None);
+        let (stored, root) = self.from.read_root(backup_id).await?;
+        let chunks = self.chunks_of(stored.clone()).await?;
+        let announced = announce(self.to.store().as_ref(), backup_id, &root).await?;
+        let safe_after = self.to.store().now() - self.options.grace;
+        let missing = self
+            .missing(&chunks, (announced > safe_after).then_some(announced))
+            .await?;
+        self.report.reused_chunks += (chunks.len() - missing.len()) as u64;
+        let sizes = missing.iter().map(|chunk| chunk.stored_bytes);
+        self.progress.begin("copy", Some(sizes.sum()));
+        self.bring(missing).await?;
+        put_root(self.to, backup_id, root, stored.sha256).await?;
+        withdraw(self.to.store().as_ref(), backup_id).await?;
+        self.relied_on.extend(chunks.into_iter().map(|chunk| chunk.key));
+        Ok(())
+    }
+
+    /// Brings `missing`. One that is damaged here keeps the backup back and not the other chunks: older backups may be
+    /// made of them.
+    async fn bring(&mut self, missing: Vec<Chunk>) -> std::result::Result<(), Stays> {
+        let (from, to) = (self.from, self.to);
+        let brought =
+            stream::iter(missing).map(|chunk| async move { copy_chunk(from, to, &chunk).await.map(|()| chunk) });
+        let mut brought = brought.buffer_unordered(self.options.concurrency);
+        let mut first_reason = None;
+        while let Some(chunk) = brought.next().await {
+            match chunk {
+                Ok(chunk) => {
+                    self.progress.advance(chunk.stored_bytes);
+                    self.report.copied_chunks += 1;
+                    self.report.copied_bytes += chunk.stored_bytes;
+                    // What announced this backup protects it from here on, also for the next one.
+                    self.relied_on.insert(chunk.key);
+                }
+                Err(Stays::Because(reason)) => first_reason = first_reason.or(Some(reason)),
+                Err(broken @ Stays::Broken(_)) => return Err(broken),
+            }
+        }
+        first_reason.map_or(Ok(()), |reason| Err(Stays::Because(reason)))
+    }
+
+    /// Every chunk that a root refers to, once.
+    async fn chunks_of(&self, stored: StoredManifest) -> Result<Vec<Chunk>> {
+        let backup = self.from.read_index(stored).await?;
+        let mut seen = HashSet::new();
+        let chunks = backup.manifest.index.into_iter().chain(backup.chunks);
+        Ok(chunks.filter(|chunk| seen.insert(chunk.key.clone())).collect())
+    }
+
+    /// Those of `chunks` that have to be brought. `announced`: when this backup was, if that is no grace period ago.
+    async fn missing(&self, chunks: &[Chunk], announced: Option<Timestamp>) -> std::result::Result<Vec<Chunk>, Stays> {
+        let unknown = chunks.iter().filter(|chunk| !self.relied_on.contains(&chunk.key));
+        let unknown: Vec<&Chunk> = unknown.collect();
+        let keys = unknown.iter().map(|chunk| chunk.key.clone()).collect();
+        let there: HashMap<String, ObjectMeta> = stored_objects(self.to.store().as_ref(), keys).await?;
+        let mut missing = Vec::new();
+        for chunk in unknown {
+            let Some(object) = there.get(&chunk.key) else {
+                missing.push(chunk.clone());
+                continue;
+            };
+            if object.bytes != chunk.stored_bytes {
+                let key = &chunk.key;
+                return Err(Stays::Because(format!(
+                    "'{key}' of the copy has {} bytes instead of {}: remove it there",
+                    object.bytes, chunk.stored_bytes
+                )));
+            }
+            if announced.is_some_and(|announced| object.modified < announced) {
+                return Err(Stays::Because(format!(
+                    "'{}' of the copy is older than this copying and no backup there refers to it, so a prune may be \
+                     about to delete it: this backup is copied when it is gone, or a grace period of {} h from now",
+                    chunk.key,
+                    self.options.grace.as_secs() / 3600,
+                )));
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// Says in the other repository what is about to come, and when that was said, by its clock.
+async fn announce(to: &dyn ObjectStore, backup_id: &BackupId, root: &Bytes) -> Result<Timestamp> {
+    let key = Key::Incoming(backup_id.clone()).to_string();
+    to.put_new(&key, root.clone()).await?;
+    Ok(to.head(&key).await?.modified)
+}
+
+/// The root speaks for itself now. Where nothing may be deleted the word stays and does no harm.
+async fn withdraw(to: &dyn ObjectStore, backup_id: &BackupId) -> Result<()> {
+    match to.delete(&Key::Incoming(backup_id.clone()).to_string()).await {
+        Err(error) if error.kind == ErrorKind::Denied => {
+            tracing::debug!(%backup_id, "what announced this backup may not be deleted, and stays");
+            Ok(())
+        }
+        done => Ok(done?),
+    }
+}
+
+async fn copy_chunk(from: &Repository, to: &Repository, chunk: &Chunk) -> std::result::Result<(), Stays> {
+    let stored = from.read_stored(chunk).await?;
+    // One that has come meanwhile came from another copy under way, after this backup was announced.
+    to.store().put_new(&chunk.key, stored).await.map_err(Error::from)?;
+    Ok(())
+}
+
+async fn put_root(to: &Repository, backup_id: &BackupId, root: Bytes, sha256: Sha256Digest) -> Result<()> {
+    let key = Key::Manifest(backup_id.clone()).to_string();
+    if to.store().put_new(&key, root).await? == Put::Exists && to.read_manifest(backup_id).await?.sha256 != sha256 {
+        return Err(Error::Conflict { key });
+    }
+    Ok(())
+}
+
+/// Brings every hold that is missing, and tells how many.
+async fn copy_holds(from: &Repository, to: &Repository) -> Result<u64> {
+    let there = list_all(to.store().as_ref(), layout::HOLDS, None).await?;
+    let there: HashSet<String> = there.into_iter().map(|object| object.key).collect();
+    let mut copied = 0;
+    for object in list_all(from.store().as_ref(), layout::HOLDS, None).await? {
+        if !there.contains(&object.key) {
+            let hold = from.store().get(&object.key).await?;
+            to.store().put_new(&object.key, hold).await?;
+            copied += 1;
+        }
+    }
+    Ok(copied)
+}
+
+/// The repository in `store` that holds copies of `from`; made where there is none.
+///
+/// # Errors
+/// `OtherRepository` when another one lies there; the store's own.
+pub async fn open_copy(from: &Repository, store: Arc<dyn ObjectStore>) -> Result<Repository> {
+    let to = Repository::open_or_create(store, from.id().clone()).await?;
+    if to.id() == from.id() {
+        return Ok(to);
+    }
+    Err(Error::OtherRepository {
+        expected: from.id().clone(),
+        found: to.id().clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! What a copy brings, what it relies on, and where it stops.
+
+use super::super::testing::{Ground, backup_id, rows, two_tables};
+use super::*;
+use crate::storage::faults::{Effect, Fault, FaultStore};
+use crate::storage::{MemoryStore, Operation};
+use crate::telemetry::progress::Silent;
+
+const OPTIONS: CopyOptions = CopyOptions {
+    concurrency: 4,
+    grace: Duration::from_hours(24),
+};
+
+async fn empty_copy(ground: &Ground) -> (Arc<MemoryStore>, Repository) {
+    let store = Arc::new(MemoryStore::new());
+    let to = open_copy(&ground.repository, store.clone()).await.unwrap();
+    (store, to)
+}
+
+async fn run(ground: &Ground, to: &Repository) -> CopyReport {
+    copy(&ground.repository, to, &OPTIONS, &Silent).await.unwrap()
+}
+
+async fn keys(store: &MemoryStore) -> Vec<String> {
+    let objects = list_all(store, "", None).await.unwrap();
+    objects.into_iter().map(|object| object.key).collect()
+}
+
+#[tokio::test]
+async fn a_copy_is_the_same_objects_and_reads_back_as_the_same_backups() {
+    let ground = Ground::new().await;
+    let first = ground.backup(0, &two_tables()).await;
+    let second = ground
+        .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
+        .await;
+    let hold = Key::Hold(backup_id(0)).to_string();
+    ground.store.put_new(&hold, Bytes::from_static(b"{}")).await.unwrap();
+    let (store, to) = empty_copy(&ground).await;
+    let report = run(&ground, &to).await;
+    assert_eq!(report.copied, [backup_id(1), backup_id(0)], "the newest first");
+    assert_eq!((report.present, report.copied_holds, report.left.len()), (0, 1, 0));
+    assert!(report.reused_chunks > 0, "{report:?}");
+    assert_eq!(keys(&store).await, keys(&ground.store).await);
+    for backup in [first, second] {
+        assert_eq!(to.read_backup(&backup.manifest.backup_id).await.unwrap(), backup);
+    }
+    for key in keys(&store).await {
+        assert_eq!(store.get(&key).await.unwrap(), ground.object(&key).await, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_missing_is_brought() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    run(&ground, &to).await;
+    let before = store.stats();
+    let report = run(&ground, &to).await;
+    assert_eq!((report.present, report.copied.len()), (1, 0));
+    assert_eq!(store.stats().puts, before.puts, "nothing is written for nothing");
+
+    ground
+        .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
+        .await;
+    let before = (store.stats(), ground.store.stats());
+    let report = run(&ground, &to).await;
+    // New are the rows of one table and the index; announcement and root come with them.
+    assert_eq!((report.present, report.copied_chunks, report.reused_chunks), (1, 2, 2));
+    assert_eq!(store.stats().puts - before.0.puts, 2 + 2);
+    assert_eq!(
+        ground.store.stats().gets - before.1.gets,
+        1 + 1 + 2,
+        "root, index, and the two chunks"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_is_cut_off_anywhere_shows_no_half_backup_and_goes_on() {
+    for fault in 0.. {
+        let ground = Ground::new().await;
+        ground.backup(0, &two_tables()).await;
+        ground
+            .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
+            .await;
+        let (store, _) = empty_copy(&ground).await;
+        let refused = Fault::first(Operation::Put, "", Effect::Refuse(ErrorKind::Unavailable));
+        let faulty = FaultStore::new(store.clone(), vec![refused.after(fault).always()]);
+        let to = Repository::open(Arc::new(faulty)).await.unwrap();
+        let ended = copy(&ground.repository, &to, &OPTIONS, &Silent).await;
+        let to = Repository::open(store.clone()).await.unwrap();
+        for there in to.backup_ids().await.unwrap() {
+            let backup = to.read_backup(&there).await.unwrap();
+            for chunk in backup.manifest.index.iter().chain(&backup.chunks) {
+                to.read_chunk(chunk).await.unwrap();
+            }
+        }
+        let before = store.stats().puts;
+        let again = run(&ground, &to).await;
+        assert_eq!(again.present + again.copied.len(), 2, "after {fault} puts");
+        assert_eq!(keys(&store).await, keys(&ground.store).await, "after {fault} puts");
+        if ended.is_ok() {
+            assert_eq!((store.stats().puts, fault > 5), (before, true), "{fault}");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_is_not_brought_and_keeps_its_backup_back_alone() {
+    let ground = Ground::new().await;
+    let good = ground.backup(0, &[("orders", rows(3000, 7))]).await;
+    let bad = ground.backup(1, &[("items", rows(5000, 11))]).await;
+    let of_bad = &bad
+        .chunks
+        .iter()
+        .find(|chunk| !good.chunks.contains(chunk))
+        .unwrap()
+        .key;
+    let mut body = ground.object(of_bad).await.to_vec();
+    body[20] ^= 1;
+    ground.store.replace(of_bad, body.into());
+    let (_, to) = empty_copy(&ground).await;
+    let report = run(&ground, &to).await;
+    assert_eq!(report.copied, [backup_id(0)]);
+    assert_eq!(report.left.len(), 1);
+    assert_eq!(report.left[0].backup_id, backup_id(1));
+    assert!(
+        report.left[0].reason.contains(of_bad.as_str()),
+        "{}",
+        report.left[0].reason
+    );
+    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+    assert!(to.store().head(of_bad).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn an_old_chunk_that_nothing_over_there_refers_to_is_not_relied_on_before_a_grace_period_has_passed() {
+    let ground = Ground::new().await;
+    let backup = ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    let litter = &backup.chunks[0].key;
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    store.set_clock(start);
+    store.put_new(litter, ground.object(litter).await).await.unwrap();
+
+    store.set_clock(start + Duration::from_hours(30));
+    let report = run(&ground, &to).await;
+    assert!(report.left[0].reason.contains(litter.as_str()), "{report:?}");
+    assert_eq!(to.backup_ids().await.unwrap(), []);
+
+    store.set_clock(start + Duration::from_hours(30 + 23));
+    assert_eq!(
+        run(&ground, &to).await.left.len(),
+        1,
+        "a prune may still be about to delete it"
+    );
+
+    store.set_clock(start + Duration::from_hours(30 + 25));
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+    assert_eq!(to.read_backup(&backup_id(0)).await.unwrap(), backup);
+}
+
+#[tokio::test]
+async fn what_a_prune_deletes_meanwhile_is_brought_again() {
+    let ground = Ground::new().await;
+    let backup = ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    let litter = &backup.chunks[0].key;
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    store.set_clock(start);
+    store.put_new(litter, ground.object(litter).await).await.unwrap();
+    store.set_clock(start + Duration::from_hours(30));
+    assert_eq!(run(&ground, &to).await.left.len(), 1);
+    store.delete(litter).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+    assert_eq!(keys(&store).await, keys(&ground.store).await);
+}
+
+#[tokio::test]
+async fn another_repository_is_never_written_into() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let store = Arc::new(MemoryStore::new());
+    let other = Repository::open_or_create(store.clone(), super::super::id::RepositoryId::new(2))
+        .await
+        .unwrap();
+    for refused in [
+        open_copy(&ground.repository, store.clone()).await.map(|_| ()),
+        copy(&ground.repository, &other, &OPTIONS, &Silent).await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(Error::OtherRepository { .. })), "{refused:?}");
+    }
+    assert_eq!(keys(&store).await, ["repository.json"]);
+}
+
+#[tokio::test]
+async fn without_the_right_to_delete_the_announcement_stays_and_all_is_well() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (store, _) = empty_copy(&ground).await;
+    let denied = Fault::first(Operation::Delete, "", Effect::Refuse(ErrorKind::Denied)).always();
+    let to = Repository::open(Arc::new(FaultStore::new(store.clone(), vec![denied])))
+        .await
+        .unwrap();
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+    assert!(store.head(&Key::Incoming(backup_id(0)).to_string()).await.is_ok());
+    assert_eq!(run(&ground, &to).await.present, 1);
+}

@@ -1,0 +1,223 @@
+//! A directory as a store: a volume or a network mount, with the keys of the bucket as paths below it.
+//!
+//! An object appears whole or not at all: its body is written beside the others and made durable, then linked to its
+//! name, which fails where the name is taken. So create-only holds between processes and machines alike, as far as the
+//! file system keeps its word. Names that begin with a dot are the store's own and no keys; what is no regular file is
+//! nobody's object.
+
+mod error;
+mod path;
+mod place;
+mod walk;
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::{
+    Capabilities, Error, ErrorKind, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats, Result,
+};
+use error::translate;
+use path::{Base, path_of};
+use place::Placed;
+
+/// Keys that one page holds at most, as on S3.
+const MAX_PAGE: usize = 1000;
+
+/// A directory below a mount.
+#[derive(Debug)]
+pub struct FilesystemStore {
+    base: Arc<Base>,
+    shared: Arc<Shared>,
+    capabilities: OnceCell<Capabilities>,
+}
+
+/// What the threads that do the work report to.
+#[derive(Debug, Default)]
+struct Shared {
+    stats: Mutex<RequestStats>,
+    /// The file server's time as a new file had it, and when that was.
+    clock: Mutex<Option<(jiff::Timestamp, Instant)>>,
+}
+
+impl FilesystemStore {
+    /// The directory `prefix` of `mount`, which itself has to be there whenever anything is asked for; a prefix is made.
+    /// Looks at nothing yet: a volume may be mounted later than the program starts.
+    #[must_use]
+    pub fn new(mount: PathBuf, prefix: &str) -> Self {
+        let root = mount.join(prefix);
+        Self {
+            base: Arc::new(Base { mount, root }),
+            shared: Arc::default(),
+            capabilities: OnceCell::new(),
+        }
+    }
+
+    /// Does `work` where blocking is allowed, and counts how it went.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        key: &str,
+        work: impl FnOnce(&Base) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.count(|stats| match operation {
+            Operation::Put => stats.puts += 1,
+            Operation::Get => stats.gets += 1,
+            Operation::Head => stats.heads += 1,
+            Operation::List => stats.lists += 1,
+            Operation::Delete => stats.deletes += 1,
+            Operation::Probe => {}
+        });
+        let base = self.base.clone();
+        let done = tokio::task::spawn_blocking(move || work(&base)).await;
+        let result = done.unwrap_or_else(|_| {
+            // Only a runtime that is shutting down refuses the thread.
+            Err(Error::new(ErrorKind::Unavailable, operation.as_str(), key).with_source("the program is ending"))
+        });
+        if operation != Operation::Put || result.is_err() {
+            self.shared
+                .count(|stats| stats.ended.add(operation, Outcome::of(&result)));
+        }
+        result
+    }
+
+    async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+        let name = key.to_owned();
+        let body = self
+            .run(Operation::Get, key, move |base| read(base, &name, range))
+            .await?;
+        self.shared.count(|stats| stats.bytes_received += body.len() as u64);
+        Ok(body)
+    }
+}
+
+impl Shared {
+    fn count(&self, change: impl FnOnce(&mut RequestStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn saw(&self, time: jiff::Timestamp) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, Instant::now()));
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FilesystemStore {
+    async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        let (name, bytes) = (key.to_owned(), body.len() as u64);
+        let placed = self
+            .run(Operation::Put, key, move |base| place::place(base, &name, &body))
+            .await?;
+        let put = match placed {
+            Placed::Created { at } => {
+                self.shared.saw(at);
+                Put::Created
+            }
+            Placed::Exists => Put::Exists,
+        };
+        self.shared.count(|stats| {
+            stats.bytes_sent += bytes;
+            stats.ended.add(Operation::Put, Outcome::of_put(put));
+        });
+        Ok(put)
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        self.read(key, None).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.read(key, Some(range)).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        let name = key.to_owned();
+        self.run(Operation::Head, key, move |base| {
+            let path = path_of(base, "head", &name)?;
+            let found = std::fs::symlink_metadata(path).map_err(|error| translate("head", &name, base, &error))?;
+            walk::meta(&name, &found).ok_or_else(|| Error::new(ErrorKind::NotFound, "head", &name))
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
+        let (text, after) = (prefix.to_owned(), start_after.map(str::to_owned));
+        self.run(Operation::List, prefix, move |base| {
+            walk::page(base, &text, after.as_deref(), limit.clamp(1, MAX_PAGE))
+                .map_err(|error| translate("list", &text, base, &error))
+        })
+        .await
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let name = key.to_owned();
+        self.run(Operation::Delete, key, move |base| place::remove(base, &name))
+            .await
+    }
+
+    async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
+        let probe = || async {
+            let key = format!("{probe_prefix}{:032x}", rand::random::<u128>());
+            self.put_new(&key, Bytes::new()).await?;
+            let (base, now) = (self.base.clone(), self.now());
+            // Its failures are nobody's: what stays is swept another time.
+            drop(tokio::task::spawn_blocking(move || place::sweep_incoming(&base, now)).await);
+            let again = self.put_new(&key, Bytes::new()).await;
+            // Who may create but not remove leaves an empty file; it harms nobody.
+            if let Err(error) = self.delete(&key).await {
+                tracing::debug!(key, kind = ?error.kind, "a probe's object stays");
+            }
+            Ok(Capabilities {
+                create_only: again? == Put::Exists,
+                checksum_sha256: false,
+                object_lock: false,
+            })
+        };
+        self.capabilities.get_or_try_init(probe).await.copied()
+    }
+
+    fn stats(&self) -> RequestStats {
+        *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        let clock = *self.shared.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = clock.and_then(|(time, seen)| time.checked_add(seen.elapsed()).ok());
+        told.unwrap_or_else(jiff::Timestamp::now)
+    }
+}
+
+fn read(base: &Base, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+    let fail = |error: std::io::Error| translate("get", key, base, &error);
+    let path = path_of(base, "get", key)?;
+    // Asked before it is opened: opening a pipe that somebody put there would wait for ever.
+    if !std::fs::symlink_metadata(&path).map_err(fail)?.is_file() {
+        return Err(Error::new(ErrorKind::NotFound, "get", key));
+    }
+    let mut file = std::fs::File::open(&path).map_err(fail)?;
+    let size = file.metadata().map_err(fail)?.len();
+    let range = range.unwrap_or(0..size);
+    if range.end > size {
+        return Err(Error::new(ErrorKind::InvalidRange, "get", key));
+    }
+    file.seek(SeekFrom::Start(range.start)).map_err(fail)?;
+    let wanted = range.end - range.start;
+    let mut body = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+    file.take(wanted).read_to_end(&mut body).map_err(fail)?;
+    if body.len() as u64 == wanted {
+        return Ok(body.into());
+    }
+    Err(Error::new(ErrorKind::Unavailable, "get", key).with_source("the file shrank while it was read"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! A directory as a store: what it must do, and what its place on a disk brings.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::storage::conformance::conformance;
+use crate::storage::list_all;
+
+fn store() -> (tempfile::TempDir, FilesystemStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FilesystemStore::new(directory.path().to_owned(), "");
+    (directory, store)
+}
+
+#[tokio::test]
+async fn a_directory_does_what_a_store_must() {
+    let (directory, store) = store();
+    conformance(&store).await;
+    let left: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [path::INCOMING], "no empty directories either");
+    assert_eq!(fs::read_dir(directory.path().join(path::INCOMING)).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_prefix_is_a_directory_of_its_own_that_is_made_when_needed() {
+    let (directory, whole) = store();
+    let store = FilesystemStore::new(directory.path().to_owned(), "one/two");
+    assert_eq!(
+        list_all(&store, "", None).await.unwrap(),
+        [],
+        "nothing there is an empty repository"
+    );
+    conformance(&store).await;
+    store.put_new("a/b", Bytes::new()).await.unwrap();
+    let objects = list_all(&whole, "", None).await.unwrap();
+    assert_eq!(
+        objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(),
+        ["one/two/a/b"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_creators_one_wins_and_its_body_is_whole() {
+    let (_directory, store) = store();
+    let store = Arc::new(store);
+    for round in 0..20 {
+        let key = format!("race/{round}/object");
+        let creators: Vec<_> = (0..8_u8)
+            .map(|number| {
+                let (store, key) = (store.clone(), key.clone());
+                tokio::spawn(async move { store.put_new(&key, vec![number; 100_000].into()).await.unwrap() })
+            })
+            .collect();
+        let mut created = Vec::new();
+        for (number, creator) in creators.into_iter().enumerate() {
+            if creator.await.unwrap() == Put::Created {
+                created.push(u8::try_from(number).unwrap());
+            }
+        }
+        assert_eq!(created.len(), 1, "{created:?}");
+        assert_eq!(store.get(&key).await.unwrap(), vec![created[0]; 100_000]);
+    }
+}
+
+#[tokio::test]
+async fn a_way_that_is_removed_while_it_is_made_is_made_again() {
+    let (_directory, store) = store();
+    let store = Arc::new(store);
+    let remover = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..300 {
+                store.delete("deep/er/removed").await.unwrap();
+                store.put_new("deep/er/removed", Bytes::new()).await.unwrap();
+                store.delete("deep/er/removed").await.unwrap();
+            }
+        })
+    };
+    for number in 0..300 {
+        let key = format!("deep/er/{number}");
+        assert_eq!(store.put_new(&key, Bytes::new()).await.unwrap(), Put::Created);
+        store.delete(&key).await.unwrap();
+    }
+    remover.await.unwrap();
+    assert_eq!(list_all(&*store, "", None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_mount_that_is_away_is_no_empty_repository() {
+    let store = FilesystemStore::new("/nonexistent/volume".into(), "cluster");
+    let errors = [
+        store.list("manifests/", None, 10).await.unwrap_err(),
+        store.get("repository.json").await.unwrap_err(),
+        store.head("repository.json").await.unwrap_err(),
+        store.put_new("repository.json", Bytes::new()).await.unwrap_err(),
+        store.delete("repository.json").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        let source = error.source.unwrap().to_string();
+        assert!(
+            source.contains("'/nonexistent/volume'") && source.contains("mounted"),
+            "{source}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_key_leads_out_of_the_directory_or_into_its_own_names() {
+    let (directory, store) = store();
+    for key in [
+        "../out",
+        "a/../../out",
+        "/etc/passwd",
+        "a//b",
+        "",
+        "a/",
+        "./a",
+        ".incoming/x",
+        "a/.b",
+        "a\0b",
+    ] {
+        let refused = [
+            store.put_new(key, Bytes::new()).await.unwrap_err(),
+            store.get(key).await.unwrap_err(),
+            store.head(key).await.unwrap_err(),
+            store.delete(key).await.unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.kind, ErrorKind::Other, "{key}");
+        }
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_no_object() {
+    let (directory, store) = store();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    symlink(secret.path(), directory.path().join("link")).unwrap();
+    nix::unistd::mkfifo(&directory.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for key in ["link", "pipe"] {
+        assert_eq!(store.get(key).await.unwrap_err().kind, ErrorKind::NotFound, "{key}");
+        assert_eq!(store.head(key).await.unwrap_err().kind, ErrorKind::NotFound, "{key}");
+        // The name is taken all the same: nothing is put over it.
+        assert_eq!(store.put_new(key, Bytes::new()).await.unwrap(), Put::Exists);
+    }
+    assert_eq!(list_all(&store, "", None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn bodies_that_killed_writers_left_are_swept_and_those_of_living_ones_are_not() {
+    let (directory, store) = store();
+    let incoming = directory.path().join(path::INCOMING);
+    fs::create_dir(&incoming).unwrap();
+    for (name, hours) in [("old", 25), ("young", 23)] {
+        let file = fs::File::create(incoming.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_hours(hours))
+            .unwrap();
+    }
+    assert!(store.capabilities("probes/").await.unwrap().create_only);
+    let left: Vec<_> = fs::read_dir(&incoming)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["young"]);
+    assert_eq!(list_all(&store, "", None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_listing_crosses_directories_in_the_order_of_keys() {
+    let (_directory, store) = store();
+    let ordered = ["a-b", "a.json", "a/b.json", "a/b/c", "a/b/d", "a0", "b"];
+    for key in ordered {
+        store.put_new(key, Bytes::new()).await.unwrap();
+    }
+    for limit in 1..=ordered.len() {
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let page = store.list("", seen.last().map(String::as_str), limit).await.unwrap();
+            seen.extend(page.objects.into_iter().map(|object| object.key));
+            if !page.truncated {
+                break;
+            }
+        }
+        assert_eq!(seen, ordered, "pages of {limit}");
+    }
+}
