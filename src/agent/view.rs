@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
+use super::drift_view::DriftView;
 use super::error::Result;
 use crate::content::QualifiedName;
 use crate::drill::{Certificate, TableComparison};
@@ -26,6 +27,7 @@ const CONCURRENCY: usize = 16;
 #[derive(Debug, Default)]
 pub struct View {
     roots: HashMap<BackupId, BackupContents>,
+    drifts: DriftView,
     certificate: Option<(BackupId, CertificateRef, CertificateStatus)>,
 }
 
@@ -38,8 +40,10 @@ impl View {
         let read_at = Timestamp::now();
         let ids = repository.backup_ids().await?;
         let certificates = repository.certificates().await?;
+        let accepted = repository.accepted_drifts().await?;
         let listed: HashSet<&BackupId> = ids.iter().collect();
         self.roots.retain(|backup_id, _| listed.contains(backup_id));
+        self.drifts.retain(&listed);
         let damage = self.read_roots(repository, &ids).await?;
         let mut backups = Vec::with_capacity(ids.len());
         for backup_id in self.in_order(&ids) {
@@ -55,13 +59,16 @@ impl View {
                     contents: contents.filter(|_| dreamt.is_none()).cloned(),
                     damage: dreamt.or_else(|| damage.get(backup_id).cloned()),
                     drills: drills(certificates.get(backup_id).map_or(&[], Vec::as_slice)),
+                    drift: None,
                 });
             }
         }
+        let frozen = self.drifts.judge(&mut backups, &accepted);
         self.read_certificate(repository, &backups, &certificates).await?;
         Ok(RepositoryStatus {
             read_at,
             backups,
+            frozen,
             newest_certificate: self.certificate.as_ref().map(|(.., status)| status.clone()),
         })
     }
@@ -89,6 +96,7 @@ impl View {
         while let Some((root, backup_id)) = read.next().await {
             match root {
                 Ok(stored) => {
+                    self.drifts.insert(&stored.manifest);
                     self.roots.insert(backup_id, contents(stored));
                 }
                 // Expired since it was listed.

@@ -22,6 +22,6 @@ pub(super) async fn run(context: AgentContext) -> anyhow::Result<Exit> {
     let live = Live::new(AgentKind::BackupAgent, &settings, Timestamp::now());
     let cancel = surroundings.signals.cancel.clone();
     let work = agent::backup_agent(settings, live.clone(), surroundings);
-    show_while(listener, live, &cancel, work).await?;
+    Box::pin(show_while(listener, live, &cancel, work)).await?;
     Ok(Exit::Success)
 }

@@ -436,7 +436,7 @@ pub const SETTINGS: &[Setting] = &[
         "notify.webhook",
         SecretUrl,
         None,
-        "URL that the restore agent tells of failed and recovered drills by POST.",
+        "URL that the restore agent tells of failed and recovered drills, and of backups that freeze deletion, by POST.",
     ),
     Setting::new(
         "notify.webhook_file",

@@ -6,8 +6,8 @@
 mod certificates;
 mod codec;
 mod commit;
-pub mod diff;
 mod copy;
+pub mod diff;
 pub mod document;
 pub mod drift;
 mod error;

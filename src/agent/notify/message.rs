@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::events::Event;
 use crate::config::{NotifyFormat, NotifySettings, Placeholder};
 use crate::drill::{Certificate, ObjectiveFacts, RecoveryPoint, Verdict};
+use crate::http::status::{BackupStatus, DriftStatus};
 use crate::telemetry::figures;
 
 /// Characters of a text that are sent: receivers refuse long ones whole.
@@ -18,9 +19,10 @@ pub(in crate::agent) struct Message {
     pub(in crate::agent) event: Event,
     cluster: String,
     backup_id: String,
-    drill_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill_id: Option<String>,
     #[serde(flatten)]
-    verdict: Verdict,
+    verdict: Option<Verdict>,
     summary: String,
     reasons: Vec<String>,
     started: jiff::Timestamp,
@@ -55,8 +57,8 @@ impl Message {
             event,
             cluster: source.or(cluster).unwrap_or("an unknown cluster").to_owned(),
             backup_id: certificate.backup_id.to_string(),
-            drill_id: certificate.drill_id.to_string(),
-            verdict: certificate.verdict,
+            drill_id: Some(certificate.drill_id.to_string()),
+            verdict: Some(certificate.verdict),
             summary,
             reasons: certificate.reasons.clone(),
             started: certificate.started,
@@ -64,6 +66,29 @@ impl Message {
             recovery_seconds: certificate.recovery_seconds,
             recovery_point: certificate.recovery_point,
             objectives: certificate.objectives,
+        }
+    }
+
+    /// Of a backup that lacks what an earlier one held; no drill has to do with it.
+    pub(in crate::agent) fn drifted(backup: &BackupStatus, drift: &DriftStatus, cluster: Option<&str>) -> Self {
+        let contents = backup.contents.as_ref();
+        let cluster = contents.map(|contents| contents.cluster.as_str()).or(cluster);
+        let reasons = drift.lines.join("; ");
+        let separator = if reasons.is_empty() { "" } else { ": " };
+        let now = jiff::Timestamp::now();
+        Self {
+            event: Event::Drifted,
+            cluster: cluster.unwrap_or("an unknown cluster").to_owned(),
+            backup_id: backup.backup_id.clone(),
+            drill_id: None,
+            verdict: None,
+            summary: format!("DELETION IS FROZEN, {}{separator}{reasons}", drift.summary),
+            reasons: drift.lines.clone(),
+            started: contents.map_or(now, |contents| contents.started),
+            finished: contents.map_or(now, |contents| contents.usable_since),
+            recovery_seconds: None,
+            recovery_point: None,
+            objectives: None,
         }
     }
 
@@ -86,8 +111,8 @@ impl Message {
             Placeholder::Event => self.event.as_str(),
             Placeholder::Cluster => &self.cluster,
             Placeholder::BackupId => &self.backup_id,
-            Placeholder::DrillId => &self.drill_id,
-            Placeholder::Verdict => self.verdict.state().as_str(),
+            Placeholder::DrillId => self.drill_id.as_deref().unwrap_or_default(),
+            Placeholder::Verdict => self.verdict.map_or("", |verdict| verdict.state().as_str()),
             Placeholder::Summary => &self.summary,
             Placeholder::Reasons => &reasons,
         });
@@ -114,8 +139,8 @@ mod tests {
             event: Event::Failed,
             cluster: "production".to_owned(),
             backup_id: "b".to_owned(),
-            drill_id: "d".to_owned(),
-            verdict: Verdict::Failed,
+            drill_id: Some("d".to_owned()),
+            verdict: Some(Verdict::Failed),
             summary: "FAILED: table \"<!channel>\" & more".to_owned(),
             reasons: reasons.iter().map(ToString::to_string).collect(),
             started: time,

@@ -22,6 +22,7 @@ use self::attempt::{Attempt, Ended};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
 use self::lookout::Lookout;
 use self::records::Backoff;
+use self::tell::DriftTeller;
 use super::error::Result;
 use super::live::{Live, RunEnd};
 use super::notify::Notifier;
@@ -64,6 +65,7 @@ struct RestoreAgent {
     surroundings: Surroundings,
     live: Live,
     notifier: Notifier,
+    drift: DriftTeller,
     memory: Memory,
     lookout: Lookout,
     drilling: Option<Drilling>,
@@ -86,6 +88,7 @@ impl RestoreAgent {
             notify: Arc::new(settings.notify.clone()),
             surroundings,
             notifier: Notifier::start(live.clone()),
+            drift: DriftTeller::default(),
             memory: Memory::new(Timestamp::now()),
             lookout: Lookout::new(&settings, live.clone()),
             settings,
@@ -113,11 +116,19 @@ impl RestoreAgent {
                 ended = drill_end(&mut self.drilling) => self.drilled(&ended),
                 look = self.lookout.look() => {
                     self.lookout.looked(look, &self.settings, self.drilling.is_some());
+                    self.tell_drift();
                 }
                 () = tokio::time::sleep(pause) => {}
             }
         }
         self.stop().await;
+    }
+
+    fn tell_drift(&mut self) {
+        if let Some(seen) = self.lookout.last_seen() {
+            let cluster = self.settings.cluster.as_deref();
+            self.drift.tell(&self.notifier, &self.notify, &seen.status, cluster);
+        }
     }
 
     fn drill_if_due(&mut self, cancel: &CancellationToken) {

@@ -73,7 +73,7 @@ async fn restore_the_table(stage: &Stage, teller: &mut Teller<'_>, backup: &str)
 /// Number of rows and a digest of all of them, as PostgreSQL itself says.
 fn contents(stage: &Stage) -> Result<String> {
     let digest = format!("SELECT count(*), md5(string_agg(md5(r::text), '' ORDER BY r.id)) FROM {LOST} r");
-    Ok(stage.production.sql(DATABASE, &digest)?)
+    stage.production.sql(DATABASE, &digest)
 }
 
 fn ensure_it_came_back(stage: &Stage, teller: &mut Teller<'_>, before: &str) -> Result<()> {
