@@ -1,68 +1,70 @@
-//! Drift as an agent shows it: what the roots in view say of it, and what keeps deletion frozen.
+//! Drift as agents and listings show it: what a root says of it, in few words.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
-use crate::http::status::{BackupStatus, DriftStatus, KEPT_FINDINGS};
+use crate::http::status::{DriftStatus, KEPT_FINDINGS};
 use crate::repository::drift::{Drift, DriftRecord, DriftState, Frozen, frozen};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::Manifest;
 
-/// What has been read so far; of a backup that lacks nothing, no more than that.
-#[derive(Debug, Default)]
-pub(super) struct DriftView {
-    known: HashMap<BackupId, Known>,
-}
-
+/// What one root says.
 #[derive(Debug)]
-struct Known {
+pub(super) struct RootDrift {
     finished: jiff::Timestamp,
     state: DriftState,
+    /// Only where it lacks something, or nobody knows.
     alarm: Option<DriftStatus>,
 }
 
-impl DriftView {
-    /// Forgets what is not there any more.
-    pub(super) fn retain(&mut self, listed: &HashSet<&BackupId>) {
-        self.known.retain(|backup_id, _| listed.contains(backup_id));
-    }
-
-    pub(super) fn insert(&mut self, manifest: &Manifest) {
+impl RootDrift {
+    pub(super) fn of(manifest: &Manifest) -> Self {
         let drift = manifest.drift.as_ref();
-        let known = Known {
+        Self {
             finished: manifest.finished,
             state: DriftState::of(drift),
             alarm: drift.filter(|drift| drift.is_alarm()).map(describe),
-        };
-        self.known.insert(manifest.backup_id.clone(), known);
-    }
-
-    /// Fills in what each backup in view lacks, and says why nothing may be deleted.
-    pub(super) fn judge(&self, backups: &mut [BackupStatus], accepted: &BTreeSet<BackupId>) -> Option<String> {
-        let ids: Vec<Option<BackupId>> = backups.iter().map(|backup| backup.backup_id.parse().ok()).collect();
-        let records: Vec<DriftRecord> = ids.iter().flatten().map(|id| self.record(id, accepted)).collect();
-        let frozen = frozen(&records);
-        let freezing: HashSet<&BackupId> = frozen.iter().flat_map(Frozen::backups).collect();
-        for (backup, id) in backups.iter_mut().zip(&ids) {
-            let Some(id) = id else { continue };
-            let freezes = freezing.contains(id);
-            let alarm = match self.known.get(id) {
-                Some(known) => known.alarm.clone(),
-                None => freezes.then(|| describe(&Drift::not_compared("its root cannot be read"))),
-            };
-            backup.drift = alarm.map(|alarm| DriftStatus { freezes, ..alarm });
         }
-        frozen.as_ref().map(ToString::to_string)
     }
 
-    fn record(&self, backup_id: &BackupId, accepted: &BTreeSet<BackupId>) -> DriftRecord {
-        let known = self.known.get(backup_id);
+    /// Of a root that cannot be read, which may say anything.
+    pub(super) fn unknown(backup_id: &BackupId) -> Self {
+        Self {
+            finished: backup_id.time(),
+            state: DriftState::NotCompared,
+            alarm: None,
+        }
+    }
+
+    pub(super) fn record(&self, backup_id: &BackupId, accepted: &BTreeSet<BackupId>) -> DriftRecord {
         DriftRecord {
             backup_id: backup_id.clone(),
-            finished: known.map_or_else(|| backup_id.time(), |known| known.finished),
-            state: known.map_or(DriftState::NotCompared, |known| known.state),
+            finished: self.finished,
+            state: self.state,
             is_accepted: accepted.contains(backup_id),
         }
     }
+
+    /// What there is to show of it.
+    pub(super) fn status(&self, freezes: bool) -> Option<DriftStatus> {
+        let unread = || freezes.then(|| describe(&Drift::not_compared("its root cannot be read")));
+        let alarm = self.alarm.clone().or_else(unread);
+        alarm.map(|alarm| DriftStatus { freezes, ..alarm })
+    }
+}
+
+/// What keeps deletion frozen in several clusters together.
+pub(super) fn frozen_in_any(clusters: impl Iterator<Item = Vec<DriftRecord>>) -> Option<Frozen> {
+    let each: Vec<Frozen> = clusters.filter_map(|records| frozen(&records)).collect();
+    let (mut drifted, mut not_compared) = (BTreeSet::new(), BTreeSet::new());
+    for frozen in each {
+        drifted.extend(frozen.drifted);
+        not_compared.extend(frozen.not_compared);
+    }
+    let frozen = Frozen {
+        drifted: drifted.into_iter().collect(),
+        not_compared: not_compared.into_iter().collect(),
+    };
+    (frozen != Frozen::default()).then_some(frozen)
 }
 
 fn describe(drift: &Drift) -> DriftStatus {

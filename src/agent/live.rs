@@ -25,6 +25,7 @@ struct State {
     cluster: Option<String>,
     started: Timestamp,
     turned: Timestamp,
+    poll_seconds: f64,
     waiting_for: Option<String>,
     next_run: Option<NextRun>,
     is_queued: bool,
@@ -45,6 +46,7 @@ impl State {
             cluster: None,
             started: now,
             turned: now,
+            poll_seconds: 0.0,
             waiting_for: None,
             next_run: None,
             is_queued: false,
@@ -79,6 +81,7 @@ impl Live {
     pub fn apply(&self, settings: &Settings) {
         let mut state = self.lock();
         state.cluster.clone_from(&settings.cluster);
+        state.poll_seconds = settings.agent.poll_interval.0.as_secs_f64();
         state.objectives = Objectives {
             rto_seconds: settings.objectives.rto.map(|span| span.0.as_secs_f64()),
             rpo_seconds: settings.objectives.rpo.map(|span| span.0.as_secs_f64()),
@@ -96,6 +99,7 @@ impl Live {
             started: state.started,
             now,
             turned: state.turned,
+            poll_seconds: state.poll_seconds,
             waiting_for: state.waiting_for.clone(),
             next_run: state.next_run.clone(),
             is_queued: state.is_queued,

@@ -22,6 +22,7 @@ mod open;
 mod overview;
 mod restore;
 mod restore_agent;
+mod roots;
 mod store_counts;
 mod surroundings;
 mod verify;

@@ -103,6 +103,7 @@ pub fn empty(agent: AgentKind) -> Status {
         started: ago(49 * 3600),
         now: NOW,
         turned: ago(1),
+        poll_seconds: 60.0,
         waiting_for: None,
         next_run: None,
         is_queued: false,

@@ -38,6 +38,9 @@ pub struct Status {
     pub now: Timestamp,
     /// When the agent's loop last came round.
     pub turned: Timestamp,
+    /// How often it looks at the repository.
+    #[serde(default)]
+    pub poll_seconds: f64,
     /// What keeps the agent from working, in words: a server or the store that does not answer, a role that may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::error::{Error, Result};
 use super::id::{BackupId, DrillId};
 use super::layout::{self, CertificateState, Key};
+use super::listing::ListedCertificates;
 use super::reader::Repository;
-use crate::storage::{Put, list_all};
+use crate::storage::Put;
 
 /// One object of a drill.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +54,11 @@ impl Repository {
     /// # Errors
     /// The store's own.
     pub async fn certificates(&self) -> Result<BTreeMap<BackupId, Vec<CertificateRef>>> {
-        self.list_certificates(layout::CERTIFICATES).await
+        let listed = self.list_certificates().await?;
+        Ok(listed
+            .into_iter()
+            .map(|(id, of_backup)| (id, without_versions(of_backup)))
+            .collect())
     }
 
     /// The drills' objects of one backup, in order of time.
@@ -61,27 +66,10 @@ impl Repository {
     /// # Errors
     /// The store's own.
     pub async fn certificates_of(&self, backup_id: &BackupId) -> Result<Vec<CertificateRef>> {
-        let mut listed = self.list_certificates(&layout::certificates_of(backup_id)).await?;
-        Ok(listed.remove(backup_id).unwrap_or_default())
-    }
-
-    async fn list_certificates(&self, prefix: &str) -> Result<BTreeMap<BackupId, Vec<CertificateRef>>> {
-        let mut certificates: BTreeMap<BackupId, Vec<CertificateRef>> = BTreeMap::new();
-        for object in list_all(self.store().as_ref(), prefix, None).await? {
-            if let Ok(Key::Certificate {
-                backup_id,
-                drill_id,
-                state,
-            }) = object.key.parse()
-            {
-                let of_backup = certificates.entry(backup_id).or_default();
-                of_backup.push(CertificateRef { drill_id, state });
-            }
-        }
-        for of_backup in certificates.values_mut() {
-            of_backup.sort();
-        }
-        Ok(certificates)
+        let mut listed = self
+            .list_certificates_under(&layout::certificates_of(backup_id))
+            .await?;
+        Ok(without_versions(listed.remove(backup_id).unwrap_or_default()))
     }
 
     /// Stores what a drill has to say; the same once more is no error.
@@ -114,4 +102,8 @@ impl Repository {
             .await
             .map_err(Error::of_get)
     }
+}
+
+fn without_versions(listed: ListedCertificates) -> Vec<CertificateRef> {
+    listed.into_iter().map(|(certificate, _)| certificate).collect()
 }

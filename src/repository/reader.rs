@@ -10,9 +10,9 @@ use super::document;
 use super::error::{Error, Result};
 use super::id::{BackupId, RepositoryId, Sha256Digest};
 use super::index;
-use super::layout::{self, Key};
+use super::layout::Key;
 use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
-use crate::storage::{ObjectStore, list_all};
+use crate::storage::ObjectStore;
 
 /// A repository that was found to exist and to be of our format. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -87,16 +87,8 @@ impl Repository {
     /// # Errors
     /// The store's own.
     pub async fn backup_ids(&self) -> Result<Vec<BackupId>> {
-        let objects = list_all(self.store.as_ref(), layout::MANIFESTS, None).await?;
-        let mut ids: Vec<BackupId> = objects
-            .iter()
-            .filter_map(|object| match object.key.parse() {
-                Ok(Key::Manifest(backup_id)) => Some(backup_id),
-                _ => None,
-            })
-            .collect();
-        ids.sort();
-        Ok(ids)
+        let backups = self.list_backups().await?;
+        Ok(backups.into_iter().map(|(backup_id, _)| backup_id).collect())
     }
 
     /// Whether a backup of that id exists, readable or not.

@@ -119,6 +119,29 @@ fn rules_cases_and_dashboard_speak_of_metrics_that_exist() {
     assert!(used.len() > 25, "{used:?}");
 }
 
+/// Both sides live in namespaces of their own, so that one choice for both would empty half of the panels.
+#[test]
+fn the_dashboard_has_a_choice_of_namespaces_for_each_side_and_every_panel_uses_its_own() {
+    let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let sides = [("$production", "kubebackup-backup"), ("$proof", "kubebackup-restore")];
+    for (variable, job) in sides {
+        let is_it = |one: &&serde_json::Value| one["name"] == variable[1..];
+        let found = dashboard["templating"]["list"].as_array().unwrap().iter().find(is_it);
+        let query = found.unwrap()["query"]["query"].as_str().unwrap();
+        assert!(query.contains(&format!("job=\"{job}\"")), "{query}");
+    }
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expression = target["expr"].as_str().unwrap();
+            let asks_one = |job: &str| expression.contains(&format!("job=\"{job}\""));
+            for (variable, job) in sides {
+                let is_other = sides.iter().any(|(_, other)| *other != job && asks_one(other));
+                assert_eq!(expression.contains(variable), !is_other, "{expression}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_panel_of_the_dashboard_asks_what_prometheus_understands() {
     let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
@@ -127,7 +150,11 @@ fn every_panel_of_the_dashboard_asks_what_prometheus_understands() {
     for panel in dashboard["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels with one id");
         for target in panel["targets"].as_array().into_iter().flatten() {
-            let expression = target["expr"].as_str().unwrap().replace("$namespace", ".*");
+            let expression = target["expr"]
+                .as_str()
+                .unwrap()
+                .replace("$production", ".*")
+                .replace("$proof", ".*");
             panels += 1;
             rules += &format!("      - record: panel:{panels}\n        expr: '{expression}'\n");
         }

@@ -25,8 +25,17 @@ use crate::telemetry::causes;
 /// A look at the bucket; the view comes back with what it has learnt.
 type Look = BoxFuture<'static, Looked>;
 
-/// When it began, what it knows now, and what it saw.
-type Looked = (Instant, View, Result<RepositoryStatus>);
+struct Looked {
+    began: Instant,
+    /// With what it knows now.
+    view: View,
+    /// Known although drills may not be; none where the backups could not be seen.
+    newest: Option<Newest>,
+    seen: Result<RepositoryStatus>,
+}
+
+/// When the newest backup began, if there is one.
+struct Newest(Option<Timestamp>);
 
 /// The loop's state.
 pub(super) struct Work {
@@ -201,17 +210,18 @@ impl Work {
         self.live.end_run(end, now);
     }
 
-    fn looked(&mut self, (began, view, seen): Looked) {
+    fn looked(&mut self, looked: Looked) {
         let now = Timestamp::now();
-        self.view = Some(view);
-        if began < self.stale_before {
+        self.view = Some(looked.view);
+        if looked.began < self.stale_before {
             return;
         }
-        match seen {
+        match looked.newest {
+            Some(Newest(started)) => self.agenda.saw(started, now),
+            None => self.agenda.saw_nothing(now),
+        }
+        match looked.seen {
             Ok(repository) => {
-                let contents = repository.backups.iter().filter_map(|backup| backup.contents.as_ref());
-                let newest = contents.map(|contents| contents.started).max();
-                self.agenda.saw(newest, now);
                 self.look_waits_for = None;
                 self.live.set_repository(repository);
             }
@@ -222,7 +232,6 @@ impl Work {
                 }
                 self.look_waits_for = Some(reason);
                 self.live.count(|counts| counts.failed_polls += 1);
-                self.agenda.saw_nothing(now);
             }
         }
         if !self.agenda.is_due(now) {
@@ -256,6 +265,18 @@ async fn ongoing<T>(job: &mut Option<BoxFuture<'static, T>>) -> T {
 async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
     let began = Instant::now();
     let cluster = workplace.settings.cluster.as_deref();
-    let seen = async { view.refresh(workplace.repository().await?, cluster).await }.await;
-    (began, view, seen)
+    let mut newest = None;
+    let seen = async {
+        let repository = workplace.repository().await?;
+        view.read_backups(repository).await?;
+        newest = Some(Newest(view.newest_started(cluster, Timestamp::now())));
+        view.read_drills(repository, cluster).await
+    }
+    .await;
+    Looked {
+        began,
+        view,
+        newest,
+        seen,
+    }
 }

@@ -25,7 +25,10 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
     let mut found = Vec::new();
     match &status.repository {
         None => say(&mut found, Level::Unknown, "The bucket has not been read yet."),
-        Some(repository) => of_repository(&mut found, status, repository),
+        Some(repository) => {
+            staleness(&mut found, status, repository);
+            of_repository(&mut found, status, repository);
+        }
     }
     of_process(&mut found, status);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
@@ -58,6 +61,20 @@ fn drift(found: &mut Vec<Finding>, repository: &RepositoryStatus) {
     say(found, level, text);
 }
 
+/// A look that failed is made again with the next, so one that is missing says little; ten minutes leave time for a slow one.
+const MISSED_LOOKS: f64 = 3.0;
+const STALE_AFTER_SECONDS: f64 = 600.0;
+
+/// What was read long ago may be otherwise by now.
+fn staleness(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    let patience = (MISSED_LOOKS * status.poll_seconds).max(STALE_AFTER_SECONDS);
+    if words::since(status.now, repository.read_at) > patience {
+        let read = words::ago(status.now, repository.read_at);
+        let text = format!("The bucket was last read {read}: what is said of it here may be out of date.");
+        say(found, Level::Warn, text);
+    }
+}
+
 fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
     drift(found, repository);
     let Some((newest, _)) = repository.newest() else {
@@ -81,6 +98,14 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
             "The newest backup could not be judged: the drill failed for a reason that is not the backup's.",
         ),
         _ => {}
+    }
+    let is_judged = repository.backups.iter().any(|backup| backup.verdict().is_some());
+    if is_judged && repository.newest_certificate.is_none() {
+        say(
+            found,
+            Level::Warn,
+            "The newest certificate cannot be read; the agent's log says why.",
+        );
     }
     if repository.newest_certified().is_none() {
         say(found, Level::Warn, "No backup has been certified yet.");
@@ -173,6 +198,8 @@ fn of_process(found: &mut Vec<Finding>, status: &Status) {
 mod tests {
     use std::sync::Arc;
 
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::http::sample;
     use crate::http::status::AgentKind;
@@ -225,6 +252,37 @@ mod tests {
             .iter()
             .find(|finding| finding.text.starts_with("Deletion is frozen"));
         assert_eq!(frozen.unwrap().level, Level::Warn);
+    }
+
+    #[test]
+    fn what_was_read_long_ago_is_not_called_well() {
+        let mut status = sample::restore_agent();
+        let is_stale = |status: &Status| {
+            findings(status)
+                .iter()
+                .any(|finding| finding.text.starts_with("The bucket was last read 11 min ago"))
+        };
+        sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(11);
+        assert!(is_stale(&status));
+        // It is looked at so seldom.
+        status.poll_seconds = 240.0;
+        assert!(!is_stale(&status));
+        sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(10);
+        status.poll_seconds = 60.0;
+        assert!(!is_stale(&status));
+    }
+
+    #[test]
+    fn a_verdict_without_a_certificate_that_can_be_read_is_told() {
+        let mut status = sample::restore_agent();
+        sample::repository_of(&mut status).newest_certificate = None;
+        let found = findings(&status);
+        assert!(
+            found
+                .iter()
+                .any(|finding| finding.text.contains("certificate cannot be read")),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -58,7 +58,7 @@ exec "$chroot" "$root" /usr/bin/setpriv --reuid "$user" --regid "$group" --group
 struct Container<'a> {
     ground: Ground,
     pod: Pod<'a>,
-    container: &'a Value,
+    spec: &'a Value,
     objects: &'a [Object],
     running: Option<Child>,
 }
@@ -76,7 +76,7 @@ impl<'a> Container<'a> {
         let made = Self {
             ground,
             pod,
-            container,
+            spec: container,
             objects,
             running: None,
         };
@@ -123,7 +123,7 @@ impl<'a> Container<'a> {
 
     /// A number of the container's security context, or else of its pod's.
     fn number(&self, field: &str) -> u32 {
-        let own = &self.container["securityContext"][field];
+        let own = &self.spec["securityContext"][field];
         let value = own.as_u64().or(self.pod.spec()["securityContext"][field].as_u64());
         u32::try_from(value.unwrap()).unwrap()
     }
@@ -131,12 +131,12 @@ impl<'a> Container<'a> {
     /// Variables that stand in the container or come from a `ConfigMap`, with others over them.
     fn variables(&self, others: &[(&str, &str)]) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
-        for source in list(&self.container["envFrom"]) {
+        for source in list(&self.spec["envFrom"]) {
             let name = text(&source["configMapRef"]["name"]);
             let is_source = |object: &&Object| object.is("ConfigMap", self.pod.namespace(), name);
             variables.extend(data(self.objects.iter().find(is_source).unwrap()));
         }
-        for variable in list(&self.container["env"]) {
+        for variable in list(&self.spec["env"]) {
             variables.insert(text(&variable["name"]).to_owned(), text(&variable["value"]).to_owned());
         }
         for (name, value) in others {
@@ -145,8 +145,13 @@ impl<'a> Container<'a> {
         variables
     }
 
+    /// The words of a probe's command.
+    fn probe(&self, name: &str) -> Vec<&'a str> {
+        list(&self.spec[name]["exec"]["command"]).iter().map(text).collect()
+    }
+
     fn start(&mut self, command: &[&str], variables: &[(&str, &str)]) {
-        let volumes = list(&self.container["volumeMounts"]).iter().map(|mount| {
+        let volumes = list(&self.spec["volumeMounts"]).iter().map(|mount| {
             let mode = if mount["readOnly"] == true { "ro" } else { "rw" };
             let source = self.volume(text(&mount["name"]));
             format!("{} {} {mode}\n", source.display(), text(&mount["mountPath"]))
@@ -200,9 +205,10 @@ impl<'a> Container<'a> {
             .output()
             .unwrap();
         let printed = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
-        match output.status.success() {
-            true => Ok(printed(output.stdout)),
-            false => Err(printed(output.stderr)),
+        if output.status.success() {
+            Ok(printed(output.stdout))
+        } else {
+            Err(printed(output.stderr))
         }
     }
 }
@@ -237,7 +243,7 @@ fn the_throw_away_server_starts_in_its_container() {
     }
     for (overlay, objects) in overlays() {
         let mut container = Container::postgres(objects, "app-restore-test");
-        let command: Vec<&str> = list(&container.container["command"]).iter().map(text).collect();
+        let command: Vec<&str> = list(&container.spec["command"]).iter().map(text).collect();
         container.start(&command, &[("REPOSITORY_ID", "an-id")]);
         container.wait_until_ready();
         let marker = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase
@@ -255,6 +261,17 @@ fn the_throw_away_server_starts_in_its_container() {
         );
         assert!(built.unwrap().ends_with("200000"), "{overlay}");
         assert_eq!(container.sql("shop", "SHOW listen_addresses").unwrap(), "", "{overlay}");
+        // The probe's words, with the socket where it lies on this machine.
+        let probe = container.probe("livenessProbe");
+        let socket = container.volume("socket").display().to_string();
+        let words = probe[1..]
+            .iter()
+            .map(|word| word.replace("/var/run/postgresql", &socket));
+        let program = find_bin_directory().unwrap().join(probe[0]);
+        assert!(
+            Command::new(program).args(words).status().unwrap().success(),
+            "{overlay}"
+        );
         let data = fs::metadata(container.volume("scratch").join("throw-away")).unwrap();
         assert_eq!(data.permissions().mode() & 0o777, 0o700, "{overlay}");
     }
@@ -277,9 +294,8 @@ fn the_example_s_server_starts_in_its_container() {
     }
     for (overlay, objects) in overlays() {
         let mut container = Container::postgres(objects, "app-test");
-        let probe = list(&container.container["readinessProbe"]["exec"]["command"]);
         let mut command = vec!["/bin/sh", "-c", AS_THE_IMAGE_DOES, "probe"];
-        command.extend(probe.iter().map(text));
+        command.extend(container.probe("readinessProbe"));
         let port = free_port().to_string();
         container.start(
             &command,

@@ -64,7 +64,24 @@ fn requests_equal_limits_for_cpu_and_memory() {
         let resources = &container["resources"];
         assert_eq!(resources["requests"], resources["limits"], "{name}");
         let named: Vec<&str> = map(&resources["limits"]).into_keys().collect();
-        assert_eq!(named, ["cpu", "memory"], "{name}");
+        assert!(
+            [&["cpu", "memory"][..], &["cpu", "ephemeral-storage", "memory"]].contains(&&named[..]),
+            "{name}"
+        );
+    });
+}
+
+/// The scheduler knows nothing of an `emptyDir`, and the kubelet evicts a pod that needs more than its node has.
+#[test]
+fn a_node_is_chosen_that_has_room_for_the_rebuilt_databases() {
+    let gibibytes = |value: &Value| text(value).strip_suffix("Gi").unwrap().parse::<u32>().unwrap();
+    each_pod(|pod, name| {
+        let Some(scratch) = pod.volumes().get("scratch").copied() else {
+            return;
+        };
+        let server = pod.container("postgres").unwrap();
+        let requested = gibibytes(&server["resources"]["requests"]["ephemeral-storage"]);
+        assert!(requested > gibibytes(&scratch["emptyDir"]["sizeLimit"]), "{name}");
     });
 }
 

@@ -70,7 +70,12 @@ for line in sys.stdin:
 
 #[test]
 fn every_overlay_fits_the_schemas_of_the_prometheus_operator() {
-    let of_operator: BTreeSet<String> = overlays().values().flatten().filter(of_operator).map(to_line).collect();
+    let of_operator: BTreeSet<String> = overlays()
+        .values()
+        .flatten()
+        .filter(|object| is_of_operator(object))
+        .map(to_line)
+        .collect();
     assert_eq!(of_operator.len(), OF_OPERATOR.len());
     assert_eq!(complaints(VALIDATE_OF_OPERATOR, &[], &of_operator), "");
 }
@@ -126,7 +131,7 @@ fn every_overlay_fits_the_schemas_of_the_kubernetes_api() {
     let mut distinct = BTreeSet::new();
     let classic = with_component("sidecar-classic");
     for object in overlays().values().flatten().chain(&classic) {
-        if !of_operator(&object) {
+        if !is_of_operator(object) {
             distinct.insert(to_line(object));
         }
     }
@@ -168,7 +173,7 @@ fn every_kind_is_asked_of_the_schemas_that_know_it() {
     }
 }
 
-fn of_operator(object: &&Object) -> bool {
+fn is_of_operator(object: &Object) -> bool {
     OF_OPERATOR.contains(&object.kind())
 }
 
