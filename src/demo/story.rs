@@ -62,7 +62,8 @@ async fn play(options: &StoryOptions, teller: &mut Teller<'_>, cancel: &Cancella
     teller.chapter("What you have seen")?;
     teller.say(&format!(
         "In {} seconds: a backup by a role that is no superuser, reuse, a certified drill, damage refused and healed,\n\
-         a table brought back twice, a loss that froze deletion before any good copy could age out, and two agents that go on alone. Nothing was taken on trust: each step was checked.",
+         a table brought back twice, a loss that froze deletion before any good copy could age out, and two agents\n\
+         that go on alone. Nothing was taken on trust: each step was checked.",
         teller.elapsed().as_secs()
     ))?;
     if options.keep {

@@ -167,6 +167,15 @@ fn what_the_policies_grant_is_enough_for_a_backup_its_proof_and_a_verification()
     as_bearer_of("people.json", &["verify"]).run().ok();
     as_bearer_of("people.json", &["list"]).run().ok();
 
+    // Only people say that what is missing was meant to go.
+    world.source_sql("DROP TABLE t");
+    as_bearer_of("backup-agent.json", &["backup"]).run().ok();
+    let accept = ["accept-drift", "--reason", "it was meant"];
+    for agent in ["backup-agent.json", "restore-agent.json"] {
+        assert_ne!(as_bearer_of(agent, &accept).run().code(), Some(0), "{agent}");
+    }
+    as_bearer_of("people.json", &accept).run().ok();
+
     // And not for the work of the others: the layout keeps them apart.
     assert_ne!(as_bearer_of("restore-agent.json", &["backup"]).run().code(), Some(0));
     assert_ne!(as_bearer_of("backup-agent.json", &["drill"]).run().code(), Some(0));

@@ -9,8 +9,11 @@ use super::{
 };
 use crate::content::{CatalogueObject, LedgerEntry, LedgerState, QualifiedName, RowTally, TableSource};
 use crate::repository::CertificateState;
+use crate::repository::layout::{self, Key};
 use crate::repository::manifest::{Database, MAX_ROOT_BYTES, Record, Table};
 use crate::repository::testing::{Ground, backup_id, draft, head, put_all, rows, time};
+use crate::storage::ErrorKind;
+use crate::storage::faults::{Effect, Fault, Operation};
 
 const RULES: DriftRules<'static> = DriftRules {
     max_loss_percent: 50,
@@ -502,7 +505,7 @@ async fn a_baseline_that_cannot_be_read_gives_way_to_an_older_one_and_is_named()
         ground.verdict(minute, 9, CertificateState::Certified, &[]).await;
     }
     // The root of the newest, and the index of the one before it.
-    let root = super::super::layout::Key::Manifest(backup_id(2)).to_string();
+    let root = Key::Manifest(backup_id(2)).to_string();
     let index = ground
         .repository
         .read_manifest(&backup_id(1))
@@ -532,7 +535,7 @@ async fn without_any_baseline_that_can_be_read_or_trusted_nothing_is_taken_for_s
 
     let ground = Ground::new().await;
     backup(&ground, 0, None).await;
-    let root = super::super::layout::Key::Manifest(backup_id(0)).to_string();
+    let root = Key::Manifest(backup_id(0)).to_string();
     ground.store.replace(&root, b"damaged".as_slice().into());
     let drift = drift_now(&ground).await;
     assert_eq!(drift.outcome, DriftOutcome::NotCompared);
@@ -558,4 +561,24 @@ async fn an_alarm_that_would_not_fit_into_the_root_costs_its_list_and_not_the_ba
     let stored = ground.repository.read_manifest(&backup_id(0)).await.unwrap();
     let drift = stored.manifest.drift.unwrap();
     assert_eq!((drift.total, drift.findings.len()), (7, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_costs_the_comparison_and_not_the_backup() {
+    let ground = Ground::new().await;
+    backup(&ground, 0, None).await;
+    let away = Effect::Refuse(ErrorKind::Unavailable);
+    for (operation, prefix) in [
+        (Operation::List, layout::DRIFT),
+        (Operation::List, layout::CERTIFICATES),
+        (Operation::List, layout::MANIFESTS),
+        (Operation::Get, layout::MANIFESTS),
+        (Operation::Get, layout::CHUNKS),
+    ] {
+        let repository = ground.with_faults(vec![Fault::first(operation, prefix, away)]).await;
+        let drift = repository.drift("shop", &[], &[], RULES).await;
+        assert_eq!(drift.outcome, DriftOutcome::NotCompared, "{operation:?} {prefix}");
+        assert!(drift.reason.is_some_and(|reason| !reason.is_empty()));
+    }
+    assert_eq!(drift_now(&ground).await.outcome, DriftOutcome::Compared);
 }
