@@ -23,13 +23,13 @@ fn main() -> ExitCode {
 
 /// What can fail without a runtime fails before there is one.
 fn run(arguments: cli::Arguments, handlers: Handlers) -> anyhow::Result<Exit> {
-    let settings = arguments.settings()?;
-    let console = cli::start_logging(&settings)?;
+    let first = arguments.settings()?;
+    let console = cli::start_logging(&first.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let outcome = runtime.block_on(cli::run(arguments, settings, console, handlers));
+    let outcome = runtime.block_on(cli::run(arguments, first, console, handlers));
     runtime.shutdown_timeout(DRAIN);
     outcome
 }

@@ -27,6 +27,7 @@ struct State {
     turned: Timestamp,
     poll_seconds: f64,
     waiting_for: Option<String>,
+    waits_for_settings: bool,
     next_run: Option<NextRun>,
     is_queued: bool,
     begun: u64,
@@ -48,6 +49,7 @@ impl State {
             turned: now,
             poll_seconds: 0.0,
             waiting_for: None,
+            waits_for_settings: false,
             next_run: None,
             is_queued: false,
             begun: 0,
@@ -101,6 +103,7 @@ impl Live {
             turned: state.turned,
             poll_seconds: state.poll_seconds,
             waiting_for: state.waiting_for.clone(),
+            waits_for_settings: state.waits_for_settings,
             next_run: state.next_run.clone(),
             is_queued: state.is_queued,
             current: state.current.clone(),
@@ -125,6 +128,13 @@ impl Live {
 
     pub fn set_waiting_for(&self, what: Option<String>) {
         self.lock().waiting_for = what;
+    }
+
+    /// There are none that can be used, for that reason; or there are.
+    pub fn wait_for_settings(&self, reason: Option<&str>) {
+        let mut state = self.lock();
+        state.waits_for_settings = reason.is_some();
+        state.waiting_for = reason.map(|reason| format!("settings that can be used: {reason}"));
     }
 
     pub fn set_next_run(&self, next: Option<NextRun>) {

@@ -29,7 +29,7 @@ mod verify;
 mod view;
 
 pub use backup::{BackupOverrides, backup, backup_options};
-pub use backup_agent::backup_agent;
+pub use backup_agent::{backup_agent, check_settings as check_backup_agent, first_settings};
 pub use check::{Finding, Level, check};
 pub use choose::{BackupChoice, choose_backup, choose_database, choose_databases};
 pub use compare::{CompareRequest, Compared, compare};
@@ -46,6 +46,6 @@ pub use open::{
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
 pub use restore_agent::{check_settings as check_restore_agent, restore_agent};
-pub use surroundings::{ReadSettings, Surroundings};
+pub use surroundings::{Fixed, ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -64,6 +64,8 @@ impl View {
             .filter(|contents| cluster.is_none_or(|name| contents.cluster == name))
             .filter(|contents| !is_of_the_future(contents.newest_snapshot, now))
             .map(|contents| contents.started)
+            // A clock that was wrong once must not keep the timer still until that time.
+            .filter(|started| !is_of_the_future(*started, now))
             .max()
     }
 

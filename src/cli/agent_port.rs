@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{self, Live};
+use crate::agent::Live;
 use crate::config::Settings;
 use crate::http;
 
@@ -21,12 +21,12 @@ pub(super) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
 }
 
 /// Shows `live` until `work` has ended or `cancel` says so, whichever is first.
-pub(super) async fn show_while(
+pub(super) async fn show_while<T>(
     listener: TcpListener,
     live: Live,
     cancel: &CancellationToken,
-    work: impl Future<Output = agent::Result<()>>,
-) -> agent::Result<()> {
+    work: impl Future<Output = T>,
+) -> T {
     let stop = cancel.child_token();
     let status = Arc::new(move || live.status(Timestamp::now()));
     let serving = async {

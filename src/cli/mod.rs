@@ -34,7 +34,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{self, Surroundings};
+use crate::agent::{self, Fixed, Surroundings};
 use crate::config::{self, LogFormat, Settings};
 use crate::postgres::Environment;
 use crate::signals::Handlers;
@@ -125,11 +125,31 @@ impl Arguments {
     /// The settings that these arguments lead to.
     ///
     /// # Errors
-    /// What is wrong with the settings.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
-        let settings = read_settings(self.config.as_deref(), self.repository.as_deref());
-        Ok(settings.map_err(agent::Error::from)?)
+    /// What is wrong with the settings. The backup agent begins all the same.
+    pub fn settings(&self) -> anyhow::Result<FirstSettings> {
+        let copy = self.repository.as_deref();
+        let wrong = match read_settings(self.config.as_deref(), copy) {
+            Ok(settings) => return Ok(FirstSettings { settings, wrong: None }),
+            Err(error) => agent::Error::from(error),
+        };
+        if !matches!(self.verb, Verb::Agent(Agent::BackupAgent(_))) {
+            return Err(wrong.into());
+        }
+        // What the variables say without the file, or nothing at all.
+        let stand_in = read_settings(None, None).or_else(|_| config::load(None, []));
+        Ok(FirstSettings {
+            settings: stand_in.map_err(agent::Error::from)?,
+            wrong: Some(wrong),
+        })
     }
+}
+
+/// What a process begins with.
+#[derive(Debug)]
+pub struct FirstSettings {
+    pub settings: Settings,
+    /// What is wrong with those that were meant; the ones here only stand in for them.
+    wrong: Option<agent::Error>,
 }
 
 fn read_settings(file: Option<&Path>, copy: Option<&str>) -> config::Result<Settings> {
@@ -154,6 +174,7 @@ struct Context {
 /// What a verb gets that runs until it is told to stop.
 struct AgentContext {
     settings: Settings,
+    wrong: Option<agent::Error>,
     surroundings: Surroundings,
 }
 
@@ -161,17 +182,23 @@ impl AgentContext {
     fn new(
         config: Option<PathBuf>,
         repository: Option<String>,
-        settings: Settings,
+        first: FirstSettings,
         console: Console,
         handlers: Handlers,
     ) -> anyhow::Result<Self> {
+        let FirstSettings { settings, wrong } = first;
         let surroundings = Surroundings {
+            fixed: Fixed::of(&settings),
             signals: handlers.listen().context("watch for signals")?,
             environment: Environment::of_process(),
             read_settings: Box::new(move || read_settings(config.as_deref(), repository.as_deref())),
             log_level: console.log_level,
         };
-        Ok(Self { settings, surroundings })
+        Ok(Self {
+            settings,
+            wrong,
+            surroundings,
+        })
     }
 }
 
@@ -213,14 +240,14 @@ pub fn start_logging(settings: &Settings) -> anyhow::Result<Console> {
 /// What stopped it; [`report`] prints that and says the exit code.
 pub async fn run(
     arguments: Arguments,
-    settings: Settings,
+    first: FirstSettings,
     console: Console,
     handlers: Handlers,
 ) -> anyhow::Result<Exit> {
     match arguments.verb {
         Verb::Once(verb) => {
             let context = Context {
-                settings,
+                settings: first.settings,
                 environment: Environment::of_process(),
                 output: arguments.output,
                 terminal: console.terminal,
@@ -229,7 +256,7 @@ pub async fn run(
             run_once(verb, &context).await
         }
         Verb::Agent(verb) => {
-            let context = AgentContext::new(arguments.config, arguments.repository, settings, console, handlers)?;
+            let context = AgentContext::new(arguments.config, arguments.repository, first, console, handlers)?;
             match verb {
                 Agent::RestoreAgent(_) => Box::pin(restore_agent::run(context)).await,
                 Agent::BackupAgent(_) => Box::pin(backup_agent::run(context)).await,

@@ -19,7 +19,9 @@ use crate::http::status::AgentKind;
 pub(super) struct RestoreAgentArguments {}
 
 pub(super) async fn run(context: AgentContext) -> anyhow::Result<Exit> {
-    let AgentContext { settings, surroundings } = context;
+    let AgentContext {
+        settings, surroundings, ..
+    } = context;
     agent::check_restore_agent(&settings)?;
     let listener = listen(&settings).await?;
     let live = Live::new(AgentKind::RestoreAgent, &settings, Timestamp::now());

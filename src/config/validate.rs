@@ -14,6 +14,9 @@ use super::table::Kind;
 use super::template::Template;
 use super::value::{ByteSize, Span};
 
+/// What is added to a time must lead to a time.
+const LONGEST_SPAN: Duration = Duration::from_hours(10 * 366 * 24);
+
 /// Checks one value; `key` is how its writer called it.
 pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
     if matches!(value.kind, ValueKind::Nil) {
@@ -34,6 +37,7 @@ pub(super) fn check_kind(key: &str, kind: Kind, value: &Value) -> Result<()> {
         },
         Kind::Duration => match scalar(key, value)?.parse::<Span>() {
             Ok(Span(Duration::ZERO)) => Err(Error::invalid(key, "must be longer than nothing")),
+            Ok(Span(length)) if length > LONGEST_SPAN => Err(Error::invalid(key, "must not be longer than ten years")),
             Ok(_) => Ok(()),
             Err(expected) => Err(Error::invalid(key, expected)),
         },

@@ -187,6 +187,9 @@ pub struct DatabaseCertificate {
     /// Tablespaces of the source, whose objects a drill rebuilds in the database's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tablespaces_left_out: Vec<String>,
+    /// The drill's role could not see whether the target's server would run restored jobs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub jobs_unknown: bool,
     /// Remarks of the restore that a person should read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

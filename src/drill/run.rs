@@ -21,6 +21,7 @@ use crate::postgres::ConnectOptions;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
+use crate::restore::preflight::Jobs;
 use crate::restore::{
     self, Guarded, Refusal, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe,
 };
@@ -193,6 +194,7 @@ impl Run<'_> {
                 tables: Vec::new(),
                 roles_created: Vec::new(),
                 tablespaces_left_out: Vec::new(),
+                jobs_unknown: false,
                 remarks: Vec::new(),
             };
             let done = Box::pin(self.database(backup, database, target, &mut certificate, held)).await;
@@ -230,7 +232,7 @@ impl Run<'_> {
         let guarding = Box::pin(guard(self.repository, target, &maintenance));
         let guarded = self.deadline.within(guarding).await??;
         let checking = self.check_before_wipe(backup, database, &guarded);
-        self.deadline.within(checking).await??;
+        certificate.jobs_unknown = self.deadline.within(checking).await?? == Jobs::Unknown;
         if held.roles.is_none() {
             let roles = self.deadline.within(RolesInUse::begin(&maintenance)).await??;
             held.roles = Some(roles);
@@ -272,14 +274,11 @@ impl Run<'_> {
     }
 
     /// A target that cannot take this backup keeps what it has.
-    async fn check_before_wipe(&self, backup: &Backup, database: &Database, guarded: &Guarded) -> Result<()> {
+    async fn check_before_wipe(&self, backup: &Backup, database: &Database, guarded: &Guarded) -> Result<Jobs> {
         let options = self.restore_options();
         let checked = check_before_wipe(self.repository, backup, database, guarded, &options);
-        self.cancel
-            .run_until_cancelled(Box::pin(checked))
-            .await
-            .unwrap_or(Err(crate::restore::Error::Interrupted))?;
-        Ok(())
+        let checked = self.cancel.run_until_cancelled(Box::pin(checked)).await;
+        Ok(checked.unwrap_or(Err(restore::Error::Interrupted))?)
     }
 
     async fn rebuild_and_compare(

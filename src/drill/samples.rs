@@ -58,6 +58,7 @@ pub(super) fn database(name: &str) -> DatabaseCertificate {
         ],
         roles_created: vec!["shop_owner".to_owned()],
         tablespaces_left_out: Vec::new(),
+        jobs_unknown: false,
         remarks: vec!["subscription s: a restore contacts nothing outside".to_owned()],
     }
 }

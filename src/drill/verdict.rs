@@ -48,7 +48,7 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
     match problem {
         Problem::TargetOlder { .. } => Some(Cause::SourceMajorAboveTarget),
         Problem::MissingExtensions(_) => Some(Cause::MissingExtension),
-        Problem::NoScratchDatabase { is_denied: true, .. } => Some(Cause::Credentials),
+        Problem::NoScratchDatabase { is_denied: true, .. } | Problem::JobsUnknown { .. } => Some(Cause::Credentials),
         Problem::DatabaseAbsent { .. } | Problem::NoScratchDatabase { .. } | Problem::RunsJobs { .. } => {
             Some(Cause::TargetAbsent)
         }
@@ -197,6 +197,12 @@ pub(super) fn not_tested(backup: &Backup, outcomes: &[DatabaseOutcome]) -> Vec<S
             }
         }
     }
+    let unknown = outcomes.iter().filter_map(DatabaseOutcome::certificate);
+    let unknown = unknown.filter(|database| database.jobs_unknown);
+    not_tested.extend(unknown.map(|database| {
+        let name = database.target_database;
+        format!("whether the target's server would run jobs restored into {name} (needs pg_read_all_settings)")
+    }));
     let several = backup.databases.len() > 1;
     for database in &backup.databases {
         let name = &database.head.properties.name;

@@ -105,6 +105,7 @@ pub fn empty(agent: AgentKind) -> Status {
         turned: ago(1),
         poll_seconds: 60.0,
         waiting_for: None,
+        waits_for_settings: false,
         next_run: None,
         is_queued: false,
         current: None,

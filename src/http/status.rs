@@ -44,6 +44,9 @@ pub struct Status {
     /// What keeps the agent from working, in words: a server or the store that does not answer, a role that may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// There are no settings that can be used, so that nothing is done.
+    #[serde(default)]
+    pub waits_for_settings: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_run: Option<NextRun>,
     /// One more run has been asked for and begins when the present one has ended.

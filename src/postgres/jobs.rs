@@ -10,6 +10,8 @@ use super::row::column;
 /// A library that runs what it finds in the databases that a setting names, and what it takes for that setting.
 struct Runner {
     library: &'static str,
+    /// Without it a database has nothing that the library would run.
+    extension: &'static str,
     setting: &'static str,
     default: &'static str,
 }
@@ -17,15 +19,23 @@ struct Runner {
 const RUNNERS: &[Runner] = &[
     Runner {
         library: "pg_cron",
+        extension: "pg_cron",
         setting: "cron.database_name",
         default: "postgres",
     },
     Runner {
         library: "pg_partman_bgw",
+        extension: "pg_partman",
         setting: "pg_partman_bgw.dbname",
         default: "",
     },
 ];
+
+/// Whether what this extension holds in a database is run by such a library.
+#[must_use]
+pub fn holds_jobs(extension: &str) -> bool {
+    RUNNERS.iter().any(|runner| runner.extension == extension)
+}
 
 /// What on the connected server would run jobs of `database`, as `library (setting)`; none when the role may not see the
 /// server's settings.

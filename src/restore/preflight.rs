@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::content::quote_identifier;
 use crate::postgres::extension::{Available, available_extensions};
-use crate::postgres::jobs::job_runners;
+use crate::postgres::jobs::{holds_jobs, job_runners};
 use crate::postgres::load::watch_for_lost_client;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
@@ -53,6 +53,12 @@ pub enum Problem {
          do not preload it", .runners.join(", ")
     )]
     RunsJobs { database: String, runners: Vec<String> },
+    /// Nobody knows whether it would run them.
+    #[error(
+        "{user} may not see whether the target server would run jobs of {}, which the backup holds: run GRANT \
+         pg_read_all_settings TO {}", .extensions.join(", "), quote_identifier(.user)
+    )]
+    JobsUnknown { user: String, extensions: Vec<String> },
     #[error("the target is a standby in recovery; nothing can be restored into it")]
     Standby,
     /// A wipe compares with a scratch database, and so does a comparison.
@@ -75,6 +81,16 @@ pub(super) struct Ready {
     pub(super) extensions: BTreeMap<String, Available>,
     pub(super) watches_clients: bool,
     pub(super) warnings: Vec<String>,
+    pub(super) jobs: Jobs,
+}
+
+/// What is known of the server's running jobs that are restored into the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    /// None of those that are known of; or nobody has looked, since nothing is wiped.
+    NotRun,
+    /// The role may not see it. The backup holds no extension that has jobs.
+    Unknown,
 }
 
 /// What becomes of the target before anything is restored into it.
@@ -99,6 +115,7 @@ pub(super) async fn preflight(
     let watches_clients = watch_for_lost_client(&maintenance.client).await;
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
+    let mut jobs = Jobs::NotRun;
     let origin = backup.manifest.source.server_version_num / 10_000;
     if server.major() < origin {
         let target = server.major();
@@ -121,7 +138,14 @@ pub(super) async fn preflight(
         Place::AsItIs => {
             problems.extend(look_at_target(&maintenance, database, target, options, &mut warnings).await?);
         }
-        Place::ToBeWiped => problems.extend(jobs(&maintenance, target).await?),
+        Place::ToBeWiped => {
+            let runners = job_runners(&maintenance.client, &target.database).await?;
+            let extensions = database.head.extensions.iter().map(|extension| extension.name.as_str());
+            match judge_jobs(runners, extensions, target) {
+                Ok(found) => jobs = found,
+                Err(problem) => problems.push(problem),
+            }
+        }
     }
     match programs {
         Ok(programs) if problems.is_empty() => Ok(Ready {
@@ -130,6 +154,7 @@ pub(super) async fn preflight(
             extensions: available,
             watches_clients,
             warnings,
+            jobs,
         }),
         Ok(_) => Err(Error::Preflight(problems)),
         Err(problem) => {
@@ -211,20 +236,32 @@ async fn look_at_target(
     }))
 }
 
-/// Who wipes does so for a drill, or as if for one.
-async fn jobs(maintenance: &Session, target: &ConnectOptions) -> Result<Option<Problem>> {
-    let Some(runners) = job_runners(&maintenance.client, &target.database).await? else {
-        tracing::warn!(
-            database = target.database,
-            user = target.user,
-            "nobody knows whether the target server would run restored jobs: grant pg_read_all_settings to see"
-        );
-        return Ok(None);
+/// Who wipes does so for a drill, or as if for one: nothing that is restored may run.
+fn judge_jobs<'a>(
+    runners: Option<Vec<String>>,
+    extensions: impl Iterator<Item = &'a str>,
+    target: &ConnectOptions,
+) -> std::result::Result<Jobs, Problem> {
+    let Some(runners) = runners else {
+        let user = target.user.clone();
+        let extensions: Vec<String> = extensions.filter(|name| holds_jobs(name)).map(str::to_owned).collect();
+        if extensions.is_empty() {
+            tracing::warn!(
+                user,
+                database = target.database,
+                "nobody knows whether the target server would run restored jobs: grant pg_read_all_settings to see"
+            );
+            return Ok(Jobs::Unknown);
+        }
+        return Err(Problem::JobsUnknown { user, extensions });
     };
-    Ok((!runners.is_empty()).then(|| Problem::RunsJobs {
+    if runners.is_empty() {
+        return Ok(Jobs::NotRun);
+    }
+    Err(Problem::RunsJobs {
         database: quote_identifier(&target.database),
         runners,
-    }))
+    })
 }
 
 /// A COPY through the root of a partition tree locks every leaf.
@@ -243,4 +280,36 @@ fn lock_space(database: &Database, server: &Server, jobs: usize) -> Option<Probl
         needed,
         available: server.lock_slots,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::postgres::{Password, TlsMode};
+
+    #[test]
+    fn what_would_run_jobs_is_refused_and_so_is_what_nobody_knows_where_there_are_jobs() {
+        let target = ConnectOptions {
+            host: "h".to_owned(),
+            port: 1,
+            user: "drill".to_owned(),
+            database: "restored".to_owned(),
+            password: Password::None,
+            tls: TlsMode::Disable,
+            connect_timeout: Duration::ZERO,
+        };
+        let judge =
+            |runners: Option<Vec<String>>, extension| judge_jobs(runners, [extension, "plpgsql"].into_iter(), &target);
+        assert_eq!(judge(Some(Vec::new()), "pg_cron"), Ok(Jobs::NotRun));
+        assert_eq!(judge(None, "hstore"), Ok(Jobs::Unknown));
+        let runs = judge(Some(vec!["pg_cron (cron.database_name)".to_owned()]), "hstore");
+        assert!(matches!(runs, Err(Problem::RunsJobs { .. })), "{runs:?}");
+        let unknown = judge(None, "pg_cron").unwrap_err().to_string();
+        assert!(
+            unknown.ends_with("run GRANT pg_read_all_settings TO \"drill\""),
+            "{unknown}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use super::load::Load;
 use super::options::{RestoreOptions, RolesMode};
 use super::plan::plan_load;
 use super::post_data::PostDataSteps;
-use super::preflight::{Place, Ready, preflight};
+use super::preflight::{Jobs, Place, Ready, preflight};
 use super::report::{Phase, RestoreReport};
 use super::roles::make_roles;
 use super::selection::{Chosen, choose};
@@ -68,7 +68,7 @@ pub async fn check_before_wipe(
     database: &Database,
     guarded: &Guarded,
     options: &RestoreOptions,
-) -> Result<()> {
+) -> Result<Jobs> {
     let restore = Restore {
         repository,
         backup,
@@ -82,7 +82,7 @@ pub async fn check_before_wipe(
     restore
         .chosen(&archive, &mut RestoreReport::default(), Place::ToBeWiped)
         .await?;
-    Ok(())
+    Ok(ready.jobs)
 }
 
 pub(super) struct Restore<'a> {

@@ -1,7 +1,8 @@
 //! Leases over a real S3 protocol, by the clock in its answers and with the rights that an agent has.
 
+use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kubebackup::demo::{Identity, Treatment};
 use kubebackup::repository::id::RepositoryId;
@@ -86,4 +87,24 @@ async fn a_store_that_ignores_conditions_is_told() {
     let repository = repository(&s3).await;
     assert!(acquire(&repository, "first", LONG).await.unwrap().is_degraded());
     assert_eq!(acquire(&repository, "second", LONG).await.unwrap_err(), "first");
+}
+
+#[tokio::test]
+async fn a_holder_that_died_keeps_others_out_for_an_hour_at_most_whatever_its_lease_says() {
+    let s3 = S3::start();
+    let repository = repository(&s3).await;
+    let endless = Duration::from_secs(u64::MAX);
+    drop(acquire(&repository, "first", endless).await.unwrap());
+    let [lease] = &s3.keys("leases/")[..] else {
+        panic!("{:?}", s3.keys("leases/"))
+    };
+    let date = |minutes| {
+        let file = File::options().write(true).open(s3.bucket().join(lease)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_mins(minutes))
+            .unwrap();
+    };
+    date(58);
+    assert_eq!(acquire(&repository, "second", LONG).await.unwrap_err(), "first");
+    date(61);
+    assert_eq!(acquire(&repository, "second", LONG).await.unwrap().generation(), 2);
 }

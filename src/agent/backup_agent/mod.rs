@@ -5,6 +5,7 @@
 
 mod agenda;
 mod attempt;
+mod first_settings;
 mod lease;
 mod work;
 mod workplace;
@@ -14,12 +15,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::error::Result;
 use super::live::Live;
 use super::surroundings::Surroundings;
 use crate::config::Settings;
+pub use first_settings::{check_settings, first_settings};
 use work::Work;
-use workplace::Workplace;
 
 /// How often the loop comes round when nothing happens; how late a run may begin.
 const TURN: Duration = Duration::from_secs(1);
@@ -27,17 +27,13 @@ const TURN: Duration = Duration::from_secs(1);
 /// How long a run that was told to stop may take to close its sessions.
 const STOP: Duration = Duration::from_secs(2);
 
-/// Works until it is told to stop.
-///
-/// # Errors
-/// When the settings cannot work; later troubles are waited out or left to the operator.
-pub async fn backup_agent(settings: Settings, live: Live, surroundings: Surroundings) -> Result<()> {
-    let Surroundings { environment, .. } = &surroundings;
-    Workplace::check_at_start(&settings, environment)?;
-    let mut work = Work::new(settings, environment.clone(), live, surroundings.signals.cancel.clone());
+/// Works until it is told to stop, with settings that [`check_settings`] has found good. Troubles are waited out or left to
+/// the operator.
+pub async fn backup_agent(settings: Settings, live: Live, surroundings: Surroundings) {
+    let environment = surroundings.environment.clone();
+    let mut work = Work::new(settings, environment, live, surroundings.signals.cancel.clone());
     run_loop(&mut work, surroundings).await;
     work.stop(STOP).await;
-    Ok(())
 }
 
 async fn run_loop(work: &mut Work, mut surroundings: Surroundings) {

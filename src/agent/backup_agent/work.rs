@@ -40,7 +40,9 @@ struct Newest(Option<Timestamp>);
 /// The loop's state.
 pub(super) struct Work {
     workplace: Arc<Workplace>,
-    /// Requests made under settings that are no longer in force.
+    /// Under settings that are no longer in force; the run that goes on may have begun with them.
+    earlier: Vec<Arc<Workplace>>,
+    /// Requests made in such ones before.
     earlier_requests: StoreCounts,
     holder: String,
     agenda: Agenda,
@@ -71,6 +73,7 @@ impl Work {
             agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
+            earlier: Vec::new(),
             earlier_requests: StoreCounts::default(),
             live,
             cancel,
@@ -108,10 +111,7 @@ impl Work {
     /// Tells the status where things stand.
     pub(super) fn tell(&mut self, now: Timestamp) {
         self.live.turn(now);
-        let mut requests = self.earlier_requests.clone();
-        if let Some(more) = self.workplace.requests() {
-            requests.add(&more);
-        }
+        let requests = self.count_requests();
         self.live.set_store_counts(requests);
         self.live.set_queued(self.run.is_some() && self.agenda.is_wanted());
         if self.live.is_running() {
@@ -127,6 +127,21 @@ impl Work {
             self.told_next = Some(next.clone());
         }
         self.live.set_next_run(next);
+    }
+
+    /// All of this process.
+    fn count_requests(&mut self) -> StoreCounts {
+        if self.run.is_none() {
+            for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
+                self.earlier_requests.add(&requests);
+            }
+        }
+        let mut all = self.earlier_requests.clone();
+        let in_use = self.earlier.iter().chain([&self.workplace]);
+        for requests in in_use.filter_map(|workplace| workplace.requests()) {
+            all.add(&requests);
+        }
+        all
     }
 
     /// SIGUSR1.
@@ -155,10 +170,8 @@ impl Work {
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, Timestamp::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
-        let before = std::mem::replace(&mut self.workplace, Arc::new(workplace));
-        if let Some(requests) = before.requests() {
-            self.earlier_requests.add(&requests);
-        }
+        self.earlier
+            .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
         (self.look, self.view) = (None, None);
         (self.run_waits_for, self.look_waits_for) = (None, None);
     }
@@ -280,3 +293,6 @@ async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
         seen,
     }
 }
+
+#[cfg(test)]
+mod tests;

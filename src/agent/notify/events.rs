@@ -1,5 +1,5 @@
-//! What is told after a drill. Pure, and from the bucket's records alone, so that an agent that was restarted neither
-//! repeats nor forgets; `docs/notifications.md` says it in the reader's words.
+//! What is told, and when. Pure, and from the bucket's records: an agent that was restarted knows what may have been told,
+//! and tells it again where it matters. `docs/notifications.md` says it in the reader's words.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use jiff::tz::TimeZone;
 
 use crate::config::NotifySuccess;
 use crate::http::status::{BackupStatus, DrillState, DrillStatus, RepositoryStatus};
+use crate::repository::id::BackupId;
 
 /// Why somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum Event {
     /// A drill found the backup or its restoration wrong.
     Failed,
-    /// No drill could judge the backup for too long.
+    /// No drill has judged the newest backup for too long.
     Unverified,
     /// A backup lacks what an earlier one held, or could not be compared.
     Drifted,
@@ -42,6 +43,15 @@ pub(in crate::agent) struct Drilled<'a> {
 pub(in crate::agent) struct Wanted {
     pub(in crate::agent) unverified_after: Duration,
     pub(in crate::agent) success: NotifySuccess,
+    /// This process has told that nobody could judge, since the last verdict.
+    pub(in crate::agent) has_told_unverified: bool,
+}
+
+/// A verdict has been waited for, for too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent) struct Overdue {
+    pub(in crate::agent) backup_id: String,
+    pub(in crate::agent) since: Timestamp,
 }
 
 impl Event {
@@ -60,28 +70,13 @@ impl Event {
 
 /// What is to be told of `this` drill; `repository` as it was before, with or without the drill's own records.
 pub(in crate::agent) fn events(repository: &RepositoryStatus, this: Drilled<'_>, wanted: Wanted) -> Vec<Event> {
-    let mut before: Vec<&DrillStatus> = repository
-        .backups
-        .iter()
-        .flat_map(|backup| &backup.drills)
-        .filter(|drill| drill.drill_id != this.drill_id)
-        .collect();
-    before.sort_by(|one, other| one.drill_id.cmp(&other.drill_id));
     match this.state {
-        DrillState::Started => Vec::new(),
+        // What does not judge is told when it has lasted too long.
+        DrillState::Started | DrillState::Unverified => Vec::new(),
         DrillState::Failed => vec![Event::Failed],
-        DrillState::Unverified => {
-            let told = time_to_tell(&before, Some(this.started), wanted.unverified_after);
-            let is_due = told.is_some_and(|time| this.started >= time) && !was_told(&before, wanted.unverified_after);
-            let is_open = verdict_without(repository, this).is_none();
-            if is_due && is_open {
-                vec![Event::Unverified]
-            } else {
-                Vec::new()
-            }
-        }
         DrillState::Certified => {
-            let recovered = has_failed(repository, this) || was_told(&before, wanted.unverified_after);
+            let before = drills_before(repository, this);
+            let recovered = has_failed(repository, this) || may_have_been_told(repository, &before, this, wanted);
             let success = match wanted.success {
                 NotifySuccess::Never => None,
                 NotifySuccess::Each => (!recovered).then_some(Event::Certified),
@@ -93,40 +88,89 @@ pub(in crate::agent) fn events(repository: &RepositoryStatus, this: Drilled<'_>,
     }
 }
 
-/// The drills at the end of which none judged.
-fn in_vain<'a, 'b>(drills: &'a [&'b DrillStatus]) -> &'a [&'b DrillStatus] {
-    let judged = |drill: &&DrillStatus| matches!(drill.state, DrillState::Certified | DrillState::Failed);
-    let begin = drills.iter().rposition(judged).map_or(0, |last| last + 1);
-    &drills[begin..]
+/// What a process that has just begun tells again, since nobody knows whether it arrived: the last verdict, where it is one to
+/// worry about or the end of worries. With the backup and the drill that it is about.
+pub(in crate::agent) fn again(repository: &RepositoryStatus, wanted: Wanted) -> Option<(Event, &str, &DrillStatus)> {
+    let all = repository.backups.iter().flat_map(|backup| {
+        backup
+            .drills
+            .iter()
+            .map(move |drill| (backup.backup_id.as_str(), drill))
+    });
+    let last = all
+        .filter(|(_, drill)| judges(drill))
+        .max_by(|(_, one), (_, other)| one.drill_id.cmp(&other.drill_id));
+    let (backup_id, drill) = last?;
+    let this = Drilled {
+        backup_id,
+        drill_id: &drill.drill_id,
+        started: drill.started,
+        state: drill.state,
+    };
+    let events = events(repository, this, wanted).into_iter();
+    let event = events
+        .into_iter()
+        .find(|event| matches!(event, Event::Failed | Event::Recovered))?;
+    Some((event, backup_id, drill))
 }
 
-/// From when on a drill that cannot judge is told: `after` the first one in a row that could not.
-fn time_to_tell(before: &[&DrillStatus], this: Option<Timestamp>, after: Duration) -> Option<Timestamp> {
-    let first = in_vain(before).first().map(|drill| drill.started).or(this)?;
-    first.checked_add(after).ok()
+/// Whether the newest backup has been without a verdict, and all drills without one, for `after`.
+pub(in crate::agent) fn overdue(repository: &RepositoryStatus, after: Duration, now: Timestamp) -> Option<Overdue> {
+    let since = unjudged_since(repository, None)?;
+    let is_due = since.checked_add(after).is_ok_and(|due| due <= now);
+    let newest = repository.backups.last().filter(|_| is_due)?;
+    Some(Overdue {
+        backup_id: newest.backup_id.clone(),
+        since,
+    })
 }
 
-/// The first drill after that time told it.
-fn was_told(before: &[&DrillStatus], after: Duration) -> bool {
-    let time = time_to_tell(before, None, after);
-    let told =
-        |drill: &&DrillStatus| drill.state == DrillState::Unverified && time.is_some_and(|time| drill.started >= time);
-    in_vain(before).iter().any(told)
+/// Since when a verdict has been waited for: since the last one, or, where that is later, since the first of the newest
+/// backups without any could be used. None while the newest has one. The drill `except` is passed over.
+fn unjudged_since(repository: &RepositoryStatus, except: Option<Drilled<'_>>) -> Option<Timestamp> {
+    let counts = |drill: &&DrillStatus| judges(drill) && except.is_none_or(|this| drill.drill_id != this.drill_id);
+    let is_open = |backup: &&BackupStatus| !backup.drills.iter().any(|drill| counts(&drill));
+    let open = repository.backups.iter().rev().take_while(is_open);
+    let first = open.filter_map(waits_since).min()?;
+    let drills = repository.backups.iter().flat_map(|backup| &backup.drills);
+    let last = drills.filter(counts).map(|drill| drill.started).max();
+    Some(last.map_or(first, |last| last.max(first)))
 }
 
-/// What the drills before this one said of its backup.
-fn verdict_without(repository: &RepositoryStatus, this: Drilled<'_>) -> Option<DrillState> {
-    let backup = repository
-        .backups
-        .iter()
-        .find(|backup| backup.backup_id == this.backup_id)?;
-    verdict_before(backup, this)
+fn waits_since(backup: &BackupStatus) -> Option<Timestamp> {
+    let contents = backup.contents.as_ref().map(|contents| contents.usable_since);
+    // A root that cannot be read is waited for too.
+    let id = || backup.backup_id.parse::<BackupId>().ok().map(|id| id.time());
+    contents.or_else(id)
+}
+
+fn judges(drill: &DrillStatus) -> bool {
+    matches!(drill.state, DrillState::Certified | DrillState::Failed)
+}
+
+/// In order of time.
+fn drills_before<'a>(repository: &'a RepositoryStatus, this: Drilled<'_>) -> Vec<&'a DrillStatus> {
+    let drills = repository.backups.iter().flat_map(|backup| &backup.drills);
+    let mut before: Vec<&DrillStatus> = drills.filter(|drill| drill.drill_id.as_str() < this.drill_id).collect();
+    before.sort_by(|one, other| one.drill_id.cmp(&other.drill_id));
+    before
+}
+
+/// By this process, or, by what the records say, by one before it.
+fn may_have_been_told(
+    repository: &RepositoryStatus,
+    before: &[&DrillStatus],
+    this: Drilled<'_>,
+    wanted: Wanted,
+) -> bool {
+    let in_vain = before.last().is_some_and(|drill| !judges(drill));
+    let since =
+        unjudged_since(repository, Some(this)).and_then(|since| since.checked_add(wanted.unverified_after).ok());
+    wanted.has_told_unverified || in_vain && since.is_some_and(|due| due <= this.started)
 }
 
 fn verdict_before(backup: &BackupStatus, this: Drilled<'_>) -> Option<DrillState> {
-    let judged = |drill: &&DrillStatus| {
-        drill.drill_id != this.drill_id && matches!(drill.state, DrillState::Certified | DrillState::Failed)
-    };
+    let judged = |drill: &&DrillStatus| drill.drill_id.as_str() < this.drill_id && judges(drill);
     backup.drills.iter().rfind(judged).map(|drill| drill.state)
 }
 

@@ -1,12 +1,13 @@
 //! A message: what is told, and the two shapes in which it is sent.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::events::Event;
 use crate::config::{NotifyFormat, NotifySettings, Placeholder};
-use crate::drill::{Certificate, ObjectiveFacts, RecoveryPoint, Verdict};
-use crate::http::status::{BackupStatus, DriftStatus};
+use crate::drill::{Cause, Certificate, ObjectiveFacts, RecoveryPoint, Verdict};
+use crate::http::status::{BackupStatus, DriftStatus, DrillState, DrillStatus};
 use crate::telemetry::figures;
 
 /// Characters of a text that are sent: receivers refuse long ones whole.
@@ -18,15 +19,26 @@ pub(in crate::agent) struct Message {
     #[serde(serialize_with = "word")]
     pub(in crate::agent) event: Event,
     cluster: String,
-    backup_id: String,
+    #[serde(flatten)]
+    subject: Subject,
+}
+
+/// What a message is about: a drill, or a backup that no drill could say anything about. What is not known is absent.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::agent) struct Subject {
+    pub(in crate::agent) backup_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     drill_id: Option<String>,
-    #[serde(flatten)]
-    verdict: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<DrillState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
     summary: String,
     reasons: Vec<String>,
-    started: jiff::Timestamp,
-    finished: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,55 +52,87 @@ fn word<S: serde::Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(event.as_str())
 }
 
-impl Message {
-    /// Of a drill that has ended; `cluster` where the certificate does not know it.
-    pub(in crate::agent) fn new(event: Event, certificate: &Certificate, cluster: Option<&str>) -> Self {
-        let source = certificate.source.as_ref().map(|source| source.cluster.as_str());
-        let summary = match event {
-            Event::Digest { drills, since } => format!(
-                "{drills} {} certified since {}; the last: {}",
-                if drills == 1 { "drill" } else { "drills" },
-                figures::time(since),
-                certificate.summary
-            ),
-            _ => certificate.summary.clone(),
+impl Subject {
+    /// A drill that left a certificate.
+    pub(in crate::agent) fn of(certificate: &Certificate) -> Self {
+        let (verdict, cause) = match certificate.verdict {
+            Verdict::Certified => (DrillState::Certified, None),
+            Verdict::Failed => (DrillState::Failed, None),
+            Verdict::Unverified(cause) => (DrillState::Unverified, Some(cause)),
         };
         Self {
-            event,
-            cluster: source.or(cluster).unwrap_or("an unknown cluster").to_owned(),
-            backup_id: certificate.backup_id.to_string(),
             drill_id: Some(certificate.drill_id.to_string()),
-            verdict: Some(certificate.verdict),
-            summary,
+            cause,
             reasons: certificate.reasons.clone(),
-            started: certificate.started,
-            finished: certificate.finished,
+            started: Some(certificate.started),
+            finished: Some(certificate.finished),
             recovery_seconds: certificate.recovery_seconds,
             recovery_point: certificate.recovery_point,
             objectives: certificate.objectives,
+            ..Self::bare(certificate.backup_id.to_string(), verdict, certificate.summary.clone())
         }
     }
 
-    /// Of a backup that lacks what an earlier one held; no drill has to do with it.
-    pub(in crate::agent) fn drifted(backup: &BackupStatus, drift: &DriftStatus, cluster: Option<&str>) -> Self {
-        let contents = backup.contents.as_ref();
-        let cluster = contents.map(|contents| contents.cluster.as_str()).or(cluster);
-        let reasons = drift.lines.join("; ");
-        let separator = if reasons.is_empty() { "" } else { ": " };
-        let now = jiff::Timestamp::now();
+    /// A drill of which only the record is known.
+    pub(in crate::agent) fn of_record(backup_id: &str, drill: &DrillStatus, summary: String) -> Self {
         Self {
-            event: Event::Drifted,
-            cluster: cluster.unwrap_or("an unknown cluster").to_owned(),
-            backup_id: backup.backup_id.clone(),
-            drill_id: None,
+            drill_id: Some(drill.drill_id.clone()),
+            started: Some(drill.started),
+            ..Self::bare(backup_id.to_owned(), drill.state, summary)
+        }
+    }
+
+    /// A backup whose drills left no record, or none that is known.
+    pub(in crate::agent) fn without_record(backup_id: &str, summary: String) -> Self {
+        Self::bare(backup_id.to_owned(), DrillState::Unverified, summary)
+    }
+
+    /// A backup that lacks what an earlier one held; no drill has to do with it.
+    pub(in crate::agent) fn of_drift(backup: &BackupStatus, drift: &DriftStatus) -> Self {
+        let lines = drift.lines.join("; ");
+        let separator = if lines.is_empty() { "" } else { ": " };
+        let contents = backup.contents.as_ref();
+        Self {
             verdict: None,
-            summary: format!("DELETION IS FROZEN, {}{separator}{reasons}", drift.summary),
             reasons: drift.lines.clone(),
-            started: contents.map_or(now, |contents| contents.started),
-            finished: contents.map_or(now, |contents| contents.usable_since),
+            started: contents.map(|contents| contents.started),
+            finished: contents.map(|contents| contents.usable_since),
+            ..Self::without_record(
+                &backup.backup_id,
+                format!("DELETION IS FROZEN, {}{separator}{lines}", drift.summary),
+            )
+        }
+    }
+
+    fn bare(backup_id: String, verdict: DrillState, summary: String) -> Self {
+        Self {
+            backup_id,
+            drill_id: None,
+            verdict: Some(verdict),
+            cause: None,
+            summary,
+            reasons: Vec::new(),
+            started: None,
+            finished: None,
             recovery_seconds: None,
             recovery_point: None,
             objectives: None,
+        }
+    }
+}
+
+impl Message {
+    /// `cluster` is that of the backup, where it is known.
+    pub(in crate::agent) fn new(event: Event, mut subject: Subject, cluster: Option<&str>) -> Self {
+        if let Event::Digest { drills, since } = event {
+            let drills = format!("{drills} {}", if drills == 1 { "drill" } else { "drills" });
+            let since = figures::time(since);
+            subject.summary = format!("{drills} certified since {since}; the last: {}", subject.summary);
+        }
+        Self {
+            event,
+            cluster: cluster.unwrap_or("an unknown cluster").to_owned(),
+            subject,
         }
     }
 
@@ -106,14 +150,15 @@ impl Message {
     }
 
     fn text(&self, settings: &NotifySettings) -> String {
-        let reasons = self.reasons.join("; ");
+        let subject = &self.subject;
+        let reasons = subject.reasons.join("; ");
         let text = settings.text.render(|placeholder| match placeholder {
             Placeholder::Event => self.event.as_str(),
             Placeholder::Cluster => &self.cluster,
-            Placeholder::BackupId => &self.backup_id,
-            Placeholder::DrillId => self.drill_id.as_deref().unwrap_or_default(),
-            Placeholder::Verdict => self.verdict.map_or("", |verdict| verdict.state().as_str()),
-            Placeholder::Summary => &self.summary,
+            Placeholder::BackupId => &subject.backup_id,
+            Placeholder::DrillId => subject.drill_id.as_deref().unwrap_or_default(),
+            Placeholder::Verdict => subject.verdict.map_or("", DrillState::as_str),
+            Placeholder::Summary => &subject.summary,
             Placeholder::Reasons => &reasons,
         });
         match text.char_indices().nth(LONGEST) {
@@ -134,21 +179,17 @@ mod tests {
     use crate::config;
 
     fn message(reasons: &[&str]) -> Message {
-        let time = jiff::Timestamp::UNIX_EPOCH;
-        Message {
-            event: Event::Failed,
-            cluster: "production".to_owned(),
-            backup_id: "b".to_owned(),
+        let subject = Subject {
             drill_id: Some("d".to_owned()),
-            verdict: Some(Verdict::Failed),
-            summary: "FAILED: table \"<!channel>\" & more".to_owned(),
             reasons: reasons.iter().map(ToString::to_string).collect(),
-            started: time,
-            finished: time,
-            recovery_seconds: None,
-            recovery_point: None,
-            objectives: None,
-        }
+            started: Some(Timestamp::UNIX_EPOCH),
+            ..Subject::bare(
+                "b".to_owned(),
+                DrillState::Failed,
+                "FAILED: table \"<!channel>\" & more".to_owned(),
+            )
+        };
+        Message::new(Event::Failed, subject, Some("production"))
     }
 
     fn body(message: &Message, variables: &[(&str, &str)]) -> Value {
@@ -171,7 +212,7 @@ mod tests {
         let expected = json!({
             "event": "failed", "cluster": "production", "backup_id": "b", "drill_id": "d", "verdict": "failed",
             "summary": "FAILED: table \"<!channel>\" & more", "reasons": ["one", "two"], "text": "failed: one; two",
-            "started": "1970-01-01T00:00:00Z", "finished": "1970-01-01T00:00:00Z",
+            "started": "1970-01-01T00:00:00Z",
         });
         assert_eq!(body(&message(&["one", "two"]), &[format, text]), expected);
     }

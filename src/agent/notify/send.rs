@@ -1,7 +1,6 @@
-//! One POST, tried a few times. Nothing here ever shows the URL: errors are stripped of it.
+//! One POST. Nothing here ever shows the URL: errors are stripped of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -10,12 +9,6 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::message::Message;
 use crate::config::NotifySettings;
-
-/// Tries of one message.
-const ATTEMPTS: u32 = 3;
-
-/// Before the second try; twice as long before the third.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a message did not arrive.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +31,8 @@ impl Error {
         Self::Http(error.without_url())
     }
 
-    /// Whether another try may meet a better receiver.
-    fn is_passing(&self) -> bool {
+    /// Whether another try may meet a better receiver without anybody's doing.
+    pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Http(_) => true,
             Self::Refused(status) => {
@@ -66,20 +59,11 @@ impl Sender {
             None => self.client.insert(client()?).clone(),
         };
         let body = message.body(settings);
-        let mut attempt = 1;
-        loop {
-            let request = client.post(url.clone()).timeout(settings.timeout.0).json(&body);
-            let sent = match request.send().await {
-                Ok(response) if response.status().is_success() => return Ok(()),
-                Ok(response) => Error::Refused(response.status()),
-                Err(error) => Error::http(error),
-            };
-            if attempt == ATTEMPTS || !sent.is_passing() {
-                return Err(sent);
-            }
-            tracing::debug!(attempt, "notification not sent; it is tried again");
-            tokio::time::sleep(PAUSE * attempt).await;
-            attempt += 1;
+        let request = client.post(url).timeout(settings.timeout.0).json(&body);
+        match request.send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(Error::Refused(response.status())),
+            Err(error) => Err(Error::http(error)),
         }
     }
 }

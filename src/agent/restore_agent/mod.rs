@@ -22,12 +22,11 @@ use self::attempt::{Attempt, Ended};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
 use self::lookout::Lookout;
 use self::records::Backoff;
-use self::tell::DriftTeller;
+use self::tell::Teller;
 use super::error::Result;
 use super::live::{Live, RunEnd};
-use super::notify::Notifier;
 use super::surroundings::Surroundings;
-use crate::config::{NotifySettings, Settings};
+use crate::config::Settings;
 use crate::http::status::{Outcome, RepositoryStatus, Trigger};
 use crate::repository::Repository;
 
@@ -61,11 +60,9 @@ pub fn check_settings(settings: &Settings) -> Result<()> {
 
 struct RestoreAgent {
     settings: Arc<Settings>,
-    notify: Arc<NotifySettings>,
     surroundings: Surroundings,
     live: Live,
-    notifier: Notifier,
-    drift: DriftTeller,
+    teller: Teller,
     memory: Memory,
     lookout: Lookout,
     drilling: Option<Drilling>,
@@ -85,10 +82,8 @@ impl RestoreAgent {
     fn new(settings: Settings, surroundings: Surroundings, live: Live) -> Self {
         let settings = Arc::new(settings);
         Self {
-            notify: Arc::new(settings.notify.clone()),
             surroundings,
-            notifier: Notifier::start(live.clone()),
-            drift: DriftTeller::default(),
+            teller: Teller::new(&settings, live.clone()),
             memory: Memory::new(Timestamp::now()),
             lookout: Lookout::new(&settings, live.clone()),
             settings,
@@ -106,6 +101,7 @@ impl RestoreAgent {
             self.live.turn(Timestamp::now());
             self.lookout.look_if_due(&self.settings);
             self.drill_if_due(&cancel);
+            self.tell_if_idle();
             let pause = self.pause();
             let signals = &mut self.surroundings.signals;
             tokio::select! {
@@ -116,7 +112,7 @@ impl RestoreAgent {
                 ended = drill_end(&mut self.drilling) => self.drilled(&ended),
                 look = self.lookout.look() => {
                     self.lookout.looked(look, &self.settings, self.drilling.is_some());
-                    self.tell_drift();
+                    self.see();
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -124,10 +120,10 @@ impl RestoreAgent {
         self.stop().await;
     }
 
-    fn tell_drift(&mut self) {
+    /// What does not wait for a drill to end.
+    fn see(&mut self) {
         if let Some(seen) = self.lookout.last_seen() {
-            let cluster = self.settings.cluster.as_deref();
-            self.drift.tell(&self.notifier, &self.notify, &seen.status, cluster);
+            self.teller.see(&seen.status);
         }
     }
 
@@ -139,6 +135,7 @@ impl RestoreAgent {
         let Some(seen) = self.lookout.current(&self.settings) else {
             return;
         };
+        self.teller.looked(&seen.status);
         let now = Timestamp::now();
         let decision = match newest(&seen.status).filter(|_| self.is_wanted) {
             Some(choice) => Decision::Drill(choice),
@@ -154,6 +151,16 @@ impl RestoreAgent {
                 self.due = wait.map(|wait| Instant::now() + Duration::try_from(wait).unwrap_or_default());
                 self.live.set_next_run(next);
             }
+        }
+    }
+
+    /// Whatever a drill that runs will say, it says it itself.
+    fn tell_if_idle(&mut self) {
+        if self.drilling.is_some() {
+            return;
+        }
+        if let Some(seen) = self.lookout.last_seen() {
+            self.teller.idle(&seen.status, Timestamp::now());
         }
     }
 
@@ -206,10 +213,8 @@ impl RestoreAgent {
         let now = Timestamp::now();
         let is_recorded = matches!(ended, Ended::Certificate(_));
         self.memory.note(&choice, is_recorded, now);
-        if let (Ended::Certificate(certificate), Some(seen)) = (ended, self.lookout.last_seen()) {
-            let cluster = self.settings.cluster.as_deref();
-            tell::tell(&self.notifier, &self.notify, &seen.status, certificate, cluster);
-        }
+        let seen = self.lookout.last_seen().map(|seen| seen.status.as_ref());
+        self.teller.drilled(&choice.backup_id, ended, seen);
         let (outcome, message) = ended.told();
         let backup_id = &choice.backup_id;
         match outcome {
@@ -251,7 +256,7 @@ impl RestoreAgent {
     /// SIGHUP. A drill that runs keeps the settings that it began with.
     fn reload(&mut self) {
         if let Some(settings) = self.surroundings.reload(&self.live, check_settings) {
-            self.notify = Arc::new(settings.notify.clone());
+            self.teller.apply(&settings);
             self.settings = Arc::new(settings);
             self.lookout.look_again();
         }
@@ -271,7 +276,7 @@ impl RestoreAgent {
             let ended = tokio::time::timeout(GRACE, &mut drilling.ended).await;
             self.drilled(&ended.unwrap_or(Ended::Interrupted));
         }
-        self.notifier.end().await;
+        self.teller.end().await;
         tracing::info!("restore agent stopped");
     }
 }

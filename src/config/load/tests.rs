@@ -123,6 +123,14 @@ fn a_value_that_cannot_work_is_refused_with_the_mend() {
             "backup.lock_timeout must be a duration such as 30s, 5m or 2h",
         ),
         (
+            "backup_agent: {jitter: 90000h}",
+            "backup_agent.jitter must not be longer than ten years",
+        ),
+        (
+            "backup_agent: {lease_duration: 61m}",
+            "backup_agent.lease_duration must not be longer than 1h",
+        ),
+        (
             "backup: {lock_timeout: 0s}",
             "backup.lock_timeout must be longer than nothing",
         ),

@@ -50,6 +50,10 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         database: "d".to_owned(),
         runners: Vec::new(),
     };
+    let jobs_unknown = Problem::JobsUnknown {
+        user: "u".to_owned(),
+        extensions: vec!["pg_cron".to_owned()],
+    };
     let newer = repository::Error::UnknownFormat {
         key: "k".to_owned(),
         found: 7,
@@ -59,6 +63,7 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
     for (error, cause) in [
         (preflight(vec![no_scratch(true)]), Cause::Credentials),
         (preflight(vec![no_scratch(false)]), Cause::TargetAbsent),
+        (preflight(vec![jobs_unknown]), Cause::Credentials),
         (preflight(vec![runs_jobs]), Cause::TargetAbsent),
         (Error::TooLong { limit }, Cause::Interrupted),
         (preflight(vec![absent]), Cause::TargetAbsent),

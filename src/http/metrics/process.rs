@@ -35,6 +35,7 @@ pub(super) fn write(sheet: &Sheet, status: &Status, memory: ProcessMemory) {
     sheet.number("process_peak_memory_bytes", memory.peak_bytes);
     sheet.time("loop_turned_timestamp_seconds", status.turned);
     sheet.flag("waiting", status.waiting_for.is_some());
+    sheet.flag("waiting_for_settings", status.waits_for_settings);
     sheet.flag("run_queued", status.is_queued);
     sheet.time(
         "next_run_timestamp_seconds",

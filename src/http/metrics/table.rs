@@ -108,7 +108,7 @@ const RESTORE: AgentKind = AgentKind::RestoreAgent;
 /// In the order of the page.
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
-    kept("last_success_timestamp_seconds", "When the newest backup became usable: when its manifest was written."),
+    kept("last_success_timestamp_seconds", "When the newest backup had read everything; its index and its manifest were stored right after that."),
     kept("newest_backup_snapshot_timestamp_seconds", "The oldest snapshot of the newest backup."),
     kept("newest_certified_snapshot_timestamp_seconds", "The oldest snapshot of the newest backup that a drill has certified."),
     kept("newest_backup_verdict", "1 at the verdict on the newest backup, 0 at the other; absent while no drill has judged it.").by(&["verdict"]),
@@ -151,7 +151,8 @@ pub const METRICS: &[Metric] = &[
     own("blocked_sessions", "Sessions of others that wait for the locks of the backup that goes on.").only(BACKUP),
     own("next_run_timestamp_seconds", "When the next run begins by itself."),
     own("run_queued", "1 if one more run begins when the present one has ended."),
-    own("waiting", "1 while the agent waits for a server, the store or a role."),
+    own("waiting", "1 while the agent waits for settings, a server, the store or a role."),
+    own("waiting_for_settings", "1 while there are no settings that the agent could use."),
     own("lease_held", "1 while this agent holds the lease on the cluster's backups.").only(BACKUP),
     own("lease_degraded", "1 if the store cannot refuse a second holder of the lease.").only(BACKUP),
     counted("runs_total", "Runs that have ended, by outcome.").by(&["outcome"]),

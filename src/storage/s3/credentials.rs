@@ -38,6 +38,7 @@ pub(super) struct FreshCredentials(Arc<State>);
 
 struct State {
     ask: Ask,
+    patience: Duration,
     look: Mutex<Arc<Look>>,
     /// Counts the different credentials that were found.
     version: AtomicU64,
@@ -68,8 +69,16 @@ impl FreshCredentials {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
+        Self::with_patience(PATIENCE, ask)
+    }
+
+    fn with_patience<F>(patience: Duration, ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         Self(Arc::new(State {
             ask: Box::new(move || Box::pin(ask())),
+            patience,
             look: Mutex::default(),
             version: AtomicU64::new(0),
         }))
@@ -117,8 +126,9 @@ impl FreshCredentials {
 
     async fn find(&self, before: Option<&Credentials>) -> Result<Found, CredentialsError> {
         let begun = Instant::now();
-        let asked = tokio::time::timeout(PATIENCE, (self.0.ask)()).await;
-        let asked = asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(PATIENCE)));
+        let patience = self.0.patience;
+        let asked = tokio::time::timeout(patience, (self.0.ask)()).await;
+        let asked = asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(patience)));
         let (credentials, good_for) = match (asked, before) {
             (Ok(credentials), _) => {
                 let good_for = good_for(credentials.expiry(), SystemTime::now());
@@ -248,6 +258,36 @@ mod tests {
         let_them_age(&fresh);
         let error = fresh.provide_credentials().await.unwrap_err();
         assert!(matches!(error, CredentialsError::CredentialsNotLoaded(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_never_answers_is_given_up_and_those_at_hand_stay_in_use() {
+        assert_eq!(FreshCredentials::new(std::future::pending).0.patience.as_secs(), 30);
+        let answers = Arc::new(AtomicU64::new(0));
+        let patience = Duration::from_millis(50);
+        let ask = {
+            let answers = Arc::clone(&answers);
+            move || {
+                let answers = answers.load(Ordering::Relaxed) > 0;
+                async move {
+                    if !answers {
+                        let mut never = tokio::process::Command::new("sleep");
+                        let ended = never.arg("infinity").kill_on_drop(true).status().await;
+                        return Err(CredentialsError::not_loaded(format!("{ended:?}")));
+                    }
+                    Ok(credentials("first", None))
+                }
+            }
+        };
+        let fresh = FreshCredentials::with_patience(patience, ask);
+        let error = fresh.provide_credentials().await.unwrap_err();
+        assert!(matches!(error, CredentialsError::ProviderTimedOut(_)), "{error:?}");
+
+        answers.store(1, Ordering::Relaxed);
+        assert_eq!(name(&fresh).await, "first", "a look that failed is no last word");
+        answers.store(0, Ordering::Relaxed);
+        let_them_age(&fresh);
+        assert_eq!(name(&fresh).await, "first");
     }
 
     #[test]

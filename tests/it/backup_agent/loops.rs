@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use kubebackup::http::status::{Outcome, Trigger};
+use jiff::{SignedDuration, Timestamp};
+use kubebackup::http::status::{Outcome, Status, Trigger};
+use kubebackup::repository::id::Sha256Digest;
+use serde_json::Value;
 
 use super::{Agent, SELDOM, wait_for_backups};
 use crate::support::{World, wait};
@@ -82,4 +85,62 @@ fn signals_during_a_run_lead_to_exactly_one_more() {
     let printed = agent.stop().printed();
     assert_eq!(printed.matches("backup begins").count(), 2, "{printed}");
     assert_eq!(world.keys("manifests/").len(), 3);
+}
+
+/// The root of the only backup there is.
+fn root(world: &World) -> String {
+    let keys = world.keys("manifests/");
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    World::object(&keys[0])
+}
+
+/// As the repository writes its roots: after a line with the digest of all that follows.
+fn sealed(mut root: Value) -> Vec<u8> {
+    root.as_object_mut().unwrap().remove("sha256");
+    let body = format!("{root}\n").split_off(1);
+    let digest = Sha256Digest::of(body.as_bytes());
+    format!("{{\"sha256\":\"{digest}\",\n{body}").into_bytes()
+}
+
+#[test]
+fn a_backup_of_a_clock_that_was_far_ahead_does_not_stop_the_timer() {
+    let world = world();
+    world.program(&["backup"]).run().ok();
+    let key = root(&world);
+    let mut manifest: Value = serde_json::from_slice(&world.s3.read(&key)).unwrap();
+    let ahead = Timestamp::now() + SignedDuration::from_hours(80_000);
+    manifest["started"] = ahead.to_string().into();
+    world.s3.overwrite(&key, &sealed(manifest));
+    let mut agent = Agent::start(&world, &[("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 1s")]);
+    wait_for_backups(&world, &mut agent, 3);
+    agent.stop();
+}
+
+/// Whoever looks only at what comes after the last one seen never sees it.
+#[test]
+fn a_backup_of_a_long_run_that_comes_after_a_newer_one_is_seen_and_changes_nothing() {
+    let world = world();
+    world.program(&["backup"]).run().ok();
+    let late = root(&world);
+    let contents = world.s3.read(&late);
+    world.s3.remove(&late);
+    world.program(&["backup"]).run().ok();
+    let newer = root(&world);
+    let mut agent = Agent::start(&world, &[SELDOM]);
+    let backups = |status: &Status| -> Vec<String> {
+        let backups = status.repository.iter().flat_map(|repository| &repository.backups);
+        backups
+            .map(|backup| World::object(&format!("manifests/{}.json", backup.backup_id)))
+            .collect()
+    };
+    let before = agent.wait_until("the newer one to be seen", |status| {
+        backups(status) == [newer.clone()] && status.next_run.is_some()
+    });
+    world.s3.overwrite(&late, &contents);
+    let after = agent.wait_until("the late one to be seen", |status| {
+        backups(status) == [late.clone(), newer.clone()] && status.next_run.is_some()
+    });
+    assert_eq!(after.next_run, before.next_run);
+    assert_eq!(after.runs, []);
+    agent.stop();
 }

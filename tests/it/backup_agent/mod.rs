@@ -1,6 +1,7 @@
 //! The backup agent as a process, beside a real server and a real bucket. Tests wait on what it prints, shows and stores.
 
 mod absences;
+mod first_settings;
 mod loops;
 mod outcomes;
 mod reloading;
@@ -25,6 +26,9 @@ pub(crate) struct Agent {
 /// Nothing begins by itself within a test, unless it is overdue.
 pub(crate) const SELDOM: (&str, &str) = ("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 24h");
 
+/// What it says before the number of its port.
+const LISTENING: &str = "listening address=127.0.0.1:";
+
 impl Agent {
     pub(crate) fn start(world: &World, variables: &[(&str, &str)]) -> Self {
         Self::of_program(world.program(&["backup-agent"]), variables)
@@ -36,11 +40,21 @@ impl Agent {
             .env("KUBEBACKUP_AGENT_POLL_INTERVAL", "1s")
             .envs(variables.iter().copied())
             .spawn();
-        running.wait_for("listening address=127.0.0.1:");
-        let printed = running.printed();
-        let (_, port) = printed.split_once("listening address=127.0.0.1:").unwrap();
-        let port = port.split_whitespace().next().unwrap().parse().unwrap();
-        Self { running, port }
+        running.wait_for(LISTENING);
+        let mut agent = Self { running, port: 0 };
+        agent.wait_for_port(1);
+        agent
+    }
+
+    /// Waits until it has opened its port so often, and takes the last one.
+    #[track_caller]
+    pub(crate) fn wait_for_port(&mut self, times: usize) {
+        wait::until("the port to be opened", || {
+            self.running.printed().matches(LISTENING).count() >= times
+        });
+        let printed = self.running.printed();
+        let (_, port) = printed.rsplit_once(LISTENING).unwrap();
+        self.port = port.split_whitespace().next().unwrap().parse().unwrap();
     }
 
     /// SIGUSR1.

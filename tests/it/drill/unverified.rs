@@ -149,3 +149,29 @@ async fn a_target_that_makes_no_scratch_database_at_the_end_is_unverified_unless
     }
     assert_eq!(ground.drill(&options()).await.verdict, Verdict::Certified);
 }
+
+/// The role of such a drill is no superuser; whatever else it may not do, this much is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_that_may_not_see_the_servers_settings_says_so() {
+    let ground = Ground::with("CREATE TABLE t (a int)").await;
+    let role = "CREATE ROLE plain LOGIN CREATEDB CREATEROLE PASSWORD 'plain'; ALTER DATABASE restored OWNER TO plain";
+    ground.target.sql("postgres", role).unwrap();
+    let options = DrillOptions {
+        targets: BTreeMap::from([("shop".to_owned(), ground.target_of("plain", "plain"))]),
+        ..DrillOptions::default()
+    };
+    let is_said = |certificate: &kubebackup::drill::Certificate| {
+        let words = "would run jobs restored into restored (needs pg_read_all_settings)";
+        let listed = certificate.not_tested.iter().any(|what| what.contains(words));
+        assert_eq!(
+            listed, certificate.databases[0].jobs_unknown,
+            "{:?}",
+            certificate.not_tested
+        );
+        listed
+    };
+    assert!(is_said(&ground.drill(&options).await));
+    let grant = "GRANT pg_read_all_settings TO plain";
+    ground.target.sql("postgres", grant).unwrap();
+    assert!(!is_said(&ground.drill(&options).await));
+}

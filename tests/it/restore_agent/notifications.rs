@@ -1,10 +1,16 @@
 //! What a receiver gets, and what a bad one does to the agent: nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 
-use super::receiver::{Answer, Receiver, SECRET};
+use kubebackup::repository::id::DrillId;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::receiver::{Answer, Receiver, SECRET, url_at};
 use super::verdicts::damage;
-use super::{agent, backed_up, backed_up_with, drills, status_of, stop, wait_for_drills};
+use super::{agent, backed_up, backed_up_with, certificates, drills, status_of, stop, wait_for_drills};
 use crate::support::{Program, Running, World, wait};
 
 fn telling(world: &World, receiver: &Receiver) -> Program {
@@ -85,38 +91,98 @@ fn what_nobody_can_judge_for_too_long_is_told_once_and_its_recovery_too() {
     );
     let so_far = drills(&world, &backup_id).len();
     wait::until("one more drill", || drills(&world, &backup_id).len() > so_far + 1);
-    // A restart forgets nothing and repeats nothing.
+    assert_eq!(events(&receiver), ["unverified"]);
+    // A new process does not know whether it arrived.
     stop(running);
     running = telling(&world, &receiver).spawn();
+    receiver.wait_for(2);
     let so_far = drills(&world, &backup_id).len();
     wait::until("one more drill", || drills(&world, &backup_id).len() > so_far + 1);
     world.mark_targets();
-    let bodies = receiver.wait_for(2);
-    let events: Vec<&str> = bodies.iter().map(|body| body["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["unverified", "recovered"]);
+    receiver.wait_for(3);
+    assert_eq!(events(&receiver), ["unverified", "unverified", "recovered"]);
+    stop(running);
+}
+
+/// Somebody else's drill holds the target, or a restore does: no drill of the agent's own leaves a record.
+#[test]
+fn what_leaves_no_record_is_told_when_it_lasts_and_its_recovery_too() {
+    let (world, backup_id) = backed_up_with("notify: {unverified_after: 1s, format: generic}\n");
+    let go = world.directory().join("go");
+    let failpoint = format!("after-wipe=go:{}", go.display());
+    let drill = world.program(&["drill"]).env("KUBEBACKUP_FAILPOINT", &failpoint);
+    let mut other = drill.spawn();
+    other.wait_for("failpoint after-wipe");
+    let receiver = Receiver::start(Answer::Ok);
+    let running = telling(&world, &receiver).spawn();
+    let told = receiver.wait_for(1).remove(0);
+    assert_eq!(told["event"], "unverified", "{told}");
+    let summary = told["summary"].as_str().unwrap();
+    assert!(summary.contains("holds the target 'shop_restored'"), "{summary}");
+    assert!(told.get("drill_id").is_none(), "{told}");
+    assert_eq!(drills(&world, &backup_id), ["started"], "of the other one");
+    other.kill();
+    receiver.wait_for(2);
+    assert_eq!(events(&receiver), ["unverified", "recovered"]);
     stop(running);
 }
 
 #[test]
-fn a_receiver_that_answers_with_errors_is_tried_again_and_given_up() {
-    let (world, first) = backed_up_with("notify: {success: each}\n");
-    let receiver = Receiver::start(Answer::Error);
+fn what_a_receiver_does_not_take_is_kept_until_it_does() {
+    let (world, first) = backed_up_with("notify: {format: generic}\n");
+    damage(&world, &first);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut running = agent(&world).env("KUBEBACKUP_NOTIFY_WEBHOOK", &url_at(port)).spawn();
+    wait_for_drills(&world, &mut running, &first, &["failed", "failed"]);
+    let second = world.back_up();
+    wait_for_drills(&world, &mut running, &second, &["certified"]);
+    running.wait_for("notification not sent; it is tried again");
+    assert!(counts(&mut running).1 > 0, "it counts as not sent meanwhile");
+    // Of two failures the newer one, then the recovery.
+    let receiver = Receiver::start_at(port, Answer::Ok);
+    receiver.wait_for(2);
+    wait::until("the counter", || counts(&mut running).0 == 2);
+    assert_eq!(events(&receiver), ["failed", "recovered"]);
+    assert!(!stop(running).printed().contains(SECRET));
+}
+
+#[test]
+fn a_failure_that_reached_nobody_is_told_by_the_next_process() {
+    let (world, backup_id) = backed_up_with("notify: {format: generic}\n");
+    damage(&world, &backup_id);
+    let receiver = Receiver::start(Answer::Hang);
     let mut running = telling(&world, &receiver).spawn();
-    running.wait_for("notification not sent");
-    assert_eq!(receiver.bodies().len(), 3, "three tries");
-    assert_eq!(counts(&mut running), (0, 1));
-    // Who refuses, or points elsewhere, is not asked again.
-    for answer in [Answer::Refusal, Answer::Redirection] {
-        let before = (receiver.bodies().len(), counts(&mut running).1);
+    wait_for_drills(&world, &mut running, &backup_id, &["failed", "failed"]);
+    let ended = stop(running);
+    assert!(ended.stderr.contains("notifications were not sent"), "{}", ended.stderr);
+    let before = receiver.bodies().len();
+    receiver.answer(Answer::Ok);
+    let running = telling(&world, &receiver).spawn();
+    let told = receiver.wait_for(before + 1).pop().unwrap();
+    assert_eq!(
+        (&told["event"], &told["backup_id"]),
+        (&"failed".into(), &backup_id.into())
+    );
+    assert!(told["summary"].as_str().unwrap().contains("is damaged"), "{told}");
+    stop(running);
+}
+
+/// New settings are tried at once, however long the pause is by then.
+#[test]
+fn a_receiver_that_refuses_is_tried_again_and_at_once_under_new_settings() {
+    let (world, _) = backed_up_with("notify: {success: each}\n");
+    let receiver = Receiver::start(Answer::Refusal);
+    let mut running = telling(&world, &receiver).spawn();
+    for (answer, tries) in [(Answer::Refusal, 2), (Answer::Redirection, 3), (Answer::Error, 4)] {
         receiver.answer(answer);
-        world.back_up();
-        wait::until("it to be given up", || counts(&mut running).1 == before.1 + 1);
-        assert_eq!(receiver.bodies().len(), before.0 + 1, "{answer:?}");
+        receiver.wait_for(tries);
+        running.wait_for("notification not sent; it is tried again");
     }
     receiver.answer(Answer::Ok);
-    world.back_up();
-    wait::until("one to arrive", || counts(&mut running).0 == 1);
-    assert_eq!(drills(&world, &first), ["certified"]);
+    running.signal(Signal::SIGHUP);
+    wait::until("it to arrive", || counts(&mut running).0 == 1);
     assert!(!stop(running).printed().contains(SECRET));
 }
 
@@ -131,7 +197,58 @@ fn a_receiver_that_never_answers_blocks_no_drill_and_no_end() {
     assert_eq!(drills(&world, &first), ["certified"]);
     assert_eq!(receiver.bodies().len(), 1, "the second waits for the first");
     let ended = stop(running);
-    assert!(ended.stderr.contains("given up"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("notifications were not sent"), "{}", ended.stderr);
+}
+
+/// Yesterday's drills are real ones whose records are dated back: what a digest counts is what the bucket says.
+#[test]
+fn the_first_certified_drill_of_a_day_brings_the_digest_and_the_next_one_none() {
+    let (world, first) = backed_up_with("notify: {format: generic, success: daily}\n");
+    for _ in 0..3 {
+        world.program(&["drill"]).run().ok();
+    }
+    date_back(&world, &first);
+    let receiver = Receiver::start(Answer::Ok);
+    let mut running = telling(&world, &receiver).spawn();
+    let second = world.back_up();
+    wait_for_drills(&world, &mut running, &second, &["certified"]);
+    let digest = receiver.wait_for(1).remove(0);
+    assert_eq!(
+        (&digest["event"], &digest["backup_id"]),
+        (&"digest".into(), &second.clone().into())
+    );
+    let summary = digest["summary"].as_str().unwrap();
+    assert!(summary.starts_with("3 drills certified since "), "{summary}");
+    assert!(summary.contains("; the last: CERTIFIED: shop "), "{summary}");
+    running.signal(Signal::SIGUSR1);
+    wait_for_drills(&world, &mut running, &second, &["certified", "certified"]);
+    stop(running);
+    // One a day, also where midnight passes just now.
+    let day = |certificate: &Value| certificate["started"].as_str().unwrap()[..10].to_owned();
+    let days: BTreeSet<String> = certificates(&world, &second, "certified").iter().map(day).collect();
+    assert_eq!(receiver.bodies().len(), days.len());
+}
+
+/// Gives every drill of a backup an id of the day before, in its keys and inside.
+fn date_back(world: &World, backup_id: &str) {
+    for key in world.keys(&format!("certificates/{backup_id}/")) {
+        let (directory, name) = key.rsplit_once('/').unwrap();
+        let (drill_id, state) = name.split_once('.').unwrap();
+        let id: DrillId = drill_id.parse().unwrap();
+        let earlier = id.time() - jiff::SignedDuration::from_hours(24);
+        let (_, random) = drill_id.split_once('-').unwrap();
+        let dated = format!("{}-{random}", earlier.strftime("%Y%m%dT%H%M%SZ"));
+        let body = String::from_utf8(world.s3.read(&World::object(&key))).unwrap();
+        let body = body.replace(drill_id, &dated);
+        world.s3.remove(&World::object(&key));
+        let key = World::object(&format!("{directory}/{dated}.{state}"));
+        world.s3.overwrite(&key, body.as_bytes());
+    }
+}
+
+fn events(receiver: &Receiver) -> Vec<String> {
+    let event = |body: &Value| body["event"].as_str().unwrap().to_owned();
+    receiver.bodies().iter().map(event).collect()
 }
 
 #[test]

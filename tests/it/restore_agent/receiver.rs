@@ -14,6 +14,11 @@ use crate::support::wait;
 /// Part of the path, as the secret of a real hook is.
 pub(super) const SECRET: &str = "T0K3N-of-the-hook";
 
+/// Of a receiver at this port, whether or not it is up.
+pub(super) fn url_at(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/hooks/{SECRET}")
+}
+
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -40,7 +45,12 @@ struct Received {
 
 impl Receiver {
     pub(super) fn start(answer: Answer) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(0, answer)
+    }
+
+    /// At a port that nobody listens at.
+    pub(super) fn start_at(port: u16, answer: Answer) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(Received {
@@ -72,7 +82,7 @@ impl Receiver {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hooks/{SECRET}", self.port)
+        url_at(self.port)
     }
 
     pub(super) fn answer(&self, answer: Answer) {

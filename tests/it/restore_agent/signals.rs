@@ -3,10 +3,13 @@
 use std::fs;
 
 use kubebackup::demo::{S3Effect, S3Fault};
+use kubebackup::postgres::connect;
 use nix::sys::signal::Signal;
 
 use super::{agent, backed_up, drills, is_creating, slow_down, speed_up, status_of, stop, wait_for_drills};
+use crate::support::library::cluster_options;
 use crate::support::wait;
+use crate::support::world::PREFIX;
 
 #[test]
 fn an_agent_that_is_told_to_end_leaves_no_certificate_and_the_next_one_repeats_the_drill() {
@@ -42,6 +45,65 @@ fn an_agent_that_is_told_to_end_takes_its_programs_along() {
     stop(running);
     wait::until("its sessions to end", || sessions(&world) == "0");
     speed_up(&world);
+    let mut running = agent(&world).spawn();
+    wait_for_drills(&world, &mut running, &backup_id, &["started", "certified"]);
+    stop(running);
+}
+
+/// Somebody locks a table of the rebuilt database, so that the comparison, or its `pg_dump`, waits for it.
+#[test]
+fn an_agent_that_is_told_to_end_while_it_compares_leaves_no_certificate() {
+    let (world, backup_id) = backed_up();
+    let go = world.directory().join("go");
+    let failpoint = format!("after-restore=go:{}", go.display());
+    let mut running = agent(&world).env("KUBEBACKUP_FAILPOINT", &failpoint).spawn();
+    running.wait_for("failpoint after-restore");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let locked = runtime.block_on(async {
+        let session = connect(&cluster_options(&world.target, &world.restored()), "test")
+            .await
+            .unwrap();
+        session
+            .client
+            .batch_execute("BEGIN; LOCK TABLE public.t")
+            .await
+            .unwrap();
+        session
+    });
+    fs::write(go, "").unwrap();
+    let waiting = "SELECT count(*) > 0 FROM pg_stat_activity
+                   WHERE application_name LIKE 'kubebackup%' AND wait_event_type = 'Lock'";
+    wait::until("the comparison to wait for the table", || {
+        world.target.sql("postgres", waiting).unwrap() == "t"
+    });
+    stop(running);
+    assert_eq!(drills(&world, &backup_id), ["started"]);
+    drop(locked);
+    wait::until("its sessions to end", || sessions(&world) == "0");
+    let mut running = agent(&world).spawn();
+    wait_for_drills(&world, &mut running, &backup_id, &["started", "certified"]);
+    stop(running);
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_while_its_certificate_is_on_its_way_ends_in_time() {
+    let (world, backup_id) = backed_up();
+    let go = world.directory().join("go");
+    let failpoint = format!("after-restore=go:{}", go.display());
+    let mut running = agent(&world).env("KUBEBACKUP_FAILPOINT", &failpoint).spawn();
+    running.wait_for("failpoint after-restore");
+    world.s3.controls.inject(S3Fault {
+        operation: Some("PutObject"),
+        key_prefix: format!("{PREFIX}/certificates/"),
+        times: 1,
+        effect: S3Effect::Hang,
+    });
+    let puts = || world.s3.controls.count("PutObject");
+    let before = puts();
+    fs::write(go, "").unwrap();
+    wait::until("the certificate to be on its way", || puts() > before);
+    stop(running);
+    assert_eq!(drills(&world, &backup_id), ["started"]);
     let mut running = agent(&world).spawn();
     wait_for_drills(&world, &mut running, &backup_id, &["started", "certified"]);
     stop(running);

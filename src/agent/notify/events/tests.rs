@@ -9,6 +9,7 @@ const HOUR: i64 = 3600;
 const WANTED: Wanted = Wanted {
     unverified_after: Duration::from_hours(6),
     success: NotifySuccess::Never,
+    has_told_unverified: false,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -27,6 +28,7 @@ fn bucket(backups: &[(&str, &[(i64, DrillState)])]) -> RepositoryStatus {
         state: *state,
     };
     let backup = |(backup_id, drills): &(&str, &[(i64, DrillState)])| BackupStatus {
+        // Where it is one, it tells since when it waits.
         backup_id: (*backup_id).to_owned(),
         damage: None,
         contents: None,
@@ -92,39 +94,98 @@ fn an_older_backup_makes_up_for_no_newer_one_that_failed() {
     assert_eq!(told(&then, "c", (40, Certified)), [Event::Recovered]);
 }
 
+const FIRST: &str = "19700101T000000Z-00000001";
+const SECOND: &str = "19700101T060000Z-00000002";
+const THIRD: &str = "19700101T120000Z-00000003";
+
+fn overdue_at(repository: &RepositoryStatus, second: i64) -> Option<(String, i64)> {
+    let overdue = overdue(repository, WANTED.unverified_after, at(second))?;
+    Some((overdue.backup_id, overdue.since.as_second()))
+}
+
 #[test]
-fn what_nobody_could_judge_for_too_long_is_told_once() {
-    let mut drills = vec![(0, Unverified), (HOUR, Started), (5 * HOUR, Unverified)];
-    assert_eq!(told(&bucket(&[("a", &drills)]), "a", (6 * HOUR - 1, Unverified)), []);
-    assert_eq!(
-        told(&bucket(&[("a", &drills)]), "a", (6 * HOUR, Unverified)),
-        [Event::Unverified]
-    );
-    drills.push((6 * HOUR, Unverified));
-    assert_eq!(told(&bucket(&[("a", &drills)]), "a", (7 * HOUR, Unverified)), []);
-    assert_eq!(
-        told(&bucket(&[("a", &drills)]), "a", (8 * HOUR, Certified)),
-        [Event::Recovered]
-    );
-    // Nobody had been told.
-    assert_eq!(told(&bucket(&[("a", &[(0, Unverified)])]), "a", (HOUR, Certified)), []);
+fn a_backup_that_nobody_judges_is_overdue_with_or_without_records() {
+    for drills in [
+        &[][..],
+        &[(HOUR, Started)],
+        &[(HOUR, Unverified), (5 * HOUR, Unverified)],
+    ] {
+        let waiting = bucket(&[(FIRST, drills)]);
+        assert_eq!(overdue_at(&waiting, 6 * HOUR - 1), None, "{drills:?}");
+        assert_eq!(
+            overdue_at(&waiting, 6 * HOUR),
+            Some((FIRST.to_owned(), 0)),
+            "{drills:?}"
+        );
+    }
+    assert_eq!(overdue_at(&bucket(&[]), 9 * HOUR), None);
 }
 
 /// With a backup every six hours, none is the newest for longer.
 #[test]
-fn the_time_without_a_verdict_goes_on_over_new_backups() {
-    let drills: &[(i64, DrillState)] = &[(10, Certified), (HOUR, Unverified)];
-    let passed = bucket(&[("a", drills), ("b", &[(5 * HOUR, Unverified)]), ("c", &[])]);
-    assert_eq!(told(&passed, "c", (7 * HOUR, Unverified)), [Event::Unverified]);
-    // A verdict in between begins it anew.
-    let judged = bucket(&[("a", drills), ("b", &[(5 * HOUR, Certified)]), ("c", &[])]);
-    assert_eq!(told(&judged, "c", (7 * HOUR, Unverified)), []);
+fn the_time_without_a_verdict_goes_on_over_new_backups_and_counts_from_the_last_verdict() {
+    let waiting = bucket(&[(FIRST, &[]), (SECOND, &[(7 * HOUR, Unverified)]), (THIRD, &[])]);
+    assert_eq!(overdue_at(&waiting, 13 * HOUR), Some((THIRD.to_owned(), 0)));
+    let judged = bucket(&[(FIRST, &[(8 * HOUR, Certified)]), (SECOND, &[]), (THIRD, &[])]);
+    assert_eq!(overdue_at(&judged, 13 * HOUR), None);
+    assert_eq!(overdue_at(&judged, 14 * HOUR), Some((THIRD.to_owned(), 8 * HOUR)));
+    // An older one without a verdict is not what is waited for.
+    let settled = bucket(&[(FIRST, &[]), (SECOND, &[(7 * HOUR, Certified)])]);
+    assert_eq!(overdue_at(&settled, 99 * HOUR), None);
+    // A quiet time is no time without a verdict: the new backup has just come.
+    let quiet = bucket(&[(FIRST, &[(HOUR, Certified)]), (THIRD, &[])]);
+    assert_eq!(overdue_at(&quiet, 17 * HOUR), None);
+    assert_eq!(overdue_at(&quiet, 18 * HOUR), Some((THIRD.to_owned(), 12 * HOUR)));
 }
 
 #[test]
-fn a_reproof_that_cannot_judge_takes_nothing_back_and_is_not_told() {
-    let certified = bucket(&[("a", &[(0, Certified), (HOUR, Unverified)]), ("b", &[(10, Certified)])]);
-    assert_eq!(told(&certified, "a", (9 * HOUR, Unverified)), []);
+fn a_drill_that_cannot_judge_tells_nothing_by_itself() {
+    let waiting = bucket(&[(FIRST, &[(HOUR, Unverified)])]);
+    assert_eq!(told(&waiting, FIRST, (9 * HOUR, Unverified)), []);
+}
+
+#[test]
+fn what_may_have_been_told_is_followed_by_its_recovery() {
+    let in_vain = bucket(&[(FIRST, &[(HOUR, Unverified)])]);
+    assert_eq!(told(&in_vain, FIRST, (6 * HOUR, Certified)), [Event::Recovered]);
+    // Nobody can have been told yet.
+    assert_eq!(told(&in_vain, FIRST, (5 * HOUR, Certified)), []);
+    // Nobody has tried.
+    assert_eq!(told(&bucket(&[(FIRST, &[])]), FIRST, (9 * HOUR, Certified)), []);
+    // This process has told it, of drills that left no record.
+    let has_told = Wanted {
+        has_told_unverified: true,
+        ..WANTED
+    };
+    let untried = bucket(&[(FIRST, &[])]);
+    assert_eq!(
+        told_as(has_told, &untried, FIRST, (9 * HOUR, Certified)),
+        [Event::Recovered]
+    );
+}
+
+#[test]
+fn a_new_process_tells_the_last_verdict_again_if_it_matters() {
+    let again_of = |backups: &[(&str, &[(i64, DrillState)])]| {
+        let repository = bucket(backups);
+        again(&repository, WANTED).map(|(event, backup_id, drill)| (event, backup_id.to_owned(), drill.started))
+    };
+    let failed: &[(i64, DrillState)] = &[(10, Failed), (20, Failed)];
+    assert_eq!(
+        again_of(&[("a", failed), ("b", &[(30, Started)])]),
+        Some((Event::Failed, "a".to_owned(), at(20)))
+    );
+    assert_eq!(
+        again_of(&[("a", failed), ("b", &[(30, Certified)])]),
+        Some((Event::Recovered, "b".to_owned(), at(30)))
+    );
+    // Everybody knows by now.
+    assert_eq!(
+        again_of(&[("a", failed), ("b", &[(30, Certified), (40, Certified)])]),
+        None
+    );
+    assert_eq!(again_of(&[("a", &[(10, Certified)])]), None);
+    assert_eq!(again_of(&[("a", &[(10, Unverified)])]), None);
 }
 
 #[test]
