@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
 use super::open::{create_repository, source};
-use crate::backup::{self, AssertionQuery, BackupOptions, ChunkSizes, TablePattern};
+use crate::backup::{self, AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, TablePattern};
 use crate::config::{self, ByteSize, Settings};
 use crate::postgres::snapshot::SnapshotOptions;
 use crate::postgres::{ConnectOptions, Environment};
@@ -65,7 +65,7 @@ pub fn backup_options(settings: &Settings, overrides: &BackupOverrides) -> Resul
     };
     Ok(BackupOptions {
         databases: (!databases.is_empty()).then_some(databases),
-        exclude_tables: table_patterns(settings)?,
+        exclude_tables: parse_patterns("source.exclude_tables", &settings.source.exclude_tables)?,
         include_unlogged: settings.source.include_unlogged,
         jobs: overrides.jobs.unwrap_or(backup.jobs),
         compression_level: backup.compression_level,
@@ -83,17 +83,22 @@ pub fn backup_options(settings: &Settings, overrides: &BackupOverrides) -> Resul
         max_duration: backup.max_duration.0,
         max_blocking: backup.max_blocking.0,
         assertions: assertions(settings),
+        drift: DriftOptions {
+            max_loss_percent: settings.drift.max_loss_percent,
+            min_rows: settings.drift.min_rows,
+            ignore_tables: parse_patterns("drift.ignore_tables", &settings.drift.ignore_tables)?,
+        },
         bin_directory: settings.source.bin_directory.clone(),
         ..BackupOptions::new(settings.require_cluster()?)
     })
 }
 
-fn table_patterns(settings: &Settings) -> Result<Vec<TablePattern>> {
+fn parse_patterns(key: &str, patterns: &[String]) -> Result<Vec<TablePattern>> {
     let parse = |text: &String| {
         text.parse()
-            .map_err(|error| invalid("source.exclude_tables", &format!("cannot be used: {error}")))
+            .map_err(|error| invalid(key, &format!("cannot be used: {error}")))
     };
-    settings.source.exclude_tables.iter().map(parse).collect()
+    patterns.iter().map(parse).collect()
 }
 
 fn assertions(settings: &Settings) -> Vec<AssertionQuery> {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database, Manifest};
-use crate::repository::{self, Repository, StoredManifest};
+use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
 
 /// Roots read at the same time; each is at most 64 KiB.
 const CONCURRENCY: usize = 16;
@@ -17,6 +17,8 @@ const CONCURRENCY: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupChoice {
     Latest,
+    /// The newest whose last verdict is that it equals its source.
+    Certified,
     Id(BackupId),
     /// The newest whose databases are all as of this time or older.
     At(jiff::Timestamp),
@@ -28,10 +30,11 @@ impl FromStr for BackupChoice {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
             "latest" => Ok(Self::Latest),
+            "certified" => Ok(Self::Certified),
             id => id
                 .parse()
                 .map(Self::Id)
-                .map_err(|_| "give 'latest' or an id such as 20261121T055117Z-8f3a2c1d".to_owned()),
+                .map_err(|_| "give 'latest', 'certified' or an id such as 20261121T055117Z-8f3a2c1d".to_owned()),
         }
     }
 }
@@ -54,7 +57,15 @@ pub async fn choose_backup(
     if let BackupChoice::Id(backup_id) = choice {
         return Ok(repository.read_manifest(backup_id).await?);
     }
-    let ids = repository.backup_ids().await?;
+    let mut ids = repository.backup_ids().await?;
+    if *choice == BackupChoice::Certified {
+        let certificates = repository.certificates().await?;
+        let verdict = |backup_id: &BackupId| certificates.get(backup_id).and_then(|drills| last_verdict(drills));
+        ids.retain(|backup_id| verdict(backup_id) == Some(CertificateState::Certified));
+        if ids.is_empty() {
+            return Err(Error::NoneCertified);
+        }
+    }
     let mut read = stream::iter(&ids)
         .map(async |backup_id| (backup_id, repository.read_manifest(backup_id).await))
         .buffered(CONCURRENCY);
@@ -89,7 +100,7 @@ pub async fn choose_backup(
 fn can_be_meant(backup_id: &BackupId, choice: &BackupChoice) -> bool {
     match choice {
         BackupChoice::At(time) => backup_id.time() <= *time,
-        BackupChoice::Latest | BackupChoice::Id(_) => true,
+        BackupChoice::Latest | BackupChoice::Certified | BackupChoice::Id(_) => true,
     }
 }
 
@@ -215,6 +226,7 @@ mod tests {
                 phases: Vec::new(),
                 stats: BackupStats::default(),
                 index: Vec::new(),
+                drift: None,
             },
         }
     }

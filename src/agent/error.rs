@@ -26,6 +26,11 @@ pub enum Error {
     Drill(#[from] drill::Error),
     #[error("the repository holds no backup{}", .cluster.as_ref().map(|cluster| format!(" of cluster '{cluster}'")).unwrap_or_default())]
     NoBackup { cluster: Option<String> },
+    /// Nothing keeps deletion frozen, or not that backup nor any before it.
+    #[error("no drift is to be accepted{}", .0.as_ref().map(|id| format!(" of backup {id} or of any before it")).unwrap_or_default())]
+    NoDrift(Option<BackupId>),
+    #[error("no backup is certified")]
+    NoneCertified,
     /// `--at` before the first backup.
     #[error("no backup is as old as {time}; the oldest was complete at {oldest}")]
     NoBackupAt {

@@ -44,7 +44,8 @@ impl Error {
             Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
                 plain(Class::Settings)
             }
-            Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
+            Self::NoDrift(_) => plain(Class::Operator),
+            Self::NoneCertified | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }
         }

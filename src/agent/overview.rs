@@ -17,6 +17,8 @@ pub struct BackupLine {
     /// Why and since when a person keeps it from expiring.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Whether deletion is frozen for it until a person accepts what it lacks.
+    pub freezes: bool,
     /// Why the root cannot be read; then the rest is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -50,12 +52,16 @@ pub async fn overview(repository: &Repository, cluster: Option<&str>) -> Result<
     roots.refresh(repository).await?;
     let certificates = repository.certificates().await?;
     let holds = repository.holds().await?;
+    let frozen = roots
+        .frozen(cluster, &repository.accepted_drifts().await?)
+        .unwrap_or_default();
     let line = |(backup_id, root): (&BackupId, std::result::Result<&BackupContents, &str>)| BackupLine {
         backup_id: backup_id.clone(),
         verdict: certificates
             .get(backup_id)
             .and_then(|of_backup| last_verdict(of_backup)),
         hold: holds.get(backup_id).cloned(),
+        freezes: frozen.backups().any(|freezing| freezing == backup_id),
         damage: root.err().map(str::to_owned),
         summary: root.ok().map(BackupSummary::of),
     };

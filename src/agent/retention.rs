@@ -1,7 +1,5 @@
 //! Retention by the settings: what is expired, pruned, held.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +28,6 @@ pub(super) async fn expire_in(
     let options = ExpireOptions {
         policy: policy(settings),
         cluster: settings.cluster.clone(),
-        frozen: BTreeMap::new(),
         dry_run: is_dry_run,
     };
     Ok(repository::expire(repository, &options, cancel).await?)

@@ -3,12 +3,14 @@
 //! A root that cannot be read is known as such, with the reason. One that the store refuses is that root's trouble as long as
 //! others can be read; when it refuses all, the trouble is ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, stream};
 
+use super::drift_view::{RootDrift, frozen_in_any};
 use super::error::Result;
-use crate::http::status::{BackupContents, PhaseStatus};
+use crate::http::status::{BackupContents, DriftStatus, PhaseStatus};
+use crate::repository::drift::Frozen;
 use crate::repository::id::BackupId;
 use crate::repository::{self, ObjectVersion, Repository, StoredManifest};
 use crate::storage;
@@ -25,6 +27,7 @@ struct Root {
     version: ObjectVersion,
     /// Or why it cannot be read.
     contents: std::result::Result<BackupContents, String>,
+    drift: RootDrift,
 }
 
 impl Roots {
@@ -45,8 +48,12 @@ impl Roots {
             .buffer_unordered(CONCURRENCY);
         let mut refusal = None;
         while let Some((root, backup_id, version)) = read.next().await {
+            let mut drift = RootDrift::unknown(&backup_id);
             let contents = match root {
-                Ok(stored) => Ok(summarize(stored)),
+                Ok(stored) => {
+                    drift = RootDrift::of(&stored.manifest);
+                    Ok(summarize(stored))
+                }
                 // Expired since it was listed.
                 Err(repository::Error::NoSuchBackup(_)) => continue,
                 Err(error) if error.is_unreadable_object() => Err(error.to_string()),
@@ -57,13 +64,45 @@ impl Roots {
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.0.insert(backup_id, Root { version, contents });
+            let root = Root {
+                version,
+                contents,
+                drift,
+            };
+            self.0.insert(backup_id, root);
         }
         let is_any_known = self.0.values().any(|root| root.contents.is_ok());
         match refusal {
             Some(error) if !is_any_known => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// What keeps deletion frozen, of `cluster` or of each there is. A root that cannot be read may be any cluster's.
+    pub(super) fn frozen(&self, cluster: Option<&str>, accepted: &BTreeSet<BackupId>) -> Option<Frozen> {
+        let readable = self.0.values().filter_map(|root| root.contents.as_ref().ok());
+        let mut clusters: BTreeSet<&str> = readable.map(|contents| contents.cluster.as_str()).collect();
+        if let Some(cluster) = cluster {
+            clusters = BTreeSet::from([cluster]);
+        } else if clusters.is_empty() {
+            // Whichever cluster it is whose roots cannot be read.
+            clusters.insert("");
+        }
+        let records = |name: &str| {
+            let of_cluster = self.0.iter().filter(|(_, root)| {
+                let contents = root.contents.as_ref();
+                contents.map_or(true, |contents| contents.cluster == name)
+            });
+            of_cluster
+                .map(|(backup_id, root)| root.drift.record(backup_id, accepted))
+                .collect()
+        };
+        frozen_in_any(clusters.into_iter().map(records))
+    }
+
+    /// What there is to show of a backup's drift.
+    pub(super) fn drift(&self, backup_id: &BackupId, freezes: bool) -> Option<DriftStatus> {
+        self.0.get(backup_id)?.drift.status(freezes)
     }
 
     /// By the newest snapshot; ids tell the second alone, and that of the oldest one. They must do for a root that cannot

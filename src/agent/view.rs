@@ -16,6 +16,7 @@ use super::error::Result;
 use super::roots::{Roots, is_refused};
 use crate::drill::Certificate;
 use crate::http::status::{BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, RepositoryStatus};
+use crate::repository::drift::Frozen;
 use crate::repository::id::BackupId;
 use crate::repository::{CertificateRef, CertificateState, ListedCertificates, ObjectVersion, Repository};
 
@@ -75,6 +76,14 @@ impl View {
     pub async fn read_drills(&mut self, repository: &Repository, cluster: Option<&str>) -> Result<RepositoryStatus> {
         let read_at = Timestamp::now();
         let certificates = repository.list_certificates().await?;
+        let accepted = repository.accepted_drifts().await?;
+        let frozen = self.roots.frozen(cluster, &accepted);
+        let freezes = |backup_id| {
+            frozen
+                .iter()
+                .flat_map(Frozen::backups)
+                .any(|freezing| freezing == backup_id)
+        };
         let mut backups = Vec::new();
         let mut in_view = HashSet::new();
         for (backup_id, root) in self.roots.in_order() {
@@ -84,13 +93,17 @@ impl View {
             }
             in_view.insert(backup_id.clone());
             let listed = certificates.get(backup_id).map_or(&[][..], Vec::as_slice);
-            backups.push(backup(backup_id, root, listed, read_at));
+            backups.push(BackupStatus {
+                drift: self.roots.drift(backup_id, freezes(backup_id)),
+                ..backup(backup_id, root, listed, read_at)
+            });
         }
         self.read_certificate(repository, &in_view, &certificates).await?;
         let newest = self.certificate.as_ref();
         Ok(RepositoryStatus {
             read_at,
             backups,
+            frozen: frozen.map(|frozen| frozen.to_string()),
             newest_certificate: newest.and_then(|known| known.status.as_ref().ok()).cloned(),
         })
     }
@@ -177,6 +190,7 @@ fn backup(
         contents,
         damage,
         drills: drills(certificates),
+        drift: None,
     }
 }
 

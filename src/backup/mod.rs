@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::{ConnectOptions, connect, databases, role};
+use crate::repository::drift::{Drift, DriftRules};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{
     BackupKind, BackupStats, Database, DatabaseSummary, PhaseSeconds, Predecessor, Source,
@@ -35,7 +36,7 @@ use assembler::Assembly;
 use cut::Cutter;
 use database::{Run, backup_database};
 pub use error::{Error, Result};
-pub use options::{AssertionQuery, BackupOptions, ChunkSizes, TablePattern};
+pub use options::{AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, TablePattern};
 pub use plan::{BackupPlan, Piece, Task, Unaccounted, plan};
 use pool::BufferPool;
 
@@ -101,6 +102,8 @@ async fn run(
     }
     let roles = role::read_roles(&session.client).await?;
     let memberships = role::read_memberships(&session.client).await?;
+    let not_included: Vec<String> = all.into_iter().filter(|name| !included.contains(name)).collect();
+    let compared = compare_with_earlier(repository, options, &backed_up, &not_included).await;
     let draft = ManifestDraft {
         kind: BackupKind::Logical,
         // The id tells the oldest snapshot of the run: nothing in it is older than the id says.
@@ -114,15 +117,39 @@ async fn run(
         started,
         finished: jiff::Timestamp::now(),
         databases: backed_up.iter().map(summarize).collect(),
-        databases_not_included: all.into_iter().filter(|name| !included.contains(name)).collect(),
+        databases_not_included: not_included,
         stats: count(&backed_up, clock),
         phases: vec![phase("snapshot", snapshot_seconds), phase("dump", dump_seconds)],
+        drift: Some(compared),
     };
     let records = records::records(roles, memberships, backed_up);
     failpoint::reach("before-manifest").await;
     drop(assembly);
     let writer = Arc::into_inner(run.assembly.writer).ok_or_else(|| Error::Worker("still writing".to_owned()))?;
     Ok(writer.commit(draft, records).await?)
+}
+
+/// What this backup no longer holds of an earlier one. Whatever it is, the backup is published.
+async fn compare_with_earlier(
+    repository: &Repository,
+    options: &BackupOptions,
+    databases: &[Database],
+    not_included: &[String],
+) -> Drift {
+    let ignored = &options.drift.ignore_tables;
+    let rules = DriftRules {
+        max_loss_percent: options.drift.max_loss_percent,
+        min_rows: options.drift.min_rows,
+        is_ignored: &|name| ignored.iter().any(|pattern| pattern.matches(name)),
+    };
+    let drift = repository.drift(&options.cluster, databases, not_included, rules).await;
+    for finding in &drift.findings {
+        tracing::warn!(%finding, "drift");
+    }
+    if drift.is_alarm() {
+        tracing::error!(%drift, "this backup holds less than one before it, or nobody knows: deletion is frozen");
+    }
+    drift
 }
 
 fn phase(name: &str, seconds: f64) -> PhaseSeconds {

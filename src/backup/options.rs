@@ -55,6 +55,8 @@ pub struct BackupOptions {
     pub max_blocking: Duration,
     /// Read-only queries whose answers must be the same after the restore.
     pub assertions: Vec<AssertionQuery>,
+    /// What of an earlier backup must not be missing.
+    pub drift: DriftOptions,
     /// Directory of `pg_dump` and `pg_restore`; found by itself when none.
     pub bin_directory: Option<PathBuf>,
     /// Kept during the run, which ends when it is lost. Whoever acquired it releases it.
@@ -82,8 +84,30 @@ impl BackupOptions {
             max_duration: Duration::from_hours(6),
             max_blocking: Duration::from_secs(30),
             assertions: Vec::new(),
+            drift: DriftOptions::default(),
             bin_directory: None,
             lease: None,
+        }
+    }
+}
+
+/// What counts as drift: a share of the rows or bytes of a table, a table, anything larger.
+#[derive(Clone, Debug)]
+pub struct DriftOptions {
+    /// A table may lose this share of its rows and bytes, and no more.
+    pub max_loss_percent: u8,
+    /// Tables with no more rows than this may lose rows.
+    pub min_rows: u64,
+    /// Tables that may be emptied and dropped.
+    pub ignore_tables: Vec<TablePattern>,
+}
+
+impl Default for DriftOptions {
+    fn default() -> Self {
+        Self {
+            max_loss_percent: 50,
+            min_rows: 1000,
+            ignore_tables: Vec::new(),
         }
     }
 }

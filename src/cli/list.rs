@@ -69,10 +69,25 @@ fn table(lines: &[BackupLine]) -> String {
             figures::bytes(summary.stored_bytes),
             figures::bytes(summary.new_bytes),
             figures::share(summary.reused_chunks, summary.chunks),
-            line.verdict
-                .map_or_else(|| "not drilled".to_owned(), |verdict| verdict.to_string()),
+            verdict(line),
             hold,
         ]);
     }
-    table.render()
+    let mut text = table.render();
+    if lines.iter().any(|line| line.freezes) {
+        text.push_str(
+            "\ndeletion is frozen: 'kubebackup show' says what is missing, 'kubebackup accept-drift' thaws it\n",
+        );
+    }
+    text
+}
+
+fn verdict(line: &BackupLine) -> String {
+    let verdict = line.verdict.map(|verdict| verdict.to_string());
+    let verdict = verdict.unwrap_or_else(|| "not drilled".to_owned());
+    if line.freezes {
+        format!("{verdict}, freezes deletion")
+    } else {
+        verdict
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, as a table for people or as JSON; log lines, progress and errors go to stderr.
 
+mod accept_drift;
 mod agent_port;
 mod backup;
 mod backup_agent;
@@ -10,6 +11,7 @@ mod compare;
 mod copy;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod drill;
 mod evidence;
 pub mod exit;
@@ -97,10 +99,12 @@ enum OneShot {
     Restore(Box<restore::RestoreArguments>),
     Drill(drill::DrillArguments),
     Compare(compare::CompareArguments),
+    Diff(diff::DiffArguments),
     Copy(copy::CopyArguments),
     Verify(verify::VerifyArguments),
     List(list::ListArguments),
     Show(show::ShowArguments),
+    AcceptDrift(accept_drift::AcceptDriftArguments),
     Check(check::CheckArguments),
     Trigger(trigger::TriggerArguments),
     Expire(expire::ExpireArguments),
@@ -274,10 +278,12 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Restore(verb) => restore::run(&verb, context).await,
         OneShot::Drill(verb) => drill::run(&verb, context).await,
         OneShot::Compare(verb) => compare::run(&verb, context).await,
+        OneShot::Diff(verb) => diff::run(&verb, context).await,
         OneShot::Copy(verb) => Box::pin(copy::run(&verb, context)).await,
         OneShot::Verify(verb) => verify::run(&verb, context).await,
         OneShot::List(verb) => list::run(&verb, context).await,
         OneShot::Show(verb) => show::run(&verb, context).await,
+        OneShot::AcceptDrift(verb) => accept_drift::run(&verb, context).await,
         OneShot::Check(verb) => check::run(&verb, context).await,
         OneShot::Trigger(verb) => Box::pin(trigger::run(&verb, context)).await,
         OneShot::Expire(verb) => expire::run(&verb, context).await,

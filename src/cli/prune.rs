@@ -25,11 +25,17 @@ pub(super) async fn run(arguments: &PruneArguments, context: &Context) -> anyhow
     output::print(context.output, &report, || text(&report))?;
     Ok(match report.outcome {
         PruneOutcome::Done => Exit::Success,
+        PruneOutcome::Frozen => Exit::Refused,
         PruneOutcome::Interrupted => Exit::Interrupted,
     })
 }
 
 fn text(report: &PruneReport) -> String {
+    if let Some(why) = &report.frozen {
+        return format!(
+            "FROZEN, nothing was deleted: {why}\n'kubebackup show' says what is missing, 'kubebackup accept-drift' thaws it\n"
+        );
+    }
     let mut table = Table::new(&["chunks", ">objects", ">bytes"]);
     let mut row = |name: &str, counted: Counted| {
         let (objects, bytes) = (figures::count(counted.objects), figures::bytes(counted.bytes));

@@ -19,7 +19,7 @@ use crate::telemetry::figures;
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub(super) struct RestoreArguments {
-    /// 'latest' or a backup's id
+    /// 'latest', 'certified' (the newest certified one) or a backup's id
     #[arg(long, value_name = "BACKUP", default_value = "latest")]
     backup: BackupChoice,
 

@@ -9,6 +9,7 @@ use super::table::Table;
 use super::{Context, output};
 use crate::agent::{self, BackupChoice};
 use crate::drill::{self, Certificate};
+use crate::repository::drift::{Drift, DriftAcceptance};
 use crate::repository::id::{DrillId, Sha256Digest};
 use crate::repository::manifest::Manifest;
 use crate::repository::{CertificateRef, CertificateState, Hold, Repository, StoredManifest};
@@ -17,7 +18,7 @@ use crate::telemetry::figures;
 /// Show what a backup holds and its newest certificate
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
-    /// 'latest' or a backup's id
+    /// 'latest', 'certified' (the newest certified one) or a backup's id
     #[arg(default_value = "latest", value_name = "BACKUP")]
     backup: BackupChoice,
 }
@@ -29,6 +30,8 @@ struct Shown<'a> {
     manifest_sha256: Sha256Digest,
     /// Why and since when a person keeps it from expiring.
     hold: Option<Hold>,
+    /// Who has accepted what the backup lacks.
+    drift_acceptance: Option<DriftAcceptance>,
     drills: Vec<DrillLine>,
     /// The newest certificate as it is stored.
     certificate: Option<Certificate>,
@@ -53,10 +56,12 @@ pub(super) async fn run(arguments: &ShowArguments, context: &Context) -> anyhow:
         None => None,
     };
     let hold = repository.hold_of(&stored.manifest.backup_id).await;
+    let acceptance = acceptance_of(&repository, &stored).await?;
     let shown = Shown {
         manifest: &stored.manifest,
         manifest_sha256: stored.sha256,
         hold: hold.map_err(agent::Error::from)?,
+        drift_acceptance: acceptance,
         drills: certificates.iter().map(DrillLine::from).collect(),
         certificate,
     };
@@ -75,6 +80,10 @@ impl From<&CertificateRef> for DrillLine {
 
 async fn of_backup(repository: &Repository, stored: &StoredManifest) -> agent::Result<Vec<CertificateRef>> {
     Ok(repository.certificates_of(&stored.manifest.backup_id).await?)
+}
+
+async fn acceptance_of(repository: &Repository, stored: &StoredManifest) -> agent::Result<Option<DriftAcceptance>> {
+    Ok(repository.drift_acceptance(&stored.manifest.backup_id).await?)
 }
 
 async fn read_certificate(
@@ -126,6 +135,7 @@ fn text(shown: &Shown<'_>) -> String {
             hold.reason
         ));
     }
+    text.push_str(&drift(shown));
     if shown.drills.is_empty() {
         text.push_str("not drilled: nothing proves yet that this backup can be restored\n");
         return text;
@@ -139,5 +149,30 @@ fn text(shown: &Shown<'_>) -> String {
         text.push('\n');
         text.push_str(&drill::render(certificate, SHOWN_TABLES));
     }
+    text
+}
+
+/// What it lacks of an earlier one; nothing is said of a backup that lacks nothing.
+fn drift(shown: &Shown<'_>) -> String {
+    let Some(drift) = shown.manifest.drift.as_ref().filter(|drift| Drift::is_alarm(drift)) else {
+        return String::new();
+    };
+    let mut text = format!("drift      {drift}\n");
+    for finding in &drift.findings {
+        text.push_str(&format!("           {finding}\n"));
+    }
+    let more = drift.total.saturating_sub(drift.findings.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("           and {} more\n", figures::count(more)));
+    }
+    text.push_str(&match &shown.drift_acceptance {
+        Some(by) => format!(
+            "accepted   {} by {}: {}\n\n",
+            figures::time(by.accepted),
+            by.by,
+            by.reason
+        ),
+        None => "           nobody has accepted it: deletion is frozen\n\n".to_owned(),
+    });
     text
 }

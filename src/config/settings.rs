@@ -28,6 +28,7 @@ pub struct Settings {
     pub backup: BackupSettings,
     #[serde(default)]
     pub assertions: Vec<AssertionSettings>,
+    pub drift: DriftSettings,
     pub target: TargetSettings,
     pub drill: DrillSettings,
     pub agent: AgentSettings,
@@ -151,6 +152,15 @@ pub struct AssertionSettings {
     pub name: String,
     pub database: String,
     pub query: String,
+}
+
+/// What a backup must not lack of what an earlier one held.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DriftSettings {
+    pub max_loss_percent: u8,
+    pub min_rows: u64,
+    #[serde(default)]
+    pub ignore_tables: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -297,6 +297,27 @@ pub const SETTINGS: &[Setting] = &[
          `database` and `query`.",
     ),
     Setting::new(
+        "drift.max_loss_percent",
+        Number(0, 99),
+        Some("50"),
+        "Largest share of its rows, or of its bytes where it has more than a mebibyte, that a table or a schema may have \
+         lost since the backup that a new one is compared with. More freezes deletion, as does a table, a database or \
+         an object that is gone.",
+    ),
+    Setting::new(
+        "drift.min_rows",
+        Number(0, 1_000_000_000_000),
+        Some("1000"),
+        "Tables with no more rows than this may lose rows. A schema all of whose tables were emptied is told all the same.",
+    ),
+    Setting::new(
+        "drift.ignore_tables",
+        TextList,
+        None,
+        "Tables that may be emptied and dropped, as `schema.table` with `*` and `?` as wildcards: partitions that are \
+         rotated, tables that a batch fills anew.",
+    ),
+    Setting::new(
         "target.dsn",
         Secret,
         None,
@@ -511,7 +532,7 @@ pub const SETTINGS: &[Setting] = &[
         "notify.webhook",
         SecretUrl,
         None,
-        "URL that the restore agent tells of failed and recovered drills by POST.",
+        "URL that the restore agent tells of failed and recovered drills, and of backups that freeze deletion, by POST.",
     ),
     Setting::new(
         "notify.webhook_file",

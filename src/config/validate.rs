@@ -305,16 +305,15 @@ fn validate_tables_and_assertions(settings: &Settings) -> Result<()> {
         let parts = pattern.split_once('.');
         parts.is_some_and(|(schema, table)| !schema.is_empty() && !table.is_empty())
     };
-    if let Some(wrong) = settings
-        .source
-        .exclude_tables
-        .iter()
-        .find(|pattern| !is_pattern(pattern))
-    {
-        return Err(Error::invalid(
-            "source.exclude_tables",
-            format!("has '{wrong}', which must be schema.table"),
-        ));
+    let lists = [
+        ("source.exclude_tables", &settings.source.exclude_tables),
+        ("drift.ignore_tables", &settings.drift.ignore_tables),
+    ];
+    for (key, patterns) in lists {
+        if let Some(wrong) = patterns.iter().find(|pattern| !is_pattern(pattern)) {
+            let problem = format!("has '{wrong}', which must be schema.table");
+            return Err(Error::invalid(key, problem));
+        }
     }
     let mut names = BTreeSet::new();
     for assertion in &settings.assertions {

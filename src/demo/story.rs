@@ -4,6 +4,7 @@
 //! chunk was refused by name. Must run on the thread that lives longest: the servers die with the one that starts them.
 
 mod agents;
+mod losses;
 mod stage;
 mod teller;
 
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use self::agents::Agents;
+use self::losses::{LOST, bring_back_a_table, forget_a_where};
 use self::stage::{Call, DATABASE, Ending, RESTORED, Stage, flip_a_bit};
 use self::teller::Teller;
 use super::shop;
@@ -30,9 +32,6 @@ pub struct StoryOptions {
     /// A drill's exit code for the verdict `failed`.
     pub failed_code: i32,
 }
-
-/// The table that is dropped in production.
-const DROPPED: &str = "public.reviews";
 
 /// The table whose rows get damaged in the bucket.
 const DAMAGED: &str = "order_items";
@@ -58,11 +57,13 @@ async fn play(options: &StoryOptions, teller: &mut Teller<'_>, cancel: &Cancella
     damage(&stage, teller, options.failed_code).await?;
     heal(&stage, teller).await?;
     bring_back_a_table(&stage, teller).await?;
+    forget_a_where(&stage, teller).await?;
     let agents = without_a_person(&stage, teller).await?;
     teller.chapter("What you have seen")?;
     teller.say(&format!(
         "In {} seconds: a backup by a role that is no superuser, reuse, a certified drill, damage refused and healed,\n\
-         a table brought back, and two agents that go on alone. Nothing was taken on trust: each step was checked.",
+         a table brought back twice, a loss that froze deletion before any good copy could age out, and two agents\n\
+         that go on alone. Nothing was taken on trust: each step was checked.",
         teller.elapsed().as_secs()
     ))?;
     if options.keep {
@@ -173,34 +174,6 @@ async fn heal(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn bring_back_a_table(stage: &Stage, teller: &mut Teller<'_>) -> Result<()> {
-    teller.chapter("Somebody drops a table in production")?;
-    let digest = format!("SELECT count(*), md5(string_agg(md5(r::text), '' ORDER BY r.id)) FROM {DROPPED} r");
-    let before = stage.production.sql(DATABASE, &digest)?;
-    teller.typed(&format!("psql -c \"DROP TABLE {DROPPED}\""))?;
-    stage.production.sql(DATABASE, &format!("DROP TABLE {DROPPED}"))?;
-    let into = stage.production.dsn(stage.production.superuser(), DATABASE);
-    let restore = [
-        "restore",
-        "--backup",
-        "latest",
-        "--into",
-        &into,
-        "--database",
-        DATABASE,
-        "--table",
-        DROPPED,
-    ];
-    stage.kubebackup(teller, Call::of(&restore)).await?;
-    let after = stage.production.sql(DATABASE, &digest)?;
-    ensure!(before == after, "{DROPPED} came back as {after}, but was {before}");
-    let (rows, digest) = after.split_once('|').context("count the rows")?;
-    teller.say(&format!(
-        "PostgreSQL itself says: {rows} rows, MD5 {digest}, before and after."
-    ))?;
-    Ok(())
-}
-
 /// The agents, settled; they go on until they are stopped.
 async fn without_a_person(stage: &Stage, teller: &mut Teller<'_>) -> Result<Agents> {
     teller.chapter("From now on without a person: the two agents")?;
@@ -210,7 +183,7 @@ async fn without_a_person(stage: &Stage, teller: &mut Teller<'_>) -> Result<Agen
         .say("They run as they do in their pods, each with its own settings and port. One backs up every six hours:")?;
     teller.answered(&stage.backup_agent_settings()?)?;
     teller.say("The other looks into the bucket and proves what is new. Something changes, and a signal asks for a backup now:")?;
-    let change = format!("DELETE FROM {DROPPED} WHERE id % 7 = 0");
+    let change = format!("DELETE FROM {LOST} WHERE id % 7 = 0");
     teller.typed(&format!("psql -c \"{change}\""))?;
     stage.production.sql(DATABASE, &change)?;
     let agent = agents.backup.id()?;

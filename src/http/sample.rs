@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
-    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRun, DrillState,
-    DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus, Status,
-    StoreCounts, TableStatus, Trigger,
+    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRun, DriftStatus,
+    DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus,
+    Status, StoreCounts, TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -147,6 +147,7 @@ pub fn repository() -> RepositoryStatus {
         damage: Some("the digest of manifests/20261115T145830Z-7f0c.json differs".to_owned()),
         contents: None,
         drills: Vec::new(),
+        drift: None,
     };
     backups[10].drills = vec![
         drill(10, 700, DrillState::Failed),
@@ -160,7 +161,23 @@ pub fn repository() -> RepositoryStatus {
     RepositoryStatus {
         read_at: ago(23),
         backups,
+        frozen: None,
         newest_certificate: Some(certificate()),
+    }
+}
+
+/// What a backup after a `DELETE` without `WHERE` lacks.
+#[must_use]
+pub fn drift() -> DriftStatus {
+    DriftStatus {
+        summary: format!("2 findings against {}", backup_id(3)),
+        findings: 2,
+        is_compared: true,
+        lines: vec![
+            "table public.<b>notes</b> of shop is gone, with 12 rows (1.2 KiB)".to_owned(),
+            "table public.orders of shop fell from 5,210,400 rows (753 MiB) to 0 rows (0 B)".to_owned(),
+        ],
+        freezes: true,
     }
 }
 
@@ -170,6 +187,7 @@ pub fn repository_of(status: &mut Status) -> &mut RepositoryStatus {
     let unread = || RepositoryStatus {
         read_at: NOW,
         backups: Vec::new(),
+        frozen: None,
         newest_certificate: None,
     };
     Arc::make_mut(status.repository.get_or_insert_with(|| Arc::new(unread())))
@@ -259,6 +277,7 @@ fn backup(position: u64) -> BackupStatus {
             phases: phases(&[("snapshot", 3.0), ("dump", 131.0)]),
         }),
         drills: vec![drill(position, 600, DrillState::Certified)],
+        drift: None,
     }
 }
 

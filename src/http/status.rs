@@ -17,7 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use certificate::{CertificateStatus, KEPT_LINES, KEPT_TABLES, TableStatus};
 pub use counts::{Counts, RetentionCounts, StoreCounts};
-pub use repository::{BackupContents, BackupStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus};
+pub use repository::{
+    BackupContents, BackupStatus, DriftStatus, DrillState, DrillStatus, KEPT_FINDINGS, PhaseStatus, RepositoryStatus,
+};
 pub use run::{CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
 pub(super) use shown::Shown;
 

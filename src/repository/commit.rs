@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::document;
+use super::drift::Drift;
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::index::{self, ChunkRecord, Lines};
@@ -33,6 +34,7 @@ pub struct ManifestDraft {
     /// The writer fills in the bytes and chunks that it stored itself.
     pub stats: BackupStats,
     pub phases: Vec<PhaseSeconds>,
+    pub drift: Option<Drift>,
 }
 
 impl BackupWriter {
@@ -46,8 +48,13 @@ impl BackupWriter {
         let (mut chunks, reused) = self.ledger.take_chunks();
         locks::extend(self.placement.repository().store().as_ref(), &mut chunks).await?;
         let index = self.write_index(&chunks, &records).await?;
-        let manifest = self.manifest(draft, index);
-        let object = document::encode(&manifest)?;
+        let mut manifest = self.manifest(draft, index);
+        let mut object = document::encode(&manifest)?;
+        if let (true, Some(drift)) = (object.len() > MAX_ROOT_BYTES, &mut manifest.drift) {
+            // The alarm must not cost the backup; how many findings there are still stands there.
+            drift.findings.clear();
+            object = document::encode(&manifest)?;
+        }
         if object.len() > MAX_ROOT_BYTES {
             return Err(Error::RootTooLarge {
                 bytes: object.len(),
@@ -112,6 +119,7 @@ impl BackupWriter {
             },
             phases: draft.phases,
             index,
+            drift: draft.drift,
         }
     }
 

@@ -271,15 +271,22 @@ async fn put_root(to: &Repository, backup_id: &BackupId, root: Bytes, sha256: Sh
     Ok(())
 }
 
-/// Brings every hold that is missing, and tells how many.
+/// Brings every hold that is missing, and tells how many; and people's word on drift, so that what thawed here is not
+/// frozen there.
 async fn copy_holds(from: &Repository, to: &Repository) -> Result<u64> {
-    let there = list_all(to.store().as_ref(), layout::HOLDS, None).await?;
+    bring_missing(from, to, layout::DRIFT).await?;
+    bring_missing(from, to, layout::HOLDS).await
+}
+
+/// Small objects below `prefix` that are created once.
+async fn bring_missing(from: &Repository, to: &Repository, prefix: &str) -> Result<u64> {
+    let there = list_all(to.store().as_ref(), prefix, None).await?;
     let there: HashSet<String> = there.into_iter().map(|object| object.key).collect();
     let mut copied = 0;
-    for object in list_all(from.store().as_ref(), layout::HOLDS, None).await? {
+    for object in list_all(from.store().as_ref(), prefix, None).await? {
         if !there.contains(&object.key) {
-            let hold = from.store().get(&object.key).await?;
-            to.store().put_new(&object.key, hold).await?;
+            let body = from.store().get(&object.key).await?;
+            to.store().put_new(&object.key, body).await?;
             copied += 1;
         }
     }

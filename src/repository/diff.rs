@@ -1,7 +1,8 @@
 //! What changed between two backups, table by table and object by object, by their indexes alone.
 //!
 //! Both indexes are read piece by piece. In memory are the chunks' digests of both, and of the first backup each table in
-//! a few numbers and each object as two hashes: some hundred bytes a table, whatever its rows.
+//! a few numbers and each object's name: some hundred bytes apiece, whatever the rows. The answer is as long as there are
+//! tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -113,8 +114,12 @@ pub async fn diff(repository: &Repository, from: &StoredManifest, to: &StoredMan
     let mut pieces = repository.records(from);
     while let Some(records) = pieces.next().await? {
         for record in records {
-            if let Some(item) = reading.take(record)? {
-                earlier.add(&reading.database, item, &hasher);
+            match reading.take(record)? {
+                Some(item) => earlier.add(&reading.database, item, &hasher),
+                None if reading.is_new_database => {
+                    earlier.databases.entry(reading.database.clone()).or_default();
+                }
+                None => {}
             }
         }
     }
@@ -226,9 +231,10 @@ struct Difference {
 
 impl Difference {
     fn open(&mut self, database: &str) {
-        let presence = match self.earlier.databases.contains_key(database) {
-            true => Presence::Both,
-            false => Presence::OnlyTo,
+        let presence = if self.earlier.databases.contains_key(database) {
+            Presence::Both
+        } else {
+            Presence::OnlyTo
         };
         self.databases.push(DatabaseDiff {
             database: database.to_owned(),
@@ -261,23 +267,25 @@ impl Difference {
     fn finish(mut self) -> Vec<DatabaseDiff> {
         for (database, earlier) in self.earlier.databases {
             let place = self.databases.iter_mut().find(|place| place.database == database);
-            let gone = earlier.tables.into_iter().map(|(name, side)| TableDiff::new(name, Some(&side), None));
-            match place {
-                Some(place) => {
-                    place.tables.extend(gone);
-                    place.tables.sort_by(|one, other| one.place().cmp(&other.place()));
-                    earlier.objects.keys().for_each(|name| place.objects.vanished.push(name));
-                }
-                None => {
-                    let mut objects = ObjectsDiff::default();
-                    earlier.objects.keys().for_each(|name| objects.vanished.push(name));
-                    self.databases.push(DatabaseDiff {
-                        database,
-                        presence: Presence::OnlyFrom,
-                        tables: gone.collect(),
-                        objects,
-                    });
-                }
+            let gone = earlier
+                .tables
+                .into_iter()
+                .map(|(name, side)| TableDiff::new(name, Some(&side), None));
+            if let Some(place) = place {
+                place.tables.extend(gone);
+                place.tables.sort_by(|one, other| one.place().cmp(&other.place()));
+                place.objects.vanished = ObjectList::of(earlier.objects.keys());
+            } else {
+                let objects = ObjectsDiff {
+                    vanished: ObjectList::of(earlier.objects.keys()),
+                    ..ObjectsDiff::default()
+                };
+                self.databases.push(DatabaseDiff {
+                    database,
+                    presence: Presence::OnlyFrom,
+                    tables: gone.collect(),
+                    objects,
+                });
             }
         }
         self.databases
@@ -325,6 +333,14 @@ fn common_share(from: &Side, to: &Side) -> Option<f64> {
 }
 
 impl ObjectList {
+    fn of<'a>(names: impl Iterator<Item = &'a (String, String)>) -> Self {
+        let mut list = Self::default();
+        for name in names {
+            list.push(name);
+        }
+        list
+    }
+
     fn push(&mut self, (object_type, identity): &(String, String)) {
         self.total += 1;
         if self.names.len() < MAX_OBJECTS {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::drift::{Drift, DriftAcceptance};
 use super::id::Sha256Digest;
 use super::manifest::{Assertion, DatabaseHead, Predecessor, Record, Table};
 use super::testing::{Ground, backup_id, draft, put_all, two_tables};
@@ -75,9 +76,13 @@ async fn the_format_page_names_every_field_that_is_written() {
         backup_id: backup_id(9),
         manifest_sha256: Sha256Digest::of(b""),
     });
+    draft.drift = Some(drift_with_every_field());
     let stored = writer.commit(draft, records.clone()).await.unwrap();
+    let (by, reason) = ("me".to_owned(), "meant".to_owned());
+    let acceptance = DriftAcceptance::new(&stored, jiff::Timestamp::UNIX_EPOCH, by, reason);
     let mut names = BTreeSet::new();
     collect_names(&serde_json::to_value(&stored.manifest).unwrap(), &mut names);
+    collect_names(&serde_json::to_value(&acceptance).unwrap(), &mut names);
     for record in &records {
         collect_names(&serde_json::to_value(record).unwrap(), &mut names);
     }
@@ -123,6 +128,17 @@ fn fill_in(head: &mut DatabaseHead) {
         query: "SELECT 1".to_owned(),
         result: RowTally::default(),
     }];
+}
+
+fn drift_with_every_field() -> Drift {
+    let amount = json!({"rows": 1, "raw_bytes": 1, "objects": 1});
+    let drift = json!({
+        "outcome": "compared", "passed_over": [backup_id(8)], "reason": "r", "total": 1,
+        "baseline": {"backup_id": backup_id(9), "manifest_sha256": Sha256Digest::of(b""), "certified": true},
+        "findings": [{"kind": "table_lost", "database": "d", "name": "s.t", "before": amount, "after": amount,
+                      "now": "excluded", "examples": ["e"]}],
+    });
+    serde_json::from_value(drift).unwrap()
 }
 
 /// Sequences to inventory, and a table with all that tables may have.

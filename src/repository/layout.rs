@@ -16,6 +16,8 @@ pub const MANIFESTS: &str = "manifests/";
 pub const CERTIFICATES: &str = "certificates/";
 pub const DAMAGE: &str = "damage/";
 pub const LEASES: &str = "leases/";
+/// Where people accept what backups no longer hold.
+pub const DRIFT: &str = "drift/";
 pub const HOLDS: &str = "holds/";
 pub const TOMBSTONES: &str = "tombstones/";
 pub const INCOMING: &str = "incoming/";
@@ -56,6 +58,8 @@ pub enum Key {
     Lease { scope: LeaseScope, generation: u64 },
     /// The end of that generation.
     LeaseRelease { scope: LeaseScope, generation: u64 },
+    /// A person's word that a backup's drift is what was wanted.
+    DriftAcceptance(BackupId),
     /// Keeps a backup from expiring, by generation.
     Hold { backup_id: BackupId, generation: u32 },
     /// The end of that generation.
@@ -133,6 +137,7 @@ impl fmt::Display for Key {
             Self::HoldRelease { backup_id, generation } => {
                 write!(formatter, "{HOLDS}{backup_id}/{generation:010}.released.json")
             }
+            Self::DriftAcceptance(backup_id) => write!(formatter, "{DRIFT}{backup_id}.json"),
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
             Self::Gone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.gone.json"),
             Self::Incoming(backup_id) => write!(formatter, "{INCOMING}{backup_id}.json"),
@@ -180,6 +185,7 @@ fn parse(text: &str) -> Option<Key> {
             Some(backup_id) => Key::Gone(backup_id.parse().ok()?),
             None => Key::Tombstone(name.parse().ok()?),
         }),
+        "drift" => Some(Key::DriftAcceptance(name.parse().ok()?)),
         "incoming" => Some(Key::Incoming(name.parse().ok()?)),
         _ => None,
     }
@@ -269,6 +275,7 @@ mod tests {
             }),
             (backup_id(), any::<u32>()).prop_map(|(backup_id, generation)| Key::Hold { backup_id, generation }),
             (backup_id(), any::<u32>()).prop_map(|(backup_id, generation)| Key::HoldRelease { backup_id, generation }),
+            backup_id().prop_map(Key::DriftAcceptance),
             backup_id().prop_map(Key::Tombstone),
             backup_id().prop_map(Key::Gone),
             backup_id().prop_map(Key::Incoming),

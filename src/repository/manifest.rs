@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::Drift;
 use super::id::{BackupId, Blake3Digest, RepositoryId, Sha256Digest};
 use crate::content::{
     CatalogueObject, DatabaseProperties, Extension, Fingerprint, GeneratedColumns, LargeObject, LedgerEntry,
@@ -54,6 +55,9 @@ pub struct Manifest {
     pub phases: Vec<PhaseSeconds>,
     /// Chunks whose raw bytes, concatenated in this order, are the records.
     pub index: Vec<Chunk>,
+    /// What this backup no longer holds; absent where the version that made it did not compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 /// The backup before this one, pinned by the digest of its root object.

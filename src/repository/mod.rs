@@ -7,7 +7,9 @@ mod certificates;
 mod codec;
 mod commit;
 mod copy;
+pub mod diff;
 pub mod document;
+pub mod drift;
 mod error;
 #[cfg(test)]
 mod format_page;
@@ -24,6 +26,7 @@ mod neighbours;
 mod placement;
 mod presence;
 mod reader;
+mod records;
 mod retention;
 mod reuse;
 #[cfg(test)]

@@ -301,7 +301,7 @@ impl Repository {
         Ok(raw.into())
     }
 
-    async fn read_all_frames(&self, chunk: &Chunk) -> Result<Vec<u8>> {
+    pub(super) async fn read_all_frames(&self, chunk: &Chunk) -> Result<Vec<u8>> {
         let bytes = self.read_chunk(chunk).await?;
         tokio::task::spawn_blocking(move || {
             let mut raw = Vec::new();

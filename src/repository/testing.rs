@@ -141,7 +141,7 @@ fn table(name: &str, rows: &[u8], chunk: u32) -> Table {
     }
 }
 
-fn head(schema_archive: Vec<Segment>) -> DatabaseHead {
+pub(super) fn head(schema_archive: Vec<Segment>) -> DatabaseHead {
     DatabaseHead {
         properties: DatabaseProperties {
             name: "shop".to_owned(),
@@ -199,6 +199,7 @@ pub(super) fn draft(minute: i64, tables: &[Rows]) -> ManifestDraft {
         databases_not_included: Vec::new(),
         phases: Vec::new(),
         stats: BackupStats::default(),
+        drift: None,
     }
 }
 

@@ -260,6 +260,7 @@ mod tests {
                 databases_not_included: Vec::new(),
                 phases: Vec::new(),
                 stats: BackupStats::default(),
+                drift: None,
                 index: Vec::new(),
             },
             manifest_sha256: Sha256Digest([0; 32]),

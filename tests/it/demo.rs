@@ -17,7 +17,16 @@ fn the_demo_ends_well_and_its_agents_go_on_until_it_is_stopped() {
         is_over.then_some(())
     });
     let printed = demo.printed();
-    for told in ["certified", "chunks/", "order_items", "before and after", "kill -USR1 "] {
+    for told in [
+        "certified",
+        "chunks/",
+        "order_items",
+        "before and after",
+        "freezes deletion",
+        "$ kubebackup diff certified latest",
+        "$ kubebackup accept-drift",
+        "kill -USR1 ",
+    ] {
         assert!(printed.contains(told), "'{told}' is not in:\n{printed}");
     }
     let ports: Vec<(SocketAddr, &str)> = printed

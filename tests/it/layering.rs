@@ -73,6 +73,7 @@ const KEY_BEGINNINGS: &[&str] = &[
     "certificates/",
     "damage/",
     "leases/",
+    "drift/",
     "holds/",
     "tombstones/",
     "repository.json",

@@ -19,6 +19,7 @@ mod credentials;
 mod damage;
 mod demo;
 mod documents;
+mod drift;
 mod drill;
 mod escape_hatch;
 mod extremes;

@@ -75,6 +75,7 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
         layout::CERTIFICATES,
         layout::DAMAGE,
         layout::LEASES,
+        layout::DRIFT,
         layout::HOLDS,
         layout::TOMBSTONES,
         layout::INCOMING,
@@ -113,7 +114,10 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
         ])
     );
     assert_eq!(places(&restore, put), set([layout::CERTIFICATES]));
-    assert_eq!(places(&people, put), set([layout::DAMAGE, layout::HOLDS]));
+    assert_eq!(
+        places(&people, put),
+        set([layout::DAMAGE, layout::DRIFT, layout::HOLDS])
+    );
     assert_eq!(places(&retention, put), set([layout::TOMBSTONES]));
     let delete = "s3:DeleteObject";
     assert_eq!(places(&backup, delete), set([layout::PROBES]));
@@ -191,6 +195,15 @@ fn what_the_policies_grant_is_enough_for_a_backup_its_proof_and_a_verification()
     as_bearer_of("restore-agent.json", &["drill"]).run().ok();
     as_bearer_of("people.json", &["verify"]).run().ok();
     as_bearer_of("people.json", &["list"]).run().ok();
+
+    // Only people say that what is missing was meant to go.
+    world.source_sql("DROP TABLE t");
+    as_bearer_of("backup-agent.json", &["backup"]).run().ok();
+    let accept = ["accept-drift", "--reason", "it was meant"];
+    for agent in ["backup-agent.json", "restore-agent.json"] {
+        assert_ne!(as_bearer_of(agent, &accept).run().code(), Some(0), "{agent}");
+    }
+    as_bearer_of("people.json", &accept).run().ok();
 
     // And not for the work of the others: the layout keeps them apart.
     assert_ne!(as_bearer_of("restore-agent.json", &["backup"]).run().code(), Some(0));

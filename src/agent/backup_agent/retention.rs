@@ -43,6 +43,13 @@ async fn let_go(workplace: &Workplace, cancel: &CancellationToken) -> Result<(Ex
 }
 
 fn tell(expired: &ExpireReport, pruned: &PruneReport) {
+    if let Some(why) = &pruned.frozen {
+        tracing::warn!(
+            why,
+            "deletion is frozen until a person accepts what is missing; nothing was deleted"
+        );
+        return;
+    }
     tracing::info!(
         expired = expired.expired.len(),
         deleted_objects = pruned.deleted.objects,

@@ -17,6 +17,8 @@ pub(in crate::agent) enum Event {
     Failed,
     /// No drill has judged the newest backup for too long.
     Unverified,
+    /// A backup lacks what an earlier one held, or could not be compared.
+    Drifted,
     /// Certified, after somebody was told of one of the above.
     Recovered,
     Certified,
@@ -58,6 +60,7 @@ impl Event {
         match self {
             Self::Failed => "failed",
             Self::Unverified => "unverified",
+            Self::Drifted => "drifted",
             Self::Recovered => "recovered",
             Self::Certified => "certified",
             Self::Digest { .. } => "digest",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::events::Event;
 use crate::config::{NotifyFormat, NotifySettings, Placeholder};
 use crate::drill::{Cause, Certificate, ObjectiveFacts, RecoveryPoint, Verdict};
-use crate::http::status::{DrillState, DrillStatus};
+use crate::http::status::{BackupStatus, DriftStatus, DrillState, DrillStatus};
 use crate::telemetry::figures;
 
 /// Characters of a text that are sent: receivers refuse long ones whole.
@@ -29,7 +29,8 @@ pub(in crate::agent) struct Subject {
     pub(in crate::agent) backup_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     drill_id: Option<String>,
-    verdict: DrillState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<DrillState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
     summary: String,
@@ -86,11 +87,28 @@ impl Subject {
         Self::bare(backup_id.to_owned(), DrillState::Unverified, summary)
     }
 
+    /// A backup that lacks what an earlier one held; no drill has to do with it.
+    pub(in crate::agent) fn of_drift(backup: &BackupStatus, drift: &DriftStatus) -> Self {
+        let lines = drift.lines.join("; ");
+        let separator = if lines.is_empty() { "" } else { ": " };
+        let contents = backup.contents.as_ref();
+        Self {
+            verdict: None,
+            reasons: drift.lines.clone(),
+            started: contents.map(|contents| contents.started),
+            finished: contents.map(|contents| contents.usable_since),
+            ..Self::without_record(
+                &backup.backup_id,
+                format!("DELETION IS FROZEN, {}{separator}{lines}", drift.summary),
+            )
+        }
+    }
+
     fn bare(backup_id: String, verdict: DrillState, summary: String) -> Self {
         Self {
             backup_id,
             drill_id: None,
-            verdict,
+            verdict: Some(verdict),
             cause: None,
             summary,
             reasons: Vec::new(),
@@ -139,7 +157,7 @@ impl Message {
             Placeholder::Cluster => &self.cluster,
             Placeholder::BackupId => &subject.backup_id,
             Placeholder::DrillId => subject.drill_id.as_deref().unwrap_or_default(),
-            Placeholder::Verdict => subject.verdict.as_str(),
+            Placeholder::Verdict => subject.verdict.map_or("", DrillState::as_str),
             Placeholder::Summary => &subject.summary,
             Placeholder::Reasons => &reasons,
         });

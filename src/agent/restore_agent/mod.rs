@@ -112,11 +112,19 @@ impl RestoreAgent {
                 ended = drill_end(&mut self.drilling) => self.drilled(&ended),
                 look = self.lookout.look() => {
                     self.lookout.looked(look, &self.settings, self.drilling.is_some());
+                    self.see();
                 }
                 () = tokio::time::sleep(pause) => {}
             }
         }
         self.stop().await;
+    }
+
+    /// What does not wait for a drill to end.
+    fn see(&mut self) {
+        if let Some(seen) = self.lookout.last_seen() {
+            self.teller.see(&seen.status);
+        }
     }
 
     fn drill_if_due(&mut self, cancel: &CancellationToken) {

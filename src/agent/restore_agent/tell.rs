@@ -1,5 +1,7 @@
 //! From what drills found to what people are told of it.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::attempt::Ended;
@@ -24,6 +26,8 @@ pub(super) struct Teller {
     told_since: Option<Timestamp>,
     /// How the last drill ended that could not judge.
     last: Option<Subject>,
+    /// Backups whose drift was told, or had been before this process.
+    drifted: HashSet<String>,
 }
 
 impl Teller {
@@ -36,6 +40,7 @@ impl Teller {
             is_ahead: false,
             told_since: None,
             last: None,
+            drifted: HashSet::new(),
         }
     }
 
@@ -47,6 +52,22 @@ impl Teller {
 
     pub(super) async fn end(self) {
         self.notifier.end().await;
+    }
+
+    /// The bucket was looked at, perhaps while a drill runs: tells of backups that lack something, each once. One with a drill
+    /// was seen before, by this agent or another, since what is newest is drilled as soon as it is seen. Rather twice
+    /// than never, where an agent ends in between.
+    pub(super) fn see(&mut self, seen: &RepositoryStatus) {
+        self.drifted
+            .retain(|told| seen.backups.iter().any(|backup| backup.backup_id == *told));
+        for backup in &seen.backups {
+            let Some(drift) = backup.drift.as_ref().filter(|drift| drift.freezes) else {
+                continue;
+            };
+            if self.drifted.insert(backup.backup_id.clone()) && backup.drills.is_empty() {
+                self.tell(Event::Drifted, Subject::of_drift(backup, drift), seen);
+            }
+        }
     }
 
     /// The bucket was looked at, and shows every drill of this process.

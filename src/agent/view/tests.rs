@@ -113,6 +113,7 @@ fn manifest(hour: u32, rows: u64) -> Manifest {
         },
         phases: Vec::new(),
         index: Vec::new(),
+        drift: None,
     }
 }
 

@@ -39,6 +39,11 @@ fn totals(sheet: &Sheet, repository: &RepositoryStatus) {
     ] {
         sheet.number(name, count(&|backup| backup.verdict() == Some(verdict)));
     }
+    let freezing = repository.newest_freezing();
+    sheet.number("deletion_frozen", Some(u64::from(repository.frozen.is_some())));
+    sheet.number("drift_findings", Some(freezing.map_or(0, |(_, drift)| drift.findings)));
+    let is_uncompared = |backup: &BackupStatus| backup.drift.as_ref().is_some_and(|drift| !drift.is_compared);
+    sheet.number("uncompared_backups", count(&is_uncompared));
     sheet.number("damaged_manifests", count(&|backup| backup.damage.is_some()));
     let drills = || repository.backups.iter().flat_map(|backup| &backup.drills);
     for verdict in VERDICTS {

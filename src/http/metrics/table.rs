@@ -120,6 +120,9 @@ pub const METRICS: &[Metric] = &[
     kept("backups", "Backups whose root can be read."),
     kept("certified_backups", "Backups whose newest judging drill certified them."),
     kept("failed_backups", "Backups whose newest judging drill found them wrong."),
+    kept("deletion_frozen", "1 while nothing may be deleted, because a backup lacks what an earlier one held or could not be compared, and nobody has accepted it."),
+    kept("drift_findings", "Findings of the newest backup for which nothing may be deleted."),
+    kept("uncompared_backups", "Backups that should have been compared with an earlier one and were not."),
     kept("damaged_manifests", "Backups whose root cannot be read."),
     kept("repository_read_timestamp_seconds", "When the repository was last read."),
 

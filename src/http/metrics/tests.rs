@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::http::sample;
-use crate::http::status::{AgentKind, DrillState, DrillStatus};
+use crate::http::status::{AgentKind, DriftStatus, DrillState, DrillStatus};
 
 const MEMORY: ProcessMemory = ProcessMemory {
     resident_bytes: Some(31 << 20),
@@ -110,12 +110,42 @@ fn of_an_empty_bucket_only_the_counts_are_known() {
         "backups",
         "certified_backups",
         "failed_backups",
+        "deletion_frozen",
+        "drift_findings",
+        "uncompared_backups",
         "damaged_manifests",
         "repository_read_timestamp_seconds",
         "drills",
     ];
     assert_eq!(known, counts);
     assert_eq!(series(&text)["kubebackup_backups"], "0");
+}
+
+#[test]
+fn a_backup_that_lacks_something_freezes_deletion_until_it_is_accepted() {
+    let mut status = sample::backup_agent();
+    let figures = |status: &Status| {
+        ["deletion_frozen", "drift_findings", "uncompared_backups"]
+            .map(|name| value(status, &format!("kubebackup_{name}")).unwrap())
+    };
+    assert_eq!(figures(&status), ["0", "0", "0"]);
+    let repository = sample::repository_of(&mut status);
+    repository.frozen = Some("backup b holds less than before".to_owned());
+    repository.backups[20].drift = Some(sample::drift());
+    repository.backups[3].drift = Some(DriftStatus {
+        findings: 0,
+        is_compared: false,
+        ..sample::drift()
+    });
+    assert_eq!(figures(&status), ["1", "2", "1"]);
+    let repository = sample::repository_of(&mut status);
+    repository.frozen = None;
+    for backup in &mut repository.backups {
+        if let Some(drift) = &mut backup.drift {
+            drift.freezes = false;
+        }
+    }
+    assert_eq!(figures(&status), ["0", "0", "1"]);
 }
 
 #[test]

@@ -40,6 +40,27 @@ fn say(found: &mut Vec<Finding>, level: Level, text: impl Into<String>) {
     found.push(Finding { level, text });
 }
 
+fn drift(found: &mut Vec<Finding>, repository: &RepositoryStatus) {
+    let Some(frozen) = &repository.frozen else { return };
+    let drift = repository.newest_freezing().map(|(_, drift)| drift);
+    let level = match drift {
+        Some(drift) if drift.findings == 0 => Level::Warn,
+        _ => Level::Bad,
+    };
+    let mut text = format!("Deletion is frozen: {frozen}.");
+    if let Some(drift) = drift {
+        for line in &drift.lines {
+            text.push_str(&format!(" {line};"));
+        }
+        let more = drift.findings.saturating_sub(drift.lines.len() as u64);
+        if more > 0 {
+            text.push_str(&format!(" and {more} more;"));
+        }
+    }
+    text.push_str(" accept-drift thaws it once somebody has looked.");
+    say(found, level, text);
+}
+
 /// A look that failed is made again with the next, so one that is missing says little; ten minutes leave time for a slow one.
 const MISSED_LOOKS: f64 = 3.0;
 const STALE_AFTER_SECONDS: f64 = 600.0;
@@ -55,6 +76,7 @@ fn staleness(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryS
 }
 
 fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    drift(found, repository);
     let Some((newest, _)) = repository.newest() else {
         say(
             found,
@@ -209,6 +231,27 @@ mod tests {
             "{found:?}"
         );
         assert!(found[2..].iter().any(|finding| finding.text == "Waiting: the store."));
+    }
+
+    #[test]
+    fn a_frozen_deletion_comes_first_and_names_the_tables() {
+        let mut status = sample::restore_agent();
+        let repository = sample::repository_of(&mut status);
+        repository.frozen = Some("backup b holds less than before".to_owned());
+        newest(&mut status).drift = Some(sample::drift());
+        let found = findings(&status);
+        assert_eq!(found[0].level, Level::Bad);
+        let beginning =
+            "Deletion is frozen: backup b holds less than before. table public.<b>notes</b> of shop is gone";
+        assert!(found[0].text.starts_with(beginning), "{found:?}");
+        let page = crate::http::page::page(&status);
+        assert!(page.contains("&lt;b&gt;notes") && !page.contains("<b>notes"));
+        newest(&mut status).drift.as_mut().unwrap().findings = 0;
+        let found = findings(&status);
+        let frozen = found
+            .iter()
+            .find(|finding| finding.text.starts_with("Deletion is frozen"));
+        assert_eq!(frozen.unwrap().level, Level::Warn);
     }
 
     #[test]

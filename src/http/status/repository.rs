@@ -12,6 +12,9 @@ pub struct RepositoryStatus {
     pub read_at: Timestamp,
     /// Of the agent's cluster where it has one, oldest first.
     pub backups: Vec<BackupStatus>,
+    /// Why nothing may be deleted; absent while something may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
     /// The newest certificate that certifies or fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_certificate: Option<CertificateStatus>,
@@ -28,7 +31,26 @@ pub struct BackupStatus {
     pub contents: Option<BackupContents>,
     /// In order of time.
     pub drills: Vec<DrillStatus>,
+    /// What it lacks of an earlier one, where it lacks something or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftStatus>,
 }
+
+/// What a backup lacks of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftStatus {
+    pub summary: String,
+    pub findings: u64,
+    /// False: there should have been a comparison.
+    pub is_compared: bool,
+    /// The gravest findings, at most [`KEPT_FINDINGS`].
+    pub lines: Vec<String>,
+    /// Nothing may be deleted for it.
+    pub freezes: bool,
+}
+
+/// Findings of a backup that a status lists.
+pub const KEPT_FINDINGS: usize = 5;
 
 /// What a backup's root says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +138,16 @@ impl RepositoryStatus {
         drills
             .filter(|drill| drill.state != DrillState::Started)
             .max_by_key(|drill| drill.started)
+    }
+
+    /// The newest of those for which nothing may be deleted.
+    #[must_use]
+    pub fn newest_freezing(&self) -> Option<(&BackupStatus, &DriftStatus)> {
+        let mut drifts = self
+            .backups
+            .iter()
+            .filter_map(|backup| Some((backup, backup.drift.as_ref()?)));
+        drifts.rfind(|(_, drift)| drift.freezes)
     }
 
     fn readable(&self) -> impl DoubleEndedIterator<Item = (&BackupStatus, &BackupContents)> {

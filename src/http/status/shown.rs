@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{BackupContents, BackupStatus, CertificateStatus, DrillStatus, RepositoryStatus, Status};
+use super::{BackupContents, BackupStatus, CertificateStatus, DriftStatus, DrillStatus, RepositoryStatus, Status};
 
 /// Backups that are listed, the newest, and the newest drills of each.
 const BACKUPS: usize = 100;
@@ -27,6 +27,8 @@ struct ShownRepository<'a> {
     total_backups: usize,
     backups: Vec<ShownBackup<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    frozen: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     newest_certificate: Option<&'a CertificateStatus>,
 }
 
@@ -39,6 +41,8 @@ struct ShownBackup<'a> {
     contents: Option<&'a BackupContents>,
     total_drills: usize,
     drills: &'a [DrillStatus],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<&'a DriftStatus>,
 }
 
 impl<'a> Shown<'a> {
@@ -58,6 +62,7 @@ impl<'a> ShownRepository<'a> {
             read_at: repository.read_at,
             total_backups: repository.backups.len(),
             backups: newest.iter().map(ShownBackup::of).collect(),
+            frozen: repository.frozen.as_deref(),
             newest_certificate: repository.newest_certificate.as_ref(),
         }
     }
@@ -71,6 +76,7 @@ impl<'a> ShownBackup<'a> {
             contents: backup.contents.as_ref(),
             total_drills: backup.drills.len(),
             drills: newest(&backup.drills, DRILLS),
+            drift: backup.drift.as_ref(),
         }
     }
 }
@@ -97,6 +103,7 @@ mod tests {
         for (number, backup) in repository.backups.iter_mut().enumerate() {
             backup.backup_id = format!("20261115T145830Z-{number:04x}");
             backup.drills = vec![backup.drills[0].clone(); 50];
+            backup.drift = Some(sample::drift());
         }
         let certificate = repository.newest_certificate.as_mut().unwrap();
         certificate.tables = vec![certificate.tables[0].clone(); KEPT_TABLES];

@@ -29,8 +29,6 @@ pub struct ExpireOptions {
     pub policy: Policy,
     /// This cluster's backups alone.
     pub cluster: Option<String>,
-    /// Why nothing of a cluster may go at present.
-    pub frozen: BTreeMap<String, String>,
     /// Decide, and change nothing.
     pub dry_run: bool,
 }
@@ -78,11 +76,11 @@ pub async fn expire(
         ..ExpireReport::default()
     };
     let is_wanted = |cluster: &String| options.cluster.as_ref().is_none_or(|wanted| wanted == cluster);
-    for (cluster, backups) in survey.clusters.into_iter().filter(|(cluster, _)| is_wanted(cluster)) {
-        let frozen = options.frozen.get(&cluster).map(String::as_str);
+    for (name, cluster) in survey.clusters.into_iter().filter(|(name, _)| is_wanted(name)) {
+        let frozen = cluster.frozen();
         report.clusters.push(ClusterPlan {
-            plan: plan(&backups, &options.policy, frozen, now),
-            cluster: Some(cluster),
+            plan: plan(&cluster.backups, &options.policy, frozen.as_deref(), now),
+            cluster: Some(name),
         });
     }
     if !survey.unreadable.is_empty() {

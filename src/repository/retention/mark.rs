@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::tombstone::Tombstone;
+use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::index::{self, ChunkName};
@@ -35,6 +36,8 @@ pub(super) struct Marks {
     peak_bytes: usize,
     /// Backups and tombstones whose chunks are in it.
     read: BTreeSet<BackupId>,
+    /// What roots say of what their backups lack, by cluster.
+    drift: BTreeMap<String, Vec<DriftRecord>>,
     pub(super) manifests: BTreeSet<BackupId>,
     pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
     /// Backups that copies are bringing here, and since when.
@@ -66,23 +69,47 @@ impl Marks {
             .collect();
         let abandoned: BTreeSet<BackupId> = self.abandoned(cutoff).cloned().collect();
         let abandoned = &abandoned;
-        let mut names = stream::iter(unread)
+        let mut roots = stream::iter(unread)
             .map(|backup_id| async move {
-                let names = match chunks_of(repository, &backup_id).await {
-                    Ok(names) => names,
+                let marked = match read(repository, &backup_id).await {
+                    Ok(marked) => Some(marked),
                     // Its index has not even come: nothing of it has to stay.
-                    Err(Error::Damaged { .. }) if abandoned.contains(&backup_id) => Vec::new(),
+                    Err(Error::Damaged { .. }) if abandoned.contains(&backup_id) => None,
                     Err(error) => return Err(Error::unmarked(&backup_id, error)),
                 };
-                Ok::<_, Error>((backup_id, names))
+                Ok::<_, Error>((backup_id, marked))
             })
             .buffer_unordered(INDEXES_AT_ONCE);
-        while let Some((backup_id, names)) = names.try_next().await? {
-            self.add(names);
+        while let Some((backup_id, marked)) = roots.try_next().await? {
+            if let Some(Marked { names, cluster, drift }) = marked {
+                self.add(names);
+                self.drift.entry(cluster).or_default().push(drift);
+            }
             self.read.insert(backup_id);
         }
         self.settle();
         Ok(())
+    }
+
+    /// Why nothing at all may be deleted: a backup that exists lacks what nobody has let go. Chunks belong to no cluster.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn frozen(&self, repository: &Repository) -> Result<Option<String>> {
+        let accepted = repository.accepted_drifts().await?;
+        let frozen = self.drift.values().find_map(|records| {
+            let existing = records
+                .iter()
+                .filter(|record| self.manifests.contains(&record.backup_id));
+            let records: Vec<DriftRecord> = existing
+                .map(|record| DriftRecord {
+                    is_accepted: accepted.contains(&record.backup_id),
+                    ..record.clone()
+                })
+                .collect();
+            frozen(&records)
+        });
+        Ok(frozen.map(|frozen| frozen.to_string()))
     }
 
     pub(super) fn contains(&self, name: &ChunkName) -> bool {
@@ -170,9 +197,23 @@ impl Marks {
     }
 }
 
-/// Every chunk that a backup refers to, its index included.
-async fn chunks_of(repository: &Repository, backup_id: &BackupId) -> Result<Vec<ChunkName>> {
+/// What a backup needs, and what it says of itself.
+struct Marked {
+    /// Every chunk that it refers to, its index included.
+    names: Vec<ChunkName>,
+    cluster: String,
+    drift: DriftRecord,
+}
+
+async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Marked> {
     let manifest = read_root(repository, backup_id).await?;
+    let cluster = manifest.source.cluster.clone();
+    let drift = DriftRecord {
+        backup_id: backup_id.clone(),
+        finished: manifest.finished,
+        state: DriftState::of(manifest.drift.as_ref()),
+        is_accepted: false,
+    };
     let key = Key::Manifest(backup_id.clone()).to_string();
     let lines = repository.read_index_lines(&manifest).await?;
     let parsed = tokio::task::spawn_blocking(move || {
@@ -182,9 +223,10 @@ async fn chunks_of(repository: &Repository, backup_id: &BackupId) -> Result<Vec<
         }
         Ok::<_, String>(names)
     });
-    parsed
+    let names = parsed
         .await?
-        .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))
+        .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))?;
+    Ok(Marked { names, cluster, drift })
 }
 
 /// What copies are bringing here.

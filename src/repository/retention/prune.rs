@@ -41,14 +41,19 @@ pub struct Counted {
 #[serde(rename_all = "snake_case")]
 pub enum PruneOutcome {
     Done,
+    /// Nothing was looked at further, nor deleted: a backup lacks what nobody has let go.
+    Frozen,
     /// Stopped before the end; the next run goes on.
     Interrupted,
 }
 
 /// What was found and done. The four counts of chunks add up to all there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PruneReport {
     pub outcome: PruneOutcome,
+    /// Why deletion is frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
     pub dry_run: bool,
     /// Manifests, and those expired within the grace period, whose chunks were marked.
     pub manifests: u64,
@@ -95,6 +100,13 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
         .checked_sub(options.grace)
         .unwrap_or(Timestamp::MIN);
     marks.refresh(repository, cutoff, !options.dry_run).await?;
+    if let Some(why) = marks.frozen(repository).await? {
+        return Ok(PruneReport {
+            outcome: PruneOutcome::Frozen,
+            frozen: Some(why),
+            ..PruneReport::new(options, &marks, cutoff)
+        });
+    }
     failpoint::reach("prune-after-mark").await;
     let mut run = Run {
         repository,
@@ -119,6 +131,7 @@ impl PruneReport {
     fn new(options: &PruneOptions, marks: &Marks, cutoff: Timestamp) -> Self {
         Self {
             outcome: PruneOutcome::Done,
+            frozen: None,
             dry_run: options.dry_run,
             manifests: marks.manifests.len() as u64,
             tombstones: marks.in_force(cutoff).count() as u64,

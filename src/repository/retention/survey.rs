@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::plan::{Candidate, Proof};
 use crate::repository::certificates::last_verdict;
+use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::CertificateState;
@@ -16,8 +17,22 @@ use crate::repository::reader::Repository;
 /// Backups by cluster. One whose manifest cannot be read belongs to none that is known.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    pub(super) clusters: BTreeMap<String, Vec<Candidate>>,
+    pub(super) clusters: BTreeMap<String, Cluster>,
     pub(super) unreadable: Vec<Candidate>,
+}
+
+/// One cluster's backups, and what they say of what they lack.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    pub(super) backups: Vec<Candidate>,
+    drift: Vec<DriftRecord>,
+}
+
+impl Cluster {
+    /// Why none of them may go.
+    pub(super) fn frozen(&self) -> Option<String> {
+        frozen(&self.drift).map(|frozen| frozen.to_string())
+    }
 }
 
 /// What a root told.
@@ -25,6 +40,8 @@ enum Root {
     Read {
         cluster: String,
         snapshot_time: jiff::Timestamp,
+        finished: jiff::Timestamp,
+        drift: DriftState,
     },
     Unreadable,
     /// Expired since the listing.
@@ -35,6 +52,7 @@ pub(super) async fn survey(repository: &Repository) -> Result<Survey> {
     let ids = repository.backup_ids().await?;
     let certificates = repository.certificates().await?;
     let holds = repository.holds().await?;
+    let accepted = repository.accepted_drifts().await?;
     let roots: Vec<(BackupId, Root)> = stream::iter(ids)
         .map(|backup_id| async move {
             let root = read(repository, &backup_id).await?;
@@ -54,7 +72,12 @@ pub(super) async fn survey(repository: &Repository) -> Result<Survey> {
                 hold,
                 backup_id,
             }),
-            Root::Read { cluster, snapshot_time } => {
+            Root::Read {
+                cluster,
+                snapshot_time,
+                finished,
+                drift,
+            } => {
                 let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
                 let candidate = Candidate {
                     snapshot_time,
@@ -62,8 +85,27 @@ pub(super) async fn survey(repository: &Repository) -> Result<Survey> {
                     hold,
                     backup_id,
                 };
-                survey.clusters.entry(cluster).or_default().push(candidate);
+                let record = DriftRecord {
+                    is_accepted: accepted.contains(&candidate.backup_id),
+                    backup_id: candidate.backup_id.clone(),
+                    finished,
+                    state: drift,
+                };
+                let cluster = survey.clusters.entry(cluster).or_default();
+                cluster.backups.push(candidate);
+                cluster.drift.push(record);
             }
+        }
+    }
+    // It may be of any cluster, and may say anything.
+    for unreadable in &survey.unreadable {
+        for cluster in survey.clusters.values_mut() {
+            cluster.drift.push(DriftRecord {
+                is_accepted: accepted.contains(&unreadable.backup_id),
+                backup_id: unreadable.backup_id.clone(),
+                finished: unreadable.backup_id.time(),
+                state: DriftState::NotCompared,
+            });
         }
     }
     Ok(survey)
@@ -73,6 +115,8 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
     match repository.read_manifest(backup_id).await {
         Ok(stored) => Ok(Root::Read {
             snapshot_time: newest_snapshot(&stored.manifest),
+            finished: stored.manifest.finished,
+            drift: DriftState::of(stored.manifest.drift.as_ref()),
             cluster: stored.manifest.source.cluster,
         }),
         Err(Error::NoSuchBackup(_)) => Ok(Root::Away),

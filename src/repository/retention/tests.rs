@@ -1,6 +1,5 @@
 //! Expiry and prune on a repository in memory, whose clock the tests set.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::repository::drift::{Drift, DriftAcceptance, DriftOutcome};
 use crate::repository::id::BackupId;
 use crate::repository::layout::Key;
 use crate::repository::testing::{Ground, Rows, backup_id, draft, put_all, rows, time};
 use crate::repository::{
-    CertificateState, Error, HoldChange, Repository, VerifyOptions, VerifyOutcome, id::VerifyId, layout, verify,
+    CertificateState, Error, HoldChange, Repository, StoredManifest, VerifyOptions, VerifyOutcome, id::VerifyId,
+    layout, verify,
 };
 use crate::storage::faults::{Effect, Fault, FaultStore};
 use crate::storage::{ErrorKind, ObjectStore, Operation, list_all};
@@ -29,7 +30,6 @@ fn last(number: u32) -> ExpireOptions {
             ..Policy::none()
         },
         cluster: None,
-        frozen: BTreeMap::new(),
         dry_run: false,
     }
 }
@@ -73,6 +73,22 @@ impl Ground {
 
     async fn prune(&self) -> PruneReport {
         self.try_prune().await.unwrap()
+    }
+
+    /// A backup that says of itself that it lacks something.
+    async fn drifted_backup(&self, minute: i64, tables: &[Rows]) -> StoredManifest {
+        let writer = self.writer().await;
+        let records = put_all(&writer, tables).await.unwrap();
+        let mut draft = draft(minute, tables);
+        draft.drift = Some(Drift {
+            outcome: DriftOutcome::Compared,
+            baseline: None,
+            passed_over: Vec::new(),
+            reason: None,
+            total: 1,
+            findings: Vec::new(),
+        });
+        writer.commit(draft, records).await.unwrap()
     }
 
     async fn keys(&self, prefix: &str) -> Vec<String> {
@@ -503,18 +519,34 @@ async fn clusters_are_planned_each_for_itself_and_the_others_are_left_alone() {
     // Nothing of the other cluster is certified.
     assert_eq!(all.clusters.len(), 2);
     assert_eq!(all.expired, ids(0..1));
-    let frozen = ExpireOptions {
-        frozen: BTreeMap::from([("other".to_owned(), "rows are gone".to_owned())]),
-        cluster: Some("other".to_owned()),
-        ..last(1)
-    };
-    let report = ground.expire(&frozen).await;
-    assert_eq!((report.clusters.len(), report.expired.len()), (1, 0));
-    assert!(
-        report
-            .lines()
-            .all(|line| line.reasons.contains(&Reason::Frozen("rows are gone".to_owned())))
-    );
+}
+
+#[tokio::test]
+async fn while_a_backup_lacks_what_nobody_has_let_go_nothing_is_deleted() {
+    let ground = Ground::with_days(4).await;
+    assert_eq!(ground.expire(&last(2)).await.expired, ids(0..2));
+    ground.set_minute(4 * DAY);
+    let drifted = ground.drifted_backup(4 * DAY, &tables(4)).await;
+    ground
+        .verdict(4 * DAY, 4 * DAY + 1, CertificateState::Certified, &[])
+        .await;
+    let before = ground.keys("").await;
+    let report = ground.expire(&last(1)).await;
+    assert!(report.expired.is_empty(), "{report:?}");
+    let is_frozen = |line: &PlanLine| line.reasons.iter().any(|reason| matches!(reason, Reason::Frozen(_)));
+    assert!(report.lines().any(is_frozen), "{report:?}");
+    // What had expired before stays too, however long it takes.
+    ground.set_minute(30 * DAY);
+    let pruned = ground.prune().await;
+    assert_eq!(pruned.outcome, PruneOutcome::Frozen);
+    assert!(pruned.frozen.unwrap().contains(&backup_id(4 * DAY).to_string()));
+    assert_eq!(ground.keys("").await, before);
+
+    let accepted = DriftAcceptance::new(&drifted, time(30 * DAY), "ada".to_owned(), "an archive".to_owned());
+    assert!(ground.repository.accept_drift(&accepted).await.unwrap());
+    assert_eq!(ground.expire(&last(1)).await.expired, ids(2..4));
+    assert_eq!(ground.prune().await.outcome, PruneOutcome::Done);
+    assert!(ground.keys("").await.len() < before.len());
 }
 
 #[tokio::test]

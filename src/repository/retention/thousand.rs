@@ -2,7 +2,6 @@
 //!
 //! The repository is made up, object by object, since a thousand real backups would take an hour; it reads like any other.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +78,7 @@ async fn put_backup(ground: &Ground, number: u64, chunks: &[Chunk]) {
         databases_not_included: Vec::new(),
         stats: draft.stats,
         phases: Vec::new(),
+        drift: None,
         index: vec![index],
     };
     let root = document::encode(&manifest).unwrap();
@@ -133,7 +133,6 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
             ..Policy::none()
         },
         cluster: None,
-        frozen: BTreeMap::new(),
         dry_run: false,
     };
     let before = ground.store.stats();
@@ -149,8 +148,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
             2 * dropped,
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
-            // Manifests, certificates, holds, tombstones; holds again before each batch.
-            4 + batches,
+            // Manifests, certificates, holds, accepted drift, tombstones; holds again before each batch.
+            5 + batches,
             batches
         ]
     );
@@ -178,7 +177,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
     let looks = (pages + 1) * (2 + (2 * dropped).div_ceil(1000));
     let leftovers = 6;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
-    assert_eq!(lists, 1 + looks + pages + leftovers);
+    // The clock and accepted drift, once each.
+    assert_eq!(lists, 2 + looks + pages + leftovers);
     // A page of chunks each; tombstones, marks, certificates.
     assert_eq!(deletes, pages + 3);
 }

@@ -1,5 +1,6 @@
 //! The restore agent as a process on real servers: what it drills and when, how it stops, and whom it tells.
 
+mod drifting;
 mod frozen;
 mod notifications;
 mod outages;

@@ -146,6 +146,7 @@ impl Forgery {
             databases_not_included: manifest.databases_not_included,
             phases: manifest.phases,
             stats: manifest.stats,
+            drift: manifest.drift,
         };
         let mut records: Vec<Record> = self.backup.roles.into_iter().map(Record::Role).collect();
         records.extend(self.backup.memberships.into_iter().map(Record::Membership));

@@ -33,10 +33,12 @@ fn bucket(backups: &[(&str, &[(i64, DrillState)])]) -> RepositoryStatus {
         damage: None,
         contents: None,
         drills: drills.iter().map(drill).collect(),
+        drift: None,
     };
     RepositoryStatus {
         read_at: at(0),
         backups: backups.iter().map(backup).collect(),
+        frozen: None,
         newest_certificate: None,
     }
 }

@@ -37,6 +37,7 @@ fn backup(second: i64, drills: &[(i64, DrillState)]) -> BackupStatus {
         damage: None,
         contents: Some(contents(at(second))),
         drills: drills.iter().map(drill).collect(),
+        drift: None,
     }
 }
 
@@ -66,6 +67,7 @@ fn bucket(backups: Vec<BackupStatus>) -> RepositoryStatus {
     RepositoryStatus {
         read_at: at(0),
         backups,
+        frozen: None,
         newest_certificate: None,
     }
 }
