@@ -60,7 +60,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,
     /// As it was last read; none until then. Shared: it grows with the bucket, and is not copied for each who asks.
-    /// Written as far as [`Shown`] shows it.
+    /// Written as far as `/status` shows it.
     #[serde(default, skip_serializing, deserialize_with = "deserialize_shared")]
     pub repository: Option<Arc<RepositoryStatus>>,
 }
