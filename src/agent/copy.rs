@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::Result;
-use super::open::{open_repository, open_store};
+use super::open::{open_repository, open_store, probe};
 use crate::config::{CopySettings, Settings};
 use crate::repository::{self, CopyOptions, CopyReport, Repository};
 use crate::telemetry::progress::Progress;
@@ -56,7 +56,9 @@ pub(super) async fn copy_to(
     progress: &dyn Progress,
 ) -> Copied {
     let copied = async {
-        let to = repository::open_copy(from, open_store(&place.repository).await?).await?;
+        let store = open_store(&place.repository).await?;
+        probe(store.as_ref()).await?;
+        let to = repository::open_copy(from, store).await?;
         let options = CopyOptions {
             concurrency: CONCURRENCY,
             grace,

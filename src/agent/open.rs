@@ -85,6 +85,12 @@ pub async fn create_repository(settings: &Settings) -> Result<Repository> {
 
 /// The same in a store that is open.
 pub(super) async fn prepare_repository(store: Arc<dyn ObjectStore>) -> Result<Repository> {
+    probe(store.as_ref()).await?;
+    Ok(Repository::open_or_create(store, RepositoryId::new(rand::random())).await?)
+}
+
+/// Learns what the store can do; an error where it cannot do what the settings promise.
+pub(super) async fn probe(store: &dyn ObjectStore) -> Result<()> {
     match store.capabilities(layout::PROBES).await {
         // A store may take a lock and forget it: nobody would know before the day it is needed.
         Ok(capabilities) if store.lock_period().is_some() && !capabilities.object_lock => {
@@ -95,10 +101,13 @@ pub(super) async fn prepare_repository(store: Arc<dyn ObjectStore>) -> Result<Re
         }
         Ok(capabilities) => tracing::debug!(?capabilities, "store probed"),
         // Whoever may write backups need not be allowed to probe; the store then asks before each put.
-        Err(error) if error.kind == ErrorKind::Denied => tracing::debug!(%error, "store not probed"),
+        // Locks that nobody may try are promised to nobody.
+        Err(error) if error.kind == ErrorKind::Denied && store.lock_period().is_none() => {
+            tracing::debug!(%error, "store not probed");
+        }
         Err(error) => return Err(error.into()),
     }
-    Ok(Repository::open_or_create(store, RepositoryId::new(rand::random())).await?)
+    Ok(())
 }
 
 /// The server that is backed up.

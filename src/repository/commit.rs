@@ -42,10 +42,10 @@ impl BackupWriter {
     /// order of `records` is that of `Record`.
     ///
     /// # Errors
-    /// `LostChunk` when a reused chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
+    /// `LostChunk` when a chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
     /// together, `LeaseLost`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
     pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
-        let (mut chunks, reused) = self.ledger.take_chunks();
+        let mut chunks = self.ledger.take_chunks();
         locks::extend(self.placement.repository().store().as_ref(), &mut chunks).await?;
         let index = self.write_index(&chunks, &records).await?;
         let mut manifest = self.manifest(draft, index);
@@ -62,7 +62,7 @@ impl BackupWriter {
             });
         }
         let sha256 = Sha256Digest::of(&object);
-        self.check_reused(&chunks, &reused).await?;
+        self.check_chunks(&chunks).await?;
         let stored = StoredManifest { manifest, sha256 };
         check(&stored, chunks, records)?;
         if let Some(lease) = &self.lease {
@@ -123,12 +123,12 @@ impl BackupWriter {
         }
     }
 
-    /// Uploads were acknowledged; what was there before may have been pruned or lost since.
-    async fn check_reused(&self, chunks: &[Chunk], reused: &[u32]) -> Result<()> {
-        let reused = || reused.iter().filter_map(|number| chunks.get(*number as usize));
-        let keys = reused().map(|chunk| chunk.key.clone()).collect();
+    /// What was there before may have been pruned or lost since; and what was uploaded, by a deletion of an older object of
+    /// its name that was decided before and came late.
+    async fn check_chunks(&self, chunks: &[Chunk]) -> Result<()> {
+        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(self.placement.repository().store().as_ref(), keys).await?;
-        for chunk in reused() {
+        for chunk in chunks {
             let reason = match sizes.get(&chunk.key) {
                 Some(size) if *size == chunk.stored_bytes => continue,
                 Some(size) => format!("has {size} bytes instead of {}", chunk.stored_bytes),

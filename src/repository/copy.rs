@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::layout::{self, Key};
+use super::locks;
 use super::manifest::Chunk;
 use super::presence::stored_objects;
 use super::reader::{Repository, StoredManifest};
@@ -90,8 +91,9 @@ pub async fn copy(
             found: to.id().clone(),
         });
     }
+    copy_acceptances(from, to).await?;
     let mut report = CopyReport {
-        copied_holds: copy_holds(from, to).await?,
+        copied_holds: copy_holds_of(from, to, None).await?,
         ..CopyReport::default()
     };
     let there: HashSet<BackupId> = to.backup_ids().await?.into_iter().collect();
@@ -105,6 +107,7 @@ pub async fn copy(
         options,
         progress,
         relied_on: HashSet::new(),
+        relied_since: to.store().now(),
         report,
     };
     if let Some(newest) = there.iter().max().filter(|_| !missing.is_empty()) {
@@ -135,6 +138,8 @@ struct Copying<'a> {
     progress: &'a dyn Progress,
     /// Keys of chunks that a root over there refers to, as far as this run has seen.
     relied_on: HashSet<String>,
+    /// When the oldest of these was seen, by the clock over there.
+    relied_since: Timestamp,
     report: CopyReport,
 }
 
@@ -157,21 +162,68 @@ impl Copying<'_> {
 
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
         self.progress.begin("copy", None);
+        self.forget_what_is_old().await?;
         let (stored, root) = self.from.read_root(backup_id).await?;
+        let index = stored.manifest.index.clone();
         let chunks = self.chunks_of(stored.clone()).await?;
-        let announced = announce(self.to.store().as_ref(), backup_id, &root).await?;
+        let said = announce(self.to.store().as_ref(), backup_id, &root).await?;
+        // The index first: without it nobody over there knows what has been announced.
+        let missing = self.missing(&index, Some(said)).await?;
+        let mut brought: HashSet<String> = missing.iter().map(|chunk| chunk.key.clone()).collect();
+        self.bring(missing).await?;
+        let announced = self.announced(&index, said).await?;
         let safe_after = self.to.store().now() - self.options.grace;
         let missing = self
             .missing(&chunks, (announced > safe_after).then_some(announced))
             .await?;
-        self.report.reused_chunks += (chunks.len() - missing.len()) as u64;
+        brought.extend(missing.iter().map(|chunk| chunk.key.clone()));
+        self.report.reused_chunks += (chunks.len() - brought.len()) as u64;
         let sizes = missing.iter().map(|chunk| chunk.stored_bytes);
         self.progress.begin("copy", Some(sizes.sum()));
         self.bring(missing).await?;
+        let keys = || chunks.iter().map(|chunk| chunk.key.clone());
+        let reused = keys().filter(|key| !brought.contains(key)).collect();
+        locks::renew(self.to.store().as_ref(), reused).await?;
+        self.check_all(&chunks).await?;
+        self.report.copied_holds += copy_holds_of(self.from, self.to, Some(backup_id)).await?;
         put_root(self.to, backup_id, root, stored.sha256).await?;
         withdraw(self.to.store().as_ref(), backup_id).await?;
-        self.relied_on.extend(chunks.into_iter().map(|chunk| chunk.key));
+        self.relied_on.extend(keys());
         Ok(())
+    }
+
+    /// Since when whoever looks over there finds both the announcement and what it announces.
+    async fn announced(&self, index: &[Chunk], said: Timestamp) -> Result<Timestamp> {
+        let keys = index.iter().map(|chunk| chunk.key.clone()).collect();
+        let there = stored_objects(self.to.store().as_ref(), keys).await?;
+        Ok(there.values().map(|object| object.modified).fold(said, Timestamp::max))
+    }
+
+    /// A root that was seen long ago may have expired since, and been pruned.
+    async fn forget_what_is_old(&mut self) -> Result<()> {
+        let now = self.to.store().now();
+        if now.duration_since(self.relied_since).unsigned_abs() > self.options.grace / 2 {
+            self.relied_since = now;
+            self.relied_on.clear();
+            if let Some(newest) = self.to.backup_ids().await?.last() {
+                self.rely_on(newest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Right before the root: every chunk is there, whoever brought it.
+    async fn check_all(&self, chunks: &[Chunk]) -> std::result::Result<(), Stays> {
+        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
+        let there = stored_objects(self.to.store().as_ref(), keys).await?;
+        let is_there = |chunk: &&Chunk| there.get(&chunk.key).map(|object| object.bytes) == Some(chunk.stored_bytes);
+        match chunks.iter().find(|chunk| !is_there(chunk)) {
+            None => Ok(()),
+            Some(lost) => Err(Stays::Because(format!(
+                "'{}' of the copy has gone while the backup was brought: copy again",
+                lost.key
+            ))),
+        }
     }
 
     /// Brings `missing`. One that is damaged here keeps the backup back and not the other chunks: older backups may be
@@ -271,26 +323,53 @@ async fn put_root(to: &Repository, backup_id: &BackupId, root: Bytes, sha256: Sh
     Ok(())
 }
 
-/// Brings every hold that is missing, and tells how many; and people's word on drift, so that what thawed here is not
-/// frozen there.
-async fn copy_holds(from: &Repository, to: &Repository) -> Result<u64> {
-    bring_missing(from, to, layout::DRIFT).await?;
-    bring_missing(from, to, layout::HOLDS).await
-}
-
-/// Small objects below `prefix` that are created once.
-async fn bring_missing(from: &Repository, to: &Repository, prefix: &str) -> Result<u64> {
-    let there = list_all(to.store().as_ref(), prefix, None).await?;
-    let there: HashSet<String> = there.into_iter().map(|object| object.key).collect();
-    let mut copied = 0;
-    for object in list_all(from.store().as_ref(), prefix, None).await? {
-        if !there.contains(&object.key) {
-            let body = from.store().get(&object.key).await?;
-            to.store().put_new(&object.key, body).await?;
-            copied += 1;
+/// People's word on drift, so that what thawed here is not frozen there.
+async fn copy_acceptances(from: &Repository, to: &Repository) -> Result<()> {
+    let there = keys_below(to, layout::DRIFT).await?;
+    for key in keys_below(from, layout::DRIFT).await? {
+        if !there.contains(&key) {
+            to.store().put_new(&key, from.store().get(&key).await?).await?;
         }
     }
+    Ok(())
+}
+
+/// Brings the holds of one backup, or of all that are there already, and tells how many. The end of a hold is brought
+/// only where the hold is the same: a person over there may hold what nobody holds here.
+async fn copy_holds_of(from: &Repository, to: &Repository, backup_id: Option<&BackupId>) -> Result<u64> {
+    let prefix = backup_id.map_or_else(|| layout::HOLDS.to_owned(), |id| format!("{}{id}/", layout::HOLDS));
+    let there = keys_below(to, &prefix).await?;
+    let backups: HashSet<BackupId> = match backup_id {
+        Some(backup_id) => [backup_id.clone()].into(),
+        None => to.backup_ids().await?.into_iter().collect(),
+    };
+    let mut copied = 0;
+    for key in keys_below(from, &prefix).await? {
+        let begun = match key.parse() {
+            Ok(Key::Hold { backup_id, .. }) if backups.contains(&backup_id) => None,
+            Ok(Key::HoldRelease { backup_id, generation }) if backups.contains(&backup_id) => {
+                Some(Key::Hold { backup_id, generation }.to_string())
+            }
+            _ => continue,
+        };
+        if there.contains(&key) {
+            continue;
+        }
+        if let Some(begun) = begun
+            && from.store().get(&begun).await? != to.store().get(&begun).await?
+        {
+            continue;
+        }
+        to.store().put_new(&key, from.store().get(&key).await?).await?;
+        copied += 1;
+    }
     Ok(copied)
+}
+
+/// In their order: a hold before its end.
+async fn keys_below(repository: &Repository, prefix: &str) -> Result<Vec<String>> {
+    let objects = list_all(repository.store().as_ref(), prefix, None).await?;
+    Ok(objects.into_iter().map(|object| object.key).collect())
 }
 
 /// The repository in `store` that holds copies of `from`; made where there is none.

@@ -29,7 +29,7 @@ pub enum Error {
     #[error("'{key}' is damaged: {reason}")]
     Damaged { key: String, reason: String },
     /// A chunk that the backup being written refers to is no longer as it was. The next run stores it anew.
-    #[error("'{key}', which this backup reuses, {reason}; run the backup again")]
+    #[error("'{key}', which this backup refers to, {reason}; run the backup again")]
     LostChunk { key: String, reason: String },
     /// An object of this key exists with other contents; nothing was overwritten.
     #[error("'{key}' exists already with other contents")]

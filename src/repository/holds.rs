@@ -106,7 +106,13 @@ impl Repository {
         let put = self
             .put_hold(&key, backup_id, generation, Some(reason.to_owned()), now)
             .await?;
-        // Whoever expires backups looks at holds after this or has deleted it before.
+        // Whoever expires a backup buries it first and looks at holds after that: without a tombstone this one is seen.
+        if self.is_buried(backup_id).await? {
+            tracing::warn!(
+                %backup_id,
+                "held, but an expiry has begun to let it go and may not have seen that: look with 'kubebackup list' in a minute"
+            );
+        }
         self.check_exists(backup_id).await?;
         Ok(put)
     }

@@ -37,6 +37,19 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
     Ok(())
 }
 
+/// Locks every one of `keys` again, whatever is known of it.
+///
+/// # Errors
+/// The store's own.
+pub(super) async fn renew(store: &dyn ObjectStore, keys: Vec<String>) -> Result<()> {
+    if store.lock_period().is_none() {
+        return Ok(());
+    }
+    let locked = stream::iter(keys.into_iter().enumerate()).map(|(number, key)| lock(store, number, key));
+    let _: Vec<(usize, Timestamp)> = locked.buffer_unordered(CONCURRENCY).try_collect().await?;
+    Ok(())
+}
+
 async fn lock(store: &dyn ObjectStore, number: usize, key: String) -> Result<(usize, Timestamp)> {
     Ok((number, store.lock_again(&key).await?))
 }

@@ -10,7 +10,7 @@ use super::document;
 use super::error::{Error, Result};
 use super::id::{BackupId, RepositoryId, Sha256Digest};
 use super::index;
-use super::layout::Key;
+use super::layout::{self, Key};
 use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
 use crate::storage::ObjectStore;
 
@@ -62,6 +62,11 @@ impl Repository {
         match Self::open(Arc::clone(&store)).await {
             Err(Error::Missing) => {}
             opened => return opened,
+        }
+        // A new name over old backups would make them nobody's.
+        if !store.list(layout::MANIFESTS, None, 1).await?.objects.is_empty() {
+            let reason = "missing, and there are backups: put it back, from a copy or an older version";
+            return Err(Error::damaged(Key::Repository.to_string(), reason));
         }
         let object = document::encode(&RepositoryDocument {
             format_version: FORMAT_VERSION,

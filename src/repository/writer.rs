@@ -69,8 +69,6 @@ pub(super) struct Ledger {
 struct Written {
     chunks: Vec<Chunk>,
     numbers: HashMap<Content, u32>,
-    /// Numbers of chunks that this run did not upload.
-    reused: Vec<u32>,
     stats: WriterStats,
 }
 
@@ -125,8 +123,8 @@ impl BackupWriter {
             Looked::Known(number) => Ok(number),
             Looked::Fresh(prepared) => {
                 let content = prepared.content.clone();
-                let (chunk, origin) = self.store(prepared).await?;
-                self.ledger.enter(content, chunk, origin)
+                let chunk = self.store(prepared).await?;
+                self.ledger.enter(content, chunk)
             }
         }
     }
@@ -139,7 +137,7 @@ impl BackupWriter {
             let raw_blake3 = Blake3Digest::of(&raw);
             ledger.prepare(raw, &frame_ends, raw_blake3)
         });
-        let (mut chunk, _) = self.store(prepared.await??).await?;
+        let mut chunk = self.store(prepared.await??).await?;
         locks::extend(
             self.placement.repository().store().as_ref(),
             std::slice::from_mut(&mut chunk),
@@ -159,7 +157,7 @@ impl BackupWriter {
         }
     }
 
-    async fn store(&self, prepared: Prepared) -> Result<(Chunk, Origin)> {
+    async fn store(&self, prepared: Prepared) -> Result<Chunk> {
         let Sealed { stored, frames } = prepared.sealed;
         let stored = Bytes::from(stored);
         let store = self.placement.repository().store();
@@ -177,7 +175,7 @@ impl BackupWriter {
             frames,
             locked_until: given.filter(|_| origin != Origin::Reused),
         };
-        Ok((chunk, origin))
+        Ok(chunk)
     }
 }
 
@@ -190,7 +188,7 @@ impl Ledger {
             return Ok(Looked::Known(*number));
         }
         if let Some(chunk) = self.reuse.find(&content) {
-            let number = self.enter(content, chunk.clone(), Origin::Reused)?;
+            let number = self.enter(content, chunk.clone())?;
             return Ok(Looked::Known(number));
         }
         self.prepare(raw, frame_ends, raw_blake3).map(Looked::Fresh)
@@ -211,25 +209,21 @@ impl Ledger {
     }
 
     /// Gives the chunk its number, or the number that another worker gave the same contents meanwhile.
-    fn enter(&self, content: Content, chunk: Chunk, origin: Origin) -> Result<u32> {
+    fn enter(&self, content: Content, chunk: Chunk) -> Result<u32> {
         let mut written = self.written();
         if let Some(number) = written.numbers.get(&content) {
             return Ok(*number);
         }
         let number = u32::try_from(written.chunks.len()).map_err(|_| Error::invalid("more chunks than numbers"))?;
         written.count(&chunk);
-        if origin == Origin::Reused {
-            written.reused.push(number);
-        }
         written.chunks.push(chunk);
         written.numbers.insert(content, number);
         Ok(number)
     }
 
-    /// The chunks in order of their numbers, and which of them this run did not upload.
-    pub(super) fn take_chunks(&self) -> (Vec<Chunk>, Vec<u32>) {
-        let mut written = self.written();
-        (std::mem::take(&mut written.chunks), std::mem::take(&mut written.reused))
+    /// The chunks in order of their numbers.
+    pub(super) fn take_chunks(&self) -> Vec<Chunk> {
+        std::mem::take(&mut self.written().chunks)
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {

@@ -103,6 +103,10 @@ impl Shared {
         change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn knows_time(&self) -> bool {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn saw(&self, time: jiff::Timestamp) {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, Instant::now()));
     }
@@ -152,7 +156,12 @@ impl ObjectStore for FilesystemStore {
 
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
         let (text, after) = (prefix.to_owned(), start_after.map(str::to_owned));
+        let shared = (!self.shared.knows_time()).then(|| Arc::clone(&self.shared));
         self.run(Operation::List, prefix, move |base| {
+            // As a bucket's answer tells the time. Who may not write sees this machine's.
+            if let Some(time) = shared.and_then(|shared| Some((place::tell_time(base).ok()?, shared))) {
+                time.1.saw(time.0);
+            }
             walk::page(base, &text, after.as_deref(), limit.clamp(1, MAX_PAGE))
                 .map_err(|error| translate("list", &text, base, &error))
         })

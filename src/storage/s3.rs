@@ -233,7 +233,9 @@ impl ObjectStore for S3Store {
             .iter()
             .map(|object| self.meta_of_listed(object))
             .collect::<Result<Vec<_>>>()?;
-        let truncated = answer.is_truncated().unwrap_or(false);
+        // A full page of a store that does not say so may not be the last.
+        let is_full = i32::try_from(objects.len()).is_ok_and(|number| number >= max_keys);
+        let truncated = answer.is_truncated().unwrap_or(is_full);
         if truncated && objects.is_empty() {
             // Nothing to continue after: a caller would ask the same for ever, or believe that this was all.
             return Err(Error::new(ErrorKind::Other, "list", prefix)

@@ -2,9 +2,11 @@
 
 use super::super::testing::{Ground, backup_id, rows, two_tables};
 use super::*;
+use crate::repository::{PruneOptions, prune};
 use crate::storage::faults::{Effect, Fault, FaultStore};
-use crate::storage::{MemoryStore, Operation};
+use crate::storage::{LockPeriod, MemoryStore, Operation};
 use crate::telemetry::progress::Silent;
+use tokio_util::sync::CancellationToken;
 
 const OPTIONS: CopyOptions = CopyOptions {
     concurrency: 4,
@@ -210,4 +212,90 @@ async fn without_the_right_to_delete_the_announcement_stays_and_all_is_well() {
     assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
     assert!(store.head(&Key::Incoming(backup_id(0)).to_string()).await.is_ok());
     assert_eq!(run(&ground, &to).await.present, 1);
+}
+
+#[tokio::test]
+async fn what_waits_has_brought_its_index_and_keeps_no_prune_from_its_work() {
+    let ground = Ground::new().await;
+    let backup = ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    let litter = &backup.chunks[0].key;
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    store.set_clock(start);
+    store.put_new(litter, ground.object(litter).await).await.unwrap();
+    store.set_clock(start + Duration::from_hours(30));
+    assert_eq!(run(&ground, &to).await.left.len(), 1);
+    let index = &backup.manifest.index[0].key;
+    assert!(
+        store.head(index).await.is_ok(),
+        "whoever marks over there can read what was announced"
+    );
+
+    // However long it waits, what was announced is marked, and nothing that it needs goes.
+    for hours in [31, 50, 56, 80] {
+        store.set_clock(start + Duration::from_hours(hours));
+        let options = PruneOptions {
+            grace: OPTIONS.grace,
+            dry_run: false,
+        };
+        let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
+        assert_eq!(pruned.deleted.objects, 0, "after {hours} hours: {pruned:?}");
+    }
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+}
+
+#[tokio::test]
+async fn a_hold_of_the_other_place_is_not_ended_by_the_end_of_another_one() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (_, to) = empty_copy(&ground).await;
+    run(&ground, &to).await;
+    ground
+        .repository
+        .hold(&backup_id(0), "audit", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    to.hold(&backup_id(0), "a person's own", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    ground
+        .repository
+        .unhold(&backup_id(0), Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    assert_eq!(run(&ground, &to).await.copied_holds, 0);
+    assert_eq!(
+        to.hold_of(&backup_id(0)).await.unwrap().unwrap().reason,
+        "a person's own"
+    );
+}
+
+#[tokio::test]
+async fn what_a_copy_reuses_is_locked_again_over_there() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let period = LockPeriod {
+        promised: Duration::from_hours(24),
+        given: Duration::from_hours(48),
+    };
+    let store = Arc::new(MemoryStore::with_locks(period));
+    let to = open_copy(&ground.repository, store.clone()).await.unwrap();
+    run(&ground, &to).await;
+    assert_eq!(
+        store.take_locked_again(),
+        Vec::<String>::new(),
+        "each was locked as it came"
+    );
+    let second = ground
+        .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
+        .await;
+    let report = run(&ground, &to).await;
+    let again = store.take_locked_again();
+    assert_eq!(again.len() as u64, report.reused_chunks);
+    assert!(
+        again
+            .iter()
+            .all(|key| second.chunks.iter().any(|chunk| chunk.key == *key)),
+        "{again:?}"
+    );
 }

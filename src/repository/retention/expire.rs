@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, PlanLine, plan};
 use super::policy::Policy;
-use super::survey::survey;
+use super::survey::Surveyor;
 use super::tombstone::Tombstone;
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
@@ -69,30 +69,38 @@ pub async fn expire(
     options: &ExpireOptions,
     cancel: &CancellationToken,
 ) -> Result<ExpireReport> {
-    let survey = survey(repository).await?;
-    let now = repository.store().now();
+    let mut surveyor = Surveyor::default();
     let mut report = ExpireReport {
         dry_run: options.dry_run,
+        clusters: decide(repository, options, &mut surveyor).await?,
         ..ExpireReport::default()
     };
+    if !options.dry_run {
+        carry_out(repository, options, &mut surveyor, &mut report, cancel).await?;
+    }
+    Ok(report)
+}
+
+/// The plans, by what there is now.
+async fn decide(repository: &Repository, options: &ExpireOptions, surveyor: &mut Surveyor) -> Result<Vec<ClusterPlan>> {
+    let survey = surveyor.survey(repository).await?;
+    let now = repository.store().now();
+    let mut plans = Vec::new();
     let is_wanted = |cluster: &String| options.cluster.as_ref().is_none_or(|wanted| wanted == cluster);
     for (name, cluster) in survey.clusters.into_iter().filter(|(name, _)| is_wanted(name)) {
         let frozen = cluster.frozen();
-        report.clusters.push(ClusterPlan {
+        plans.push(ClusterPlan {
             plan: plan(&cluster.backups, &options.policy, frozen.as_deref(), now),
             cluster: Some(name),
         });
     }
     if !survey.unreadable.is_empty() {
-        report.clusters.push(ClusterPlan {
+        plans.push(ClusterPlan {
             plan: plan(&survey.unreadable, &options.policy, None, now),
             cluster: None,
         });
     }
-    if !options.dry_run {
-        carry_out(repository, &mut report, cancel).await?;
-    }
-    Ok(report)
+    Ok(plans)
 }
 
 impl ExpireReport {
@@ -107,7 +115,13 @@ impl ExpireReport {
     }
 }
 
-async fn carry_out(repository: &Repository, report: &mut ExpireReport, cancel: &CancellationToken) -> Result<()> {
+async fn carry_out(
+    repository: &Repository,
+    options: &ExpireOptions,
+    surveyor: &mut Surveyor,
+    report: &mut ExpireReport,
+    cancel: &CancellationToken,
+) -> Result<()> {
     let drops: Vec<BackupId> = report
         .clusters
         .iter()
@@ -122,17 +136,26 @@ async fn carry_out(repository: &Repository, report: &mut ExpireReport, cancel: &
             report.interrupted = true;
             return Ok(());
         }
-        expire_batch(repository, batch, &tombstones, report).await?;
+        let ready = bury_batch(repository, batch, &tombstones, report).await?;
+        failpoint::reach("expire-after-tombstones").await;
+        if ready.is_empty() {
+            continue;
+        }
+        // A hold, a failed drill or a backup that lacks something may have come since the plan was made.
+        let plans = decide(repository, options, surveyor).await?;
+        let ready = still_dropped(&plans, ready, report);
+        delete_batch(repository, ready, report).await?;
     }
     Ok(())
 }
 
-async fn expire_batch(
+/// Those that have their tombstones.
+async fn bury_batch(
     repository: &Repository,
     batch: &[BackupId],
     tombstones: &BTreeMap<BackupId, Tombstone>,
     report: &mut ExpireReport,
-) -> Result<()> {
+) -> Result<Vec<BackupId>> {
     let mut ready = Vec::new();
     let now = repository.store().now();
     let buried: Vec<(BackupId, Buried)> = stream::iter(batch.to_vec())
@@ -151,20 +174,31 @@ async fn expire_batch(
             Buried::Away => {}
         }
     }
-    failpoint::reach("expire-after-tombstones").await;
-    // A person may have placed a hold since the plan was made.
-    let holds = if ready.is_empty() {
-        BTreeMap::new()
-    } else {
-        repository.holds().await?
-    };
-    let (held, ready): (Vec<BackupId>, Vec<BackupId>) = ready.into_iter().partition(|id| holds.contains_key(id));
-    for backup_id in held {
-        let reason = holds
-            .get(&backup_id)
-            .map_or(String::new(), |hold| format!("held: {}", hold.reason));
-        report.retain(backup_id, reason);
+    Ok(ready)
+}
+
+/// Those that the new plans drop as well; the others are told with why they stay.
+fn still_dropped(plans: &[ClusterPlan], ready: Vec<BackupId>, report: &mut ExpireReport) -> Vec<BackupId> {
+    let lines: BTreeMap<&BackupId, &PlanLine> = plans
+        .iter()
+        .flat_map(|cluster| &cluster.plan.lines)
+        .map(|line| (&line.backup_id, line))
+        .collect();
+    let mut dropped = Vec::new();
+    for backup_id in ready {
+        match lines.get(&backup_id) {
+            Some(line) if line.is_kept() => {
+                let reasons: Vec<String> = line.reasons.iter().map(ToString::to_string).collect();
+                report.retain(backup_id, reasons.join(", "));
+            }
+            // Gone meanwhile, or to go.
+            _ => dropped.push(backup_id),
+        }
     }
+    dropped
+}
+
+async fn delete_batch(repository: &Repository, ready: Vec<BackupId>, report: &mut ExpireReport) -> Result<()> {
     let gone = delete_manifests(repository, ready, report).await?;
     failpoint::reach("expire-after-manifests").await;
     let marks = stream::iter(gone.clone()).map(|backup_id| async move { repository.put_gone(&backup_id).await });

@@ -81,11 +81,12 @@ impl Marks {
             })
             .buffer_unordered(INDEXES_AT_ONCE);
         while let Some((backup_id, marked)) = roots.try_next().await? {
+            // What gave nothing is asked again at the next look: its index may come.
             if let Some(Marked { names, cluster, drift }) = marked {
                 self.add(names);
                 self.drift.entry(cluster).or_default().push(drift);
+                self.read.insert(backup_id);
             }
-            self.read.insert(backup_id);
         }
         self.settle();
         Ok(())

@@ -18,6 +18,9 @@ use crate::repository::id::BackupId;
 /// How far a snapshot may lie ahead of the store's clock.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
+/// A run that ended so long after its snapshot was not that long: the database server's clock was wrong.
+const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// What is known of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,6 +39,8 @@ pub struct Candidate {
     pub backup_id: BackupId,
     /// As of when all its databases are.
     pub snapshot_time: Timestamp,
+    /// When its run ended, by the agent's clock.
+    pub finished: Timestamp,
     pub proof: Proof,
     /// Why a person wants it kept, if so.
     pub hold: Option<String>,
@@ -72,6 +77,12 @@ impl fmt::Display for Proof {
             Self::Failed => "failed",
             Self::Unreadable => "unreadable",
         })
+    }
+}
+
+impl PlanLine {
+    pub(super) fn is_kept(&self) -> bool {
+        self.decision == Decision::Keep
     }
 }
 
@@ -130,6 +141,8 @@ impl<'a> Entry<'a> {
             entry.keep(Reason::Unreadable);
         } else if backup.snapshot_time.duration_since(now) > TOLERANCE {
             entry.keep(Reason::FromTheFuture);
+        } else if backup.finished.duration_since(backup.snapshot_time) > LONGEST_RUN {
+            entry.keep(Reason::Misdated);
         } else {
             entry.counts = true;
         }

@@ -119,7 +119,7 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
     if is_whole && !options.dry_run {
         run.report.leftovers = collect(repository, &run.marks, cutoff).await?;
     }
-    if !is_whole {
+    if !is_whole && run.report.outcome != PruneOutcome::Frozen {
         run.report.outcome = PruneOutcome::Interrupted;
     }
     run.report.marked = run.marks.len() as u64;
@@ -168,7 +168,9 @@ impl Run<'_> {
             after = page.objects.last().map(|object| object.key.clone()).or(after);
             let candidates = self.candidates(page.objects);
             if !candidates.is_empty() {
-                self.delete(candidates).await?;
+                if !self.delete(candidates).await? {
+                    return Ok(false);
+                }
                 failpoint::reach("prune-after-batch").await;
             }
             if !page.truncated {
@@ -195,16 +197,22 @@ impl Run<'_> {
         candidates
     }
 
-    async fn delete(&mut self, candidates: Vec<(ChunkName, ObjectMeta)>) -> Result<()> {
+    /// Whether deletion may go on.
+    async fn delete(&mut self, candidates: Vec<(ChunkName, ObjectMeta)>) -> Result<bool> {
         let may_write = !self.options.dry_run;
         self.marks.refresh(self.repository, self.cutoff, may_write).await?;
+        if let Some(why) = self.marks.frozen(self.repository).await? {
+            self.report.outcome = PruneOutcome::Frozen;
+            self.report.frozen = Some(why);
+            return Ok(false);
+        }
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|(name, _)| self.marks.contains(name));
         self.report.referenced.add_all(wanted.iter().map(|(_, object)| object));
         let objects: Vec<ObjectMeta> = unwanted.into_iter().map(|(_, object)| object).collect();
         if self.options.dry_run {
             self.report.deleted.add_all(&objects);
-            return Ok(());
+            return Ok(true);
         }
         let keys: Vec<String> = objects.iter().map(|object| object.key.clone()).collect();
         let stay = match self.repository.store().delete_many(&keys).await {
@@ -212,7 +220,7 @@ impl Run<'_> {
             Err(error) if error.kind == ErrorKind::Denied => {
                 tracing::warn!(%error, "these chunks may not be deleted");
                 self.report.retained.add_all(&objects);
-                return Ok(());
+                return Ok(true);
             }
             Err(error) => return Err(error.into()),
         };
@@ -225,7 +233,7 @@ impl Run<'_> {
         self.report.deleted.add_all(gone);
         match stay.into_iter().find(|error| error.kind != ErrorKind::Denied) {
             Some(error) => Err(error.into()),
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 }

@@ -18,6 +18,7 @@ pub enum Reason {
     NothingCertified,
     Unreadable,
     FromTheFuture,
+    Misdated,
     Held(String),
     Newest,
     AwaitsDrill,
@@ -52,6 +53,9 @@ impl fmt::Display for Reason {
             Self::NothingCertified => formatter.write_str("nothing goes while no backup is certified"),
             Self::Unreadable => formatter.write_str("its manifest cannot be read"),
             Self::FromTheFuture => formatter.write_str("its snapshot lies in the future"),
+            Self::Misdated => {
+                formatter.write_str("its run ended long after its snapshot: the server's clock was wrong")
+            }
             Self::Held(why) => write!(formatter, "held: {why}"),
             Self::Newest => formatter.write_str("the newest backup"),
             Self::AwaitsDrill => {

@@ -36,6 +36,7 @@ impl Cluster {
 }
 
 /// What a root told.
+#[derive(Clone, Debug)]
 enum Root {
     Read {
         cluster: String,
@@ -48,67 +49,87 @@ enum Root {
     Away,
 }
 
-pub(super) async fn survey(repository: &Repository) -> Result<Survey> {
-    let ids = repository.backup_ids().await?;
-    let certificates = repository.certificates().await?;
-    let holds = repository.holds().await?;
-    let accepted = repository.accepted_drifts().await?;
-    let roots: Vec<(BackupId, Root)> = stream::iter(ids)
-        .map(|backup_id| async move {
-            let root = read(repository, &backup_id).await?;
-            Ok::<_, Error>((backup_id, root))
-        })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    let mut survey = Survey::default();
-    for (backup_id, root) in roots {
-        let hold = holds.get(&backup_id).map(|hold| hold.reason.clone());
-        match root {
-            Root::Away => {}
-            Root::Unreadable => survey.unreadable.push(Candidate {
-                snapshot_time: backup_id.time(),
-                proof: Proof::Unreadable,
-                hold,
-                backup_id,
-            }),
-            Root::Read {
-                cluster,
-                snapshot_time,
-                finished,
-                drift,
-            } => {
-                let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
-                let candidate = Candidate {
-                    snapshot_time,
-                    proof: proof(last_verdict(drills)),
+/// Looks as often as it is asked to. Roots never change, so each is read once.
+#[derive(Debug, Default)]
+pub(super) struct Surveyor {
+    roots: BTreeMap<BackupId, Root>,
+}
+
+impl Surveyor {
+    async fn roots(&mut self, repository: &Repository) -> Result<Vec<(BackupId, Root)>> {
+        let ids = repository.backup_ids().await?;
+        let unread: Vec<BackupId> = ids.iter().filter(|id| !self.roots.contains_key(*id)).cloned().collect();
+        let read: Vec<(BackupId, Root)> = stream::iter(unread)
+            .map(|backup_id| async move {
+                let root = read(repository, &backup_id).await?;
+                Ok::<_, Error>((backup_id, root))
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        self.roots.extend(read);
+        let known = ids
+            .into_iter()
+            .filter_map(|id| Some((id.clone(), self.roots.get(&id)?.clone())));
+        Ok(known.collect())
+    }
+
+    pub(super) async fn survey(&mut self, repository: &Repository) -> Result<Survey> {
+        let roots = self.roots(repository).await?;
+        let certificates = repository.certificates().await?;
+        let holds = repository.holds().await?;
+        let accepted = repository.accepted_drifts().await?;
+        let mut survey = Survey::default();
+        for (backup_id, root) in roots {
+            let hold = holds.get(&backup_id).map(|hold| hold.reason.clone());
+            match root {
+                Root::Away => {}
+                Root::Unreadable => survey.unreadable.push(Candidate {
+                    snapshot_time: backup_id.time(),
+                    finished: backup_id.time(),
+                    proof: Proof::Unreadable,
                     hold,
                     backup_id,
-                };
-                let record = DriftRecord {
-                    is_accepted: accepted.contains(&candidate.backup_id),
-                    backup_id: candidate.backup_id.clone(),
+                }),
+                Root::Read {
+                    cluster,
+                    snapshot_time,
                     finished,
-                    state: drift,
-                };
-                let cluster = survey.clusters.entry(cluster).or_default();
-                cluster.backups.push(candidate);
-                cluster.drift.push(record);
+                    drift,
+                } => {
+                    let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
+                    let candidate = Candidate {
+                        snapshot_time,
+                        finished,
+                        proof: proof(last_verdict(drills)),
+                        hold,
+                        backup_id,
+                    };
+                    let record = DriftRecord {
+                        is_accepted: accepted.contains(&candidate.backup_id),
+                        backup_id: candidate.backup_id.clone(),
+                        finished,
+                        state: drift,
+                    };
+                    let cluster = survey.clusters.entry(cluster).or_default();
+                    cluster.backups.push(candidate);
+                    cluster.drift.push(record);
+                }
             }
         }
-    }
-    // It may be of any cluster, and may say anything.
-    for unreadable in &survey.unreadable {
-        for cluster in survey.clusters.values_mut() {
-            cluster.drift.push(DriftRecord {
-                is_accepted: accepted.contains(&unreadable.backup_id),
-                backup_id: unreadable.backup_id.clone(),
-                finished: unreadable.backup_id.time(),
-                state: DriftState::NotCompared,
-            });
+        // It may be of any cluster, and may say anything.
+        for unreadable in &survey.unreadable {
+            for cluster in survey.clusters.values_mut() {
+                cluster.drift.push(DriftRecord {
+                    is_accepted: accepted.contains(&unreadable.backup_id),
+                    backup_id: unreadable.backup_id.clone(),
+                    finished: unreadable.backup_id.time(),
+                    state: DriftState::NotCompared,
+                });
+            }
         }
+        Ok(survey)
     }
-    Ok(survey)
 }
 
 async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {

@@ -148,8 +148,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
             2 * dropped,
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
-            // Manifests, certificates, holds, accepted drift, tombstones; holds again before each batch.
-            5 + batches,
+            // Manifests, certificates, holds and accepted drift, again before each batch; tombstones.
+            4 + 1 + 4 * batches,
             batches
         ]
     );
@@ -177,8 +177,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
     let looks = (pages + 1) * (2 + (2 * dropped).div_ceil(1000));
     let leftovers = 6;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
-    // The clock and accepted drift, once each.
-    assert_eq!(lists, 2 + looks + pages + leftovers);
+    // The clock once; accepted drift at first and before each page's deletion; each page.
+    assert_eq!(lists, 1 + looks + (1 + pages) + pages + leftovers);
     // A page of chunks each; tombstones, marks, certificates.
     assert_eq!(deletes, pages + 3);
 }

@@ -75,6 +75,15 @@ impl Repository {
         Ok(())
     }
 
+    /// Whether an expiry of it was begun, or is over.
+    pub(in crate::repository) async fn is_buried(&self, backup_id: &BackupId) -> Result<bool> {
+        match self.store().head(&Key::Tombstone(backup_id.clone()).to_string()).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The root of an expired backup; none where there is no tombstone.
     pub(super) async fn read_tombstone(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
         let key = Key::Tombstone(backup_id.clone()).to_string();

@@ -125,6 +125,18 @@ impl Drop for Incoming {
     }
 }
 
+/// The time by the file server's clock: of a file that is made for it and removed.
+pub(super) fn tell_time(base: &Base) -> io::Result<jiff::Timestamp> {
+    if !base.root.is_dir() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let incoming = Incoming::write(base, &[])?;
+    fs::metadata(&incoming.path)?
+        .modified()?
+        .try_into()
+        .map_err(io::Error::other)
+}
+
 /// Removes what writers left that were killed: bodies without a key, older than any upload takes. As far as it may.
 pub(super) fn sweep_incoming(base: &Base, now: jiff::Timestamp) {
     let Ok(entries) = fs::read_dir(base.root.join(INCOMING)) else {

@@ -22,6 +22,7 @@ fn candidate(hours_ago: i64, suffix: u32, proof: Proof) -> Candidate {
     Candidate {
         backup_id: BackupId::new(snapshot_time, suffix),
         snapshot_time,
+        finished: snapshot_time,
         proof,
         hold: None,
     }
@@ -323,4 +324,26 @@ fn reasons_read_like_this() {
         })
         .collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn a_backup_of_a_server_whose_clock_was_set_back_stays_and_takes_no_place() {
+    let policy = Policy {
+        keep_last: 1,
+        keep_certified: 1,
+        ..Policy::none()
+    };
+    let misdated = Candidate {
+        finished: at(NOW),
+        ..candidate(24 * 2000, 1, Proof::Certified)
+    };
+    let backups = [
+        misdated,
+        candidate(2, 2, Proof::Certified),
+        candidate(1, 3, Proof::Certified),
+    ];
+    let plan = plan(&backups, &policy, None, at(NOW));
+    let decisions: Vec<Decision> = plan.lines.iter().map(|line| line.decision).collect();
+    assert_eq!(decisions, [Decision::Keep, Decision::Drop, Decision::Keep]);
+    assert_eq!(plan.lines[0].reasons, [Reason::Misdated]);
 }
