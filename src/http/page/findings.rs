@@ -1,4 +1,4 @@
-//! What is wrong, in plain words: the same facts that alert rules look at, without their patience.
+//! What is wrong, in plain words: the same facts that alert rules look at, with the same ages.
 
 use super::words;
 use crate::http::status::{BackupStatus, DrillState, Outcome, RepositoryStatus, Status};
@@ -118,6 +118,7 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
         wrong => say(found, Level::Warn, format!("Drills found {wrong} other backups wrong.")),
     }
     objectives(found, status, repository);
+    ages(found, status, repository);
     let damaged = repository
         .backups
         .iter()
@@ -159,12 +160,48 @@ fn objectives(found: &mut Vec<Finding>, status: &Status, repository: &Repository
     }
 }
 
+/// The ages of the alert rules. Who makes backups more seldom says so by the objective.
+const NEWEST_SECONDS: f64 = 26.0 * 3600.0;
+const CERTIFIED_SECONDS: f64 = 30.0 * 3600.0;
+const UNJUDGED_SECONDS: f64 = 3.0 * 3600.0;
+
+/// What is merely old was good once: nothing else here would tell it.
+fn ages(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    let age = |time| words::since(status.now, time);
+    let objective = status.objectives.rpo_seconds;
+    let newest = repository.newest_usable().map(|(_, contents)| contents.oldest_snapshot);
+    // With an objective its own finding says it.
+    if let Some(newest) = newest.filter(|newest| objective.is_none() && age(*newest) > NEWEST_SECONDS) {
+        let made = words::ago(status.now, newest);
+        say(found, Level::Bad, format!("The newest usable backup was made {made}."));
+    }
+    let drilling = CERTIFIED_SECONDS - NEWEST_SECONDS;
+    let patience = objective.map_or(CERTIFIED_SECONDS, |seconds| CERTIFIED_SECONDS.max(seconds + drilling));
+    let certified = repository
+        .newest_certified()
+        .map(|(_, contents)| contents.oldest_snapshot);
+    if let Some(certified) = certified.filter(|certified| age(*certified) > patience) {
+        let made = words::ago(status.now, certified);
+        let text = format!("The newest certified backup was made {made}: nothing newer is proven.");
+        say(found, Level::Warn, text);
+    }
+    if let Some(since) = repository
+        .unjudged_since()
+        .filter(|since| age(*since) > UNJUDGED_SECONDS)
+    {
+        let waited = words::span(age(since));
+        let text = format!("The newest backup has no verdict, and no drill could judge any for {waited}.");
+        say(found, Level::Warn, text);
+    }
+}
+
 fn of_process(found: &mut Vec<Finding>, status: &Status) {
     if let Some(what) = &status.waiting_for {
         say(found, Level::Warn, format!("Waiting: {what}."));
     }
     let last = status.runs.iter().find(|run| run.outcome != Outcome::Skipped);
-    if let Some(run) = last.filter(|run| matches!(run.outcome, Outcome::Failed | Outcome::Yielded)) {
+    let is_bad = |outcome| matches!(outcome, Outcome::Failed | Outcome::Yielded | Outcome::Unverified);
+    if let Some(run) = last.filter(|run| is_bad(run.outcome)) {
         let (_, outcome) = words::outcome(run.outcome);
         let why = run
             .message
@@ -210,12 +247,81 @@ mod tests {
 
     #[test]
     fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
+        assert_eq!(findings(&good()), []);
+    }
+
+    /// Nothing is to be said of it.
+    fn good() -> Status {
         let mut status = sample::restore_agent();
         let backups = &mut sample::repository_of(&mut status).backups;
         backups.remove(16);
         backups.remove(4);
         newest(&mut status).drills[0].state = DrillState::Certified;
-        assert_eq!(findings(&status), []);
+        status
+    }
+
+    /// So long after a moment at which all was well.
+    fn texts_after(hours: i64, change: impl Fn(&mut Status)) -> Vec<String> {
+        let mut status = good();
+        let passed = SignedDuration::from_hours(hours);
+        status.now += passed;
+        sample::repository_of(&mut status).read_at += passed;
+        change(&mut status);
+        findings(&status).into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_newest_backup_that_is_old_is_not_called_well_whoever_certified_it() {
+        let no_objective = |status: &mut Status| status.objectives.rpo_seconds = None;
+        assert_eq!(texts_after(25, no_objective), [""; 0]);
+        assert_eq!(
+            texts_after(27, no_objective),
+            ["The newest usable backup was made 28 h ago."]
+        );
+        let found = texts_after(40 * 24, no_objective);
+        assert!(
+            found[0].starts_with("The newest usable backup was made 40 days ago"),
+            "{found:?}"
+        );
+        assert!(
+            found[1].starts_with("The newest certified backup was made 40 days ago"),
+            "{found:?}"
+        );
+        // Who makes one a week has said so.
+        let weekly = |status: &mut Status| status.objectives.rpo_seconds = Some(8.0 * 86_400.0);
+        assert_eq!(texts_after(7 * 24, weekly), [""; 0]);
+    }
+
+    #[test]
+    fn a_newest_backup_that_nothing_has_judged_is_not_called_well() {
+        let undrilled = |status: &mut Status| newest(status).drills.clear();
+        assert_eq!(texts_after(1, undrilled), [""; 0]);
+        let begun = |status: &mut Status| newest(status).drills[0].state = DrillState::Started;
+        let told = "The newest backup has no verdict, and no drill could judge any for ";
+        for found in [texts_after(3, undrilled), texts_after(3, begun)] {
+            assert!(found.iter().any(|text| text.starts_with(told)), "{found:?}");
+        }
+        // Newer backups come and go, and none is ever judged.
+        let never = |status: &mut Status| {
+            for backup in &mut sample::repository_of(status).backups[10..] {
+                backup.drills.clear();
+            }
+        };
+        let found = texts_after(0, never);
+        assert!(found.iter().any(|text| text.starts_with(told)), "{found:?}");
+    }
+
+    #[test]
+    fn an_agent_whose_drills_all_end_without_a_record_is_not_called_well() {
+        let refused = |status: &mut Status| {
+            status.runs[0].outcome = Outcome::Unverified;
+            status.runs[0].message = Some("no certificate was stored: access denied".to_owned());
+        };
+        let found = texts_after(0, refused);
+        assert!(
+            found[0].contains("no certificate was stored: access denied"),
+            "{found:?}"
+        );
     }
 
     #[test]
