@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::certificate::describe;
 use super::error::Result;
-use super::roots::{Roots, is_refused};
+use super::roots::Roots;
 use crate::drill::Certificate;
 use crate::http::status::{BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, RepositoryStatus};
 use crate::repository::drift::Frozen;
@@ -160,7 +160,7 @@ async fn read(
 ) -> Result<std::result::Result<CertificateStatus, String>> {
     let body = match repository.read_certificate(backup_id, certificate).await {
         Ok(body) => body,
-        Err(error) if error.is_unreadable_object() || is_refused(&error) => return Ok(Err(error.to_string())),
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let read = serde_json::from_slice::<Certificate>(&body);
