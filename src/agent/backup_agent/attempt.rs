@@ -130,7 +130,8 @@ impl Attempt {
     }
 
     async fn back_up(&self, run: Run, lease: Option<Lease>) -> Attempted {
-        let span = tracing::info_span!("backup", run = run.progress.number());
+        let number = run.progress.number();
+        let span = tracing::info_span!("backup", run = number);
         let source = self.workplace.source();
         let backed_up = match source {
             Ok(source) => self.store(source, lease, run.progress).instrument(span).await,
@@ -139,7 +140,9 @@ impl Attempt {
         match backed_up {
             Ok(stored) => {
                 let manifest = stored.manifest;
+                // The id is known at the end alone; the number ties it to the lines of the phases.
                 tracing::info!(
+                    run = number,
                     backup_id = %manifest.backup_id,
                     rows = manifest.stats.rows,
                     new_bytes = manifest.stats.new_bytes,
