@@ -13,7 +13,6 @@ use crate::http::status::{BackupContents, DriftStatus, PhaseStatus};
 use crate::repository::drift::Frozen;
 use crate::repository::id::BackupId;
 use crate::repository::{self, ObjectVersion, Repository, StoredManifest};
-use crate::storage;
 
 /// Roots read at the same time; each is at most 64 KiB.
 const CONCURRENCY: usize = 16;
@@ -57,7 +56,7 @@ impl Roots {
                 // Expired since it was listed.
                 Err(repository::Error::NoSuchBackup(_)) => continue,
                 Err(error) if error.is_unreadable_object() => Err(error.to_string()),
-                Err(error) if is_refused(&error) => {
+                Err(error) if error.is_refused_object() => {
                     let reason = error.to_string();
                     refusal = Some(error);
                     Err(reason)
@@ -118,12 +117,6 @@ impl Roots {
         });
         ordered
     }
-}
-
-/// The store answers and keeps this object back: a policy, or a key that it was encrypted with and that is gone.
-pub(super) fn is_refused(error: &repository::Error) -> bool {
-    use storage::ErrorKind::{Denied, Other};
-    matches!(error, repository::Error::Storage(error) if matches!(error.kind, Denied | Other))
 }
 
 fn summarize(stored: StoredManifest) -> BackupContents {

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::certificate::describe;
 use super::error::Result;
-use super::roots::{Roots, is_refused};
+use super::roots::Roots;
 use crate::drill::Certificate;
 use crate::http::status::{BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, RepositoryStatus};
 use crate::repository::drift::Frozen;
@@ -62,10 +62,8 @@ impl View {
         let readable = self.roots.in_order().into_iter().filter_map(|(_, root)| root.ok());
         readable
             .filter(|contents| cluster.is_none_or(|name| contents.cluster == name))
-            .filter(|contents| !is_of_the_future(contents.newest_snapshot, now))
             .map(|contents| contents.started)
-            // A clock that was wrong once must not keep the timer still until that time.
-            .filter(|started| !is_of_the_future(*started, now))
+            .filter(|started| counts_for_the_timer(*started, now))
             .max()
     }
 
@@ -160,7 +158,7 @@ async fn read(
 ) -> Result<std::result::Result<CertificateStatus, String>> {
     let body = match repository.read_certificate(backup_id, certificate).await {
         Ok(body) => body,
-        Err(error) if error.is_unreadable_object() || is_refused(&error) => return Ok(Err(error.to_string())),
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let read = serde_json::from_slice::<Certificate>(&body);
@@ -195,9 +193,15 @@ fn backup(
 }
 
 /// A server whose clock was wrong once must not stand before all later backups for years.
-pub(super) fn is_of_the_future(time: Timestamp, now: Timestamp) -> bool {
+fn is_of_the_future(time: Timestamp, now: Timestamp) -> bool {
     const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
     time.duration_since(now) > TOLERANCE
+}
+
+/// A clock that was wrong once must not keep the timer still until that time. It is the agent's own clock that counts: a
+/// backup of a server whose clock is ahead was made all the same, and without it the next would be due at once, for ever.
+pub(super) fn counts_for_the_timer(started: Timestamp, now: Timestamp) -> bool {
+    !is_of_the_future(started, now)
 }
 
 fn judges(state: CertificateState) -> bool {

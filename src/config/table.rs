@@ -388,7 +388,7 @@ pub const SETTINGS: &[Setting] = &[
         "agent.poll_interval",
         Duration,
         Some("1m"),
-        "How often an agent looks at what lies in the bucket.",
+        "How often an agent looks at what lies in the bucket; at most `10m`.",
     ),
     Setting::new(
         "backup_agent.schedule",

@@ -137,7 +137,7 @@ fn check_assertions(key: &str, value: &Value) -> Result<()> {
 pub(super) fn validate(settings: &Settings) -> Result<()> {
     validate_names(settings)?;
     validate_sizes(settings)?;
-    validate_lease(settings)?;
+    validate_agents(settings)?;
     validate_tables_and_assertions(settings)?;
     validate_notify(settings)?;
     validate_retention(settings)?;
@@ -258,7 +258,16 @@ fn validate_repository(place: &str, repository: &RepositorySettings) -> Result<(
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
 
 /// An agent that died must not keep others away for long, whatever was typed.
-fn validate_lease(settings: &Settings) -> Result<()> {
+/// An alert calls a bucket that was read more than half an hour ago unread.
+const LONGEST_POLL: Duration = Duration::from_mins(10);
+
+fn validate_agents(settings: &Settings) -> Result<()> {
+    if settings.agent.poll_interval.0 > LONGEST_POLL {
+        return Err(Error::invalid(
+            "agent.poll_interval",
+            "must not be longer than 10m: the alerts take a bucket that is looked at more seldom for one that cannot be read",
+        ));
+    }
     match settings.backup_agent.lease_duration {
         Span(duration) if duration > LONGEST_LEASE => Err(Error::invalid(
             "backup_agent.lease_duration",

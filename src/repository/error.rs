@@ -121,6 +121,14 @@ impl Error {
         matches!(self, Self::Damaged { .. } | Self::UnknownFormat { .. })
     }
 
+    /// Whether the store answers and keeps this object back: a policy, or a key that it was encrypted with and that is
+    /// gone. Others may be read all the same; when it refuses all, the trouble is ours.
+    #[must_use]
+    pub fn is_refused_object(&self) -> bool {
+        use storage::ErrorKind::{Denied, Other};
+        matches!(self, Self::Storage(error) if matches!(error.kind, Denied | Other))
+    }
+
     /// The key of the object at fault, where the fault is the object's.
     #[must_use]
     pub fn damaged_key(&self) -> Option<&str> {

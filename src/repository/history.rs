@@ -43,13 +43,15 @@ impl Repository {
     }
 
     /// The newest backup of `cluster` that no drill has refuted: the one whose chunks a new backup may reuse. Roots that
-    /// cannot be read are passed over, since a new backup is their remedy.
+    /// cannot be read are passed over, since a new backup is their remedy; and so are those that the store keeps back, as
+    /// long as it gives another one.
     ///
     /// # Errors
     /// The store's own.
     pub async fn previous_backup(&self, cluster: &str) -> Result<Option<StoredManifest>> {
         let mut ids = self.backup_ids().await?;
         let mut newest: Option<StoredManifest> = None;
+        let (mut refusal, mut is_any_read) = (None, false);
         while let Some(backup_id) = ids.pop() {
             // Ids tell the second; within one, the roots tell which came last.
             let is_older = |found: &StoredManifest| backup_id.time() < found.manifest.backup_id.time();
@@ -58,13 +60,20 @@ impl Repository {
             }
             let stored = match self.read_manifest(&backup_id).await {
                 Ok(stored) => stored,
-                Err(Error::Storage(error)) => return Err(error.into()),
                 Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(%backup_id, error, "backup passed over");
+                    let is_refused = error.is_refused_object();
+                    if matches!(error, Error::Storage(_)) && !is_refused {
+                        return Err(error);
+                    }
+                    let cause: &dyn std::error::Error = &error;
+                    tracing::warn!(%backup_id, error = cause, "backup passed over");
+                    if is_refused {
+                        refusal = Some(error);
+                    }
                     continue;
                 }
             };
+            is_any_read = true;
             let is_newer = |found: &StoredManifest| stored.manifest.finished > found.manifest.finished;
             if stored.manifest.source.cluster == cluster
                 && newest.as_ref().is_none_or(is_newer)
@@ -73,7 +82,10 @@ impl Repository {
                 newest = Some(stored);
             }
         }
-        Ok(newest)
+        match refusal {
+            Some(error) if !is_any_read => Err(error),
+            _ => Ok(newest),
+        }
     }
 
     async fn is_refuted(&self, backup_id: &BackupId) -> Result<bool> {

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use yaml_rust2::{Yaml, YamlLoader};
 
 use stand_in::{ROOT, StandIn};
 
@@ -28,6 +29,32 @@ fn gitlab_takes_the_pipeline() {
         .output()
         .expect("`make tools` installs check-jsonschema");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+/// A push that mends the test for which the one before was not deployed changes nothing of the program itself.
+#[test]
+fn what_a_push_does_not_deploy_by_itself_can_be_deployed_by_hand() {
+    let text = std::fs::read_to_string(format!("{ROOT}/.gitlab-ci.yml")).unwrap();
+    let pipeline = &YamlLoader::load_from_str(&text).unwrap()[0];
+    let rules = pipeline["container"]["rules"].as_vec().unwrap();
+    let changes: Vec<&str> = rules[0]["changes"]
+        .as_vec()
+        .unwrap()
+        .iter()
+        .filter_map(Yaml::as_str)
+        .collect();
+    for deploying in [".gitlab-ci.yml", "scripts/ci/**/*", "src/**/*", "manifests/*/**/*"] {
+        assert!(changes.contains(&deploying), "{changes:?}");
+    }
+    let last = rules.last().unwrap();
+    let (when, may_fail) = (last["when"].as_str(), last["allow_failure"].as_bool());
+    assert_eq!(
+        (when, may_fail),
+        (Some("manual"), Some(true)),
+        "or the pipeline would wait for it"
+    );
+    assert_eq!(last["if"], rules[0]["if"]);
+    assert_eq!(pipeline[".cluster"]["rules"].as_vec().unwrap(), rules);
 }
 
 #[test]

@@ -156,10 +156,12 @@ impl Agenda {
         self.seen.and_then(|(_, newest)| newest)
     }
 
-    /// Another agent has made the backup that was due: the bucket is looked at before anything else begins by itself.
+    /// Another agent has made the backup that was due: the bucket is looked at before anything else begins by itself, and
+    /// where that does not show it, the backup that is still due waits for a while.
     pub(super) fn superseded(&mut self, now: Timestamp) {
         (self.seen, self.after_failure, self.failures) = (None, None, 0);
         self.rest(now);
+        self.patience = Some((later(now, self.rules.poll_interval), 0));
     }
 
     pub(super) fn saw_nothing(&mut self, now: Timestamp) {

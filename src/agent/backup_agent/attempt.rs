@@ -14,7 +14,7 @@ use crate::agent::backup::backup_into;
 use crate::agent::error::{Error, Result};
 use crate::agent::live::{Live, LiveProgress, RunEnd};
 use crate::agent::meaning::{Class, Next, Severity};
-use crate::agent::view::is_of_the_future;
+use crate::agent::view::counts_for_the_timer;
 use crate::backup::{self, BackupOptions};
 use crate::http::status::{Outcome, Trigger};
 use crate::postgres::ConnectOptions;
@@ -113,7 +113,7 @@ impl Attempt {
         let cluster = self.workplace.settings.require_cluster()?;
         let newest = repository.previous_backup(cluster).await?;
         let started = newest.map(|stored| stored.manifest.started);
-        let started = started.filter(|started| !is_of_the_future(*started, Timestamp::now()));
+        let started = started.filter(|started| counts_for_the_timer(*started, Timestamp::now()));
         Ok(started > self.newest)
     }
 
@@ -130,7 +130,8 @@ impl Attempt {
     }
 
     async fn back_up(&self, run: Run, lease: Option<Lease>) -> Attempted {
-        let span = tracing::info_span!("backup", run = run.progress.number());
+        let number = run.progress.number();
+        let span = tracing::info_span!("backup", run = number);
         let source = self.workplace.source();
         let backed_up = match source {
             Ok(source) => self.store(source, lease, run.progress).instrument(span).await,
@@ -139,7 +140,9 @@ impl Attempt {
         match backed_up {
             Ok(stored) => {
                 let manifest = stored.manifest;
+                // The id is known at the end alone; the number ties it to the lines of the phases.
                 tracing::info!(
+                    run = number,
                     backup_id = %manifest.backup_id,
                     rows = manifest.stats.rows,
                     new_bytes = manifest.stats.new_bytes,

@@ -205,7 +205,10 @@ impl Work {
             Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
             Attempted::Failed(class, started) => self.agenda.failed(class, started, now),
             Attempted::Skipped => self.agenda.rest(now),
-            Attempted::Superseded => self.agenda.superseded(now),
+            Attempted::Superseded => {
+                tracing::info!("the backup that was due has been made meanwhile");
+                self.agenda.superseded(now);
+            }
         }
     }
 

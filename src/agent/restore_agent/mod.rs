@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::attempt::{Attempt, Ended};
 use self::choose::{Choice, Decision, Memory, Policy, choose, newest};
@@ -200,9 +201,11 @@ impl RestoreAgent {
             choice: choice.clone(),
             cancel: cancel.clone(),
         };
+        // Each line of the drill, and of its phases, says of which it is.
+        let span = tracing::info_span!("drill", backup_id = choice.backup_id, trigger = choice.trigger.as_str());
         self.drilling = Some(Drilling {
             choice,
-            ended: Box::pin(attempt.run()),
+            ended: Box::pin(attempt.run().instrument(span)),
         });
     }
 

@@ -247,7 +247,7 @@ async fn when_the_next_backup_is_due_is_known_although_no_drill_can_be_seen() {
     view.read_backups(&refusing).await.unwrap();
     assert_eq!(view.newest_started(Some("shop"), time(3)), Some(time(1)));
     assert_eq!(view.newest_started(Some("other"), time(3)), None);
-    // A backup of the future counts for nothing.
+    // One that began in the future counts for nothing.
     let long_ago = time(0) - SignedDuration::from_hours(20);
     assert_eq!(view.newest_started(Some("shop"), long_ago), None);
     assert!(
@@ -256,4 +256,20 @@ async fn when_the_next_backup_is_due_is_known_although_no_drill_can_be_seen() {
             .unwrap_err()
             .is_refused_by_store()
     );
+}
+
+/// Such a backup is not shown before its time, but it was made: without it the next would be due at once, for ever.
+#[tokio::test]
+async fn a_backup_of_a_server_whose_clock_is_ahead_counts_from_when_the_agent_began_it() {
+    let ground = Ground::with_backups(1).await;
+    let mut ahead = manifest(3, 5);
+    ahead.started = time(1);
+    ground
+        .store
+        .put_new(&key(3), document::encode(&ahead).unwrap())
+        .await
+        .unwrap();
+    let mut view = View::default();
+    view.read_backups(&ground.repository).await.unwrap();
+    assert_eq!(view.newest_started(Some("shop"), time(1)), Some(time(1)));
 }

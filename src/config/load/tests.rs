@@ -145,6 +145,17 @@ fn a_grace_period_that_a_backup_or_a_drill_could_outlast_is_refused() {
     }
 }
 
+/// An alert calls a bucket unread after half an hour.
+#[test]
+fn an_agent_that_would_look_too_seldom_is_refused() {
+    let refused = refusal("agent: {poll_interval: 11m}", &[]);
+    assert!(
+        refused.contains("agent.poll_interval must not be longer than 10m"),
+        "{refused}"
+    );
+    assert!(load(None, [("KUBEBACKUP_AGENT_POLL_INTERVAL".to_owned(), "10m".to_owned())]).is_ok());
+}
+
 #[test]
 fn an_unknown_name_is_refused_with_the_nearest_known_one() {
     assert_eq!(

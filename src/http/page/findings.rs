@@ -1,4 +1,4 @@
-//! What is wrong, in plain words: the same facts that alert rules look at, without their patience.
+//! What is wrong, in plain words: the same facts that alert rules look at, with the same ages.
 
 use super::words;
 use crate::http::status::{BackupStatus, DrillState, Outcome, RepositoryStatus, Status};
@@ -118,6 +118,7 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
         wrong => say(found, Level::Warn, format!("Drills found {wrong} other backups wrong.")),
     }
     objectives(found, status, repository);
+    ages(found, status, repository);
     let damaged = repository
         .backups
         .iter()
@@ -159,12 +160,48 @@ fn objectives(found: &mut Vec<Finding>, status: &Status, repository: &Repository
     }
 }
 
+/// The ages of the alert rules. Who makes backups more seldom says so by the objective.
+const NEWEST_SECONDS: f64 = 26.0 * 3600.0;
+const CERTIFIED_SECONDS: f64 = 30.0 * 3600.0;
+const UNJUDGED_SECONDS: f64 = 3.0 * 3600.0;
+
+/// What is merely old was good once: nothing else here would tell it.
+fn ages(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus) {
+    let age = |time| words::since(status.now, time);
+    let objective = status.objectives.rpo_seconds;
+    let newest = repository.newest_usable().map(|(_, contents)| contents.oldest_snapshot);
+    // With an objective its own finding says it.
+    if let Some(newest) = newest.filter(|newest| objective.is_none() && age(*newest) > NEWEST_SECONDS) {
+        let made = words::ago(status.now, newest);
+        say(found, Level::Bad, format!("The newest usable backup was made {made}."));
+    }
+    let drilling = CERTIFIED_SECONDS - NEWEST_SECONDS;
+    let patience = objective.map_or(CERTIFIED_SECONDS, |seconds| CERTIFIED_SECONDS.max(seconds + drilling));
+    let certified = repository
+        .newest_certified()
+        .map(|(_, contents)| contents.oldest_snapshot);
+    if let Some(certified) = certified.filter(|certified| age(*certified) > patience) {
+        let made = words::ago(status.now, certified);
+        let text = format!("The newest certified backup was made {made}: nothing newer is proven.");
+        say(found, Level::Warn, text);
+    }
+    if let Some(since) = repository
+        .unjudged_since()
+        .filter(|since| age(*since) > UNJUDGED_SECONDS)
+    {
+        let waited = words::span(age(since));
+        let text = format!("The newest backup has no verdict, and no drill could judge any for {waited}.");
+        say(found, Level::Warn, text);
+    }
+}
+
 fn of_process(found: &mut Vec<Finding>, status: &Status) {
     if let Some(what) = &status.waiting_for {
         say(found, Level::Warn, format!("Waiting: {what}."));
     }
     let last = status.runs.iter().find(|run| run.outcome != Outcome::Skipped);
-    if let Some(run) = last.filter(|run| matches!(run.outcome, Outcome::Failed | Outcome::Yielded)) {
+    let is_bad = |outcome| matches!(outcome, Outcome::Failed | Outcome::Yielded | Outcome::Unverified);
+    if let Some(run) = last.filter(|run| is_bad(run.outcome)) {
         let (_, outcome) = words::outcome(run.outcome);
         let why = run
             .message
@@ -195,104 +232,4 @@ fn of_process(found: &mut Vec<Finding>, status: &Status) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use jiff::SignedDuration;
-
-    use super::*;
-    use crate::http::sample;
-    use crate::http::status::AgentKind;
-
-    fn newest(status: &mut Status) -> &mut BackupStatus {
-        sample::repository_of(status).backups.last_mut().unwrap()
-    }
-
-    #[test]
-    fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
-        let mut status = sample::restore_agent();
-        let backups = &mut sample::repository_of(&mut status).backups;
-        backups.remove(16);
-        backups.remove(4);
-        newest(&mut status).drills[0].state = DrillState::Certified;
-        assert_eq!(findings(&status), []);
-    }
-
-    #[test]
-    fn a_failed_drill_and_a_missed_recovery_point_are_bad_and_come_first() {
-        let mut status = sample::restore_agent();
-        newest(&mut status).drills[0].state = DrillState::Failed;
-        status.objectives.rpo_seconds = Some(3600.0);
-        status.waiting_for = Some("the store".to_owned());
-        let found = findings(&status);
-        assert_eq!(found.iter().filter(|finding| finding.level == Level::Bad).count(), 2);
-        assert!(
-            found[0].text.contains("wrong") && found[1].text.contains("7 h would be lost"),
-            "{found:?}"
-        );
-        assert!(found[2..].iter().any(|finding| finding.text == "Waiting: the store."));
-    }
-
-    #[test]
-    fn a_frozen_deletion_comes_first_and_names_the_tables() {
-        let mut status = sample::restore_agent();
-        let repository = sample::repository_of(&mut status);
-        repository.frozen = Some("backup b holds less than before".to_owned());
-        newest(&mut status).drift = Some(sample::drift());
-        let found = findings(&status);
-        assert_eq!(found[0].level, Level::Bad);
-        let beginning =
-            "Deletion is frozen: backup b holds less than before. table public.<b>notes</b> of shop is gone";
-        assert!(found[0].text.starts_with(beginning), "{found:?}");
-        let page = crate::http::page::page(&status);
-        assert!(page.contains("&lt;b&gt;notes") && !page.contains("<b>notes"));
-        newest(&mut status).drift.as_mut().unwrap().findings = 0;
-        let found = findings(&status);
-        let frozen = found
-            .iter()
-            .find(|finding| finding.text.starts_with("Deletion is frozen"));
-        assert_eq!(frozen.unwrap().level, Level::Warn);
-    }
-
-    #[test]
-    fn what_was_read_long_ago_is_not_called_well() {
-        let mut status = sample::restore_agent();
-        let is_stale = |status: &Status| {
-            findings(status)
-                .iter()
-                .any(|finding| finding.text.starts_with("The bucket was last read 11 min ago"))
-        };
-        sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(11);
-        assert!(is_stale(&status));
-        // It is looked at so seldom.
-        status.poll_seconds = 240.0;
-        assert!(!is_stale(&status));
-        sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(10);
-        status.poll_seconds = 60.0;
-        assert!(!is_stale(&status));
-    }
-
-    #[test]
-    fn a_verdict_without_a_certificate_that_can_be_read_is_told() {
-        let mut status = sample::restore_agent();
-        sample::repository_of(&mut status).newest_certificate = None;
-        let found = findings(&status);
-        assert!(
-            found
-                .iter()
-                .any(|finding| finding.text.contains("certificate cannot be read")),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn an_unread_and_an_empty_bucket_are_unknown_and_never_good() {
-        let mut status = sample::empty(AgentKind::RestoreAgent);
-        assert_eq!(findings(&status)[0].level, Level::Unknown);
-        let mut repository = sample::repository();
-        repository.backups.clear();
-        repository.newest_certificate = None;
-        status.repository = Some(Arc::new(repository));
-        assert_eq!(findings(&status)[0].level, Level::Unknown);
-    }
-}
+mod tests;

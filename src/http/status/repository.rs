@@ -140,6 +140,21 @@ impl RepositoryStatus {
             .max_by_key(|drill| drill.started)
     }
 
+    /// Since when a verdict has been waited for, of the backups that can be read: since the last one, or, where that is
+    /// later, since the first of the newest backups without any could be used. None while the newest has one.
+    #[must_use]
+    pub fn unjudged_since(&self) -> Option<Timestamp> {
+        let open = self
+            .readable()
+            .rev()
+            .take_while(|(backup, _)| backup.verdict().is_none());
+        let first = open.map(|(_, contents)| contents.usable_since).min()?;
+        let drills = self.backups.iter().flat_map(|backup| &backup.drills);
+        let judged = drills.filter(|drill| matches!(drill.state, DrillState::Certified | DrillState::Failed));
+        let last = judged.map(|drill| drill.started).max();
+        Some(last.map_or(first, |last| last.max(first)))
+    }
+
     /// The newest of those for which nothing may be deleted.
     #[must_use]
     pub fn newest_freezing(&self) -> Option<(&BackupStatus, &DriftStatus)> {

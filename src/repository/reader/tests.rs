@@ -5,7 +5,8 @@ use crate::repository::CertificateState;
 use crate::repository::id::BackupId;
 use crate::repository::id::DrillId;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
-use crate::storage::MemoryStore;
+use crate::storage::faults::{Effect, Fault, Operation};
+use crate::storage::{ErrorKind, MemoryStore};
 
 #[tokio::test]
 async fn an_empty_place_is_no_repository_and_the_first_name_stays() {
@@ -103,6 +104,48 @@ async fn the_previous_backup_is_the_newest_of_its_cluster_that_no_drill_refuted(
     assert_eq!(previous().await, Some(backup_id(1)));
     // But nobody may conclude from it which clusters were never backed up.
     assert!(ground.repository.system_identifiers().await.is_err());
+}
+
+#[tokio::test]
+async fn a_root_that_the_store_keeps_back_does_not_stop_the_next_backup_as_long_as_it_gives_another() {
+    let ground = Ground::new().await;
+    for minute in 0..2 {
+        ground.try_backup(minute, &two_tables()).await.unwrap();
+    }
+    let previous = async |keys: &str, kind: ErrorKind| {
+        let refusal = Fault::first(Operation::Get, keys, Effect::Refuse(kind)).always();
+        let repository = ground.with_faults(vec![refusal]).await;
+        let previous = repository.previous_backup("shop").await;
+        previous.map(|stored| stored.map(|stored| stored.manifest.backup_id))
+    };
+    let newest = Key::Manifest(backup_id(1)).to_string();
+    for kind in [ErrorKind::Denied, ErrorKind::Other] {
+        assert_eq!(previous(&newest, kind).await.unwrap(), Some(backup_id(0)));
+        // A bucket that keeps everything back only seems to be empty.
+        let all = previous("manifests/", kind).await;
+        assert!(
+            matches!(&all, Err(Error::Storage(error)) if error.kind == kind),
+            "{all:?}"
+        );
+    }
+    for kind in [ErrorKind::Unavailable, ErrorKind::Credentials] {
+        assert!(
+            previous(&newest, kind).await.is_err(),
+            "{kind:?} is not the root's trouble"
+        );
+    }
+    // The one that it gives may be another cluster's: then there is none to build upon.
+    let mut other = draft(2, &two_tables());
+    other.source.cluster = "other".to_owned();
+    let writer = ground.writer().await;
+    let records = put_all(&writer, &two_tables()).await.unwrap();
+    writer.commit(other, records).await.unwrap();
+    let refusals = [0, 1].map(|minute| {
+        let key = Key::Manifest(backup_id(minute)).to_string();
+        Fault::first(Operation::Get, &key, Effect::Refuse(ErrorKind::Denied)).always()
+    });
+    let repository = ground.with_faults(refusals.into()).await;
+    assert!(repository.previous_backup("shop").await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ fn requests_of_a_run_that_outlives_its_settings_are_counted() {
     // A request that a reload cuts off has been made and never ends: the looks at the bucket are to have ended by then.
     let variables = [
         super::SELDOM,
-        ("KUBEBACKUP_AGENT_POLL_INTERVAL", "1h"),
+        ("KUBEBACKUP_AGENT_POLL_INTERVAL", "10m"),
         ("KUBEBACKUP_FAILPOINT", failpoint.as_str()),
     ];
     let mut agent = Agent::start(&world, &variables);

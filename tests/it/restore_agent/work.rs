@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{agent, backed_up, certificate, drills, status_of, stop, wait_for_drills};
 use crate::support::wait;
 
@@ -24,6 +26,32 @@ fn a_backup_is_noticed_and_certified_and_so_is_the_next_one() {
         [["certified"], ["certified"]]
     );
     stop(running);
+}
+
+/// Lines of several drills in one log are told apart.
+#[test]
+fn each_line_of_a_drills_phases_names_the_backup_and_why_it_is_drilled() {
+    let (world, backup_id) = backed_up();
+    let mut running = agent(&world).env("KUBEBACKUP_LOG_FORMAT", "json").spawn();
+    wait_for_drills(&world, &mut running, &backup_id, &["certified"]);
+    let ended = stop(running);
+    let lines = ended
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let phases: Vec<Value> = lines.filter(|line| line.get("phase").is_some()).collect();
+    assert!(phases.len() > 4, "{}", ended.stderr);
+    for line in &phases {
+        let drill = line["spans"]
+            .as_array()
+            .and_then(|spans| spans.first())
+            .unwrap_or(&Value::Null);
+        assert_eq!(
+            [&drill["name"], &drill["backup_id"], &drill["trigger"]],
+            ["drill", backup_id.as_str(), "poll"],
+            "{line}"
+        );
+    }
 }
 
 /// The newest first, then those that came while nobody looked.

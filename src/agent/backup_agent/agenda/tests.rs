@@ -178,6 +178,27 @@ fn a_backup_that_another_agent_made_in_the_last_moment_is_looked_at_before_anyth
 }
 
 #[test]
+fn what_superseded_a_backup_and_is_not_seen_is_asked_for_again_only_after_a_pause() {
+    let mut agenda = agenda("every 6h", Some("05:00:00"));
+    assert_eq!(begins(&mut agenda, "12:00:00"), Some(Trigger::CatchUp));
+    for (superseded, looked, early, late) in [
+        ("12:00:01", "12:00:02", "12:01:00", "12:01:01"),
+        ("12:01:02", "12:01:03", "12:02:01", "12:02:02"),
+    ] {
+        agenda.superseded(at(superseded));
+        assert!(agenda.is_look_due(at(superseded)));
+        agenda.saw(Some(at("05:00:00")), at(looked));
+        assert_eq!(begins(&mut agenda, looked), None);
+        assert_eq!(begins(&mut agenda, early), None);
+        assert_eq!(begins(&mut agenda, late), Some(Trigger::CatchUp));
+    }
+    // Whoever asks by a signal does not wait.
+    agenda.superseded(at("12:02:03"));
+    agenda.want(1);
+    assert_eq!(agenda.begin(at("12:02:03")), Some(Trigger::Signal));
+}
+
+#[test]
 fn a_due_backup_waits_for_its_server_and_for_its_turn() {
     let mut agenda = agenda("every 6h", Some("05:00:00"));
     assert_eq!(begins(&mut agenda, "12:00:00"), Some(Trigger::CatchUp));

@@ -1,0 +1,169 @@
+//! What is wrong is said, and what is merely old is not called well.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::http::sample;
+use crate::http::status::AgentKind;
+
+fn newest(status: &mut Status) -> &mut BackupStatus {
+    sample::repository_of(status).backups.last_mut().unwrap()
+}
+
+#[test]
+fn a_certified_newest_backup_within_its_objectives_leaves_nothing_to_say() {
+    assert_eq!(findings(&good()), []);
+}
+
+/// Nothing is to be said of it.
+fn good() -> Status {
+    let mut status = sample::restore_agent();
+    let backups = &mut sample::repository_of(&mut status).backups;
+    backups.remove(16);
+    backups.remove(4);
+    newest(&mut status).drills[0].state = DrillState::Certified;
+    status
+}
+
+/// So long after a moment at which all was well.
+fn texts_after(hours: i64, change: impl Fn(&mut Status)) -> Vec<String> {
+    let mut status = good();
+    let passed = SignedDuration::from_hours(hours);
+    status.now += passed;
+    sample::repository_of(&mut status).read_at += passed;
+    change(&mut status);
+    findings(&status).into_iter().map(|finding| finding.text).collect()
+}
+
+#[test]
+fn a_newest_backup_that_is_old_is_not_called_well_whoever_certified_it() {
+    let no_objective = |status: &mut Status| status.objectives.rpo_seconds = None;
+    assert_eq!(texts_after(25, no_objective), [""; 0]);
+    assert_eq!(
+        texts_after(27, no_objective),
+        ["The newest usable backup was made 28 h ago."]
+    );
+    let found = texts_after(40 * 24, no_objective);
+    assert!(
+        found[0].starts_with("The newest usable backup was made 40 days ago"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].starts_with("The newest certified backup was made 40 days ago"),
+        "{found:?}"
+    );
+    // Who makes one a week has said so.
+    let weekly = |status: &mut Status| status.objectives.rpo_seconds = Some(8.0 * 86_400.0);
+    assert_eq!(texts_after(7 * 24, weekly), [""; 0]);
+}
+
+#[test]
+fn a_newest_backup_that_nothing_has_judged_is_not_called_well() {
+    let undrilled = |status: &mut Status| newest(status).drills.clear();
+    assert_eq!(texts_after(1, undrilled), [""; 0]);
+    let begun = |status: &mut Status| newest(status).drills[0].state = DrillState::Started;
+    let told = "The newest backup has no verdict, and no drill could judge any for ";
+    for found in [texts_after(3, undrilled), texts_after(3, begun)] {
+        assert!(found.iter().any(|text| text.starts_with(told)), "{found:?}");
+    }
+    // Newer backups come and go, and none is ever judged.
+    let never = |status: &mut Status| {
+        for backup in &mut sample::repository_of(status).backups[10..] {
+            backup.drills.clear();
+        }
+    };
+    let found = texts_after(0, never);
+    assert!(found.iter().any(|text| text.starts_with(told)), "{found:?}");
+}
+
+#[test]
+fn an_agent_whose_drills_all_end_without_a_record_is_not_called_well() {
+    let refused = |status: &mut Status| {
+        status.runs[0].outcome = Outcome::Unverified;
+        status.runs[0].message = Some("no certificate was stored: access denied".to_owned());
+    };
+    let found = texts_after(0, refused);
+    assert!(
+        found[0].contains("no certificate was stored: access denied"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_failed_drill_and_a_missed_recovery_point_are_bad_and_come_first() {
+    let mut status = sample::restore_agent();
+    newest(&mut status).drills[0].state = DrillState::Failed;
+    status.objectives.rpo_seconds = Some(3600.0);
+    status.waiting_for = Some("the store".to_owned());
+    let found = findings(&status);
+    assert_eq!(found.iter().filter(|finding| finding.level == Level::Bad).count(), 2);
+    assert!(
+        found[0].text.contains("wrong") && found[1].text.contains("7 h would be lost"),
+        "{found:?}"
+    );
+    assert!(found[2..].iter().any(|finding| finding.text == "Waiting: the store."));
+}
+
+#[test]
+fn a_frozen_deletion_comes_first_and_names_the_tables() {
+    let mut status = sample::restore_agent();
+    let repository = sample::repository_of(&mut status);
+    repository.frozen = Some("backup b holds less than before".to_owned());
+    newest(&mut status).drift = Some(sample::drift());
+    let found = findings(&status);
+    assert_eq!(found[0].level, Level::Bad);
+    let beginning = "Deletion is frozen: backup b holds less than before. table public.<b>notes</b> of shop is gone";
+    assert!(found[0].text.starts_with(beginning), "{found:?}");
+    let page = crate::http::page::page(&status);
+    assert!(page.contains("&lt;b&gt;notes") && !page.contains("<b>notes"));
+    newest(&mut status).drift.as_mut().unwrap().findings = 0;
+    let found = findings(&status);
+    let frozen = found
+        .iter()
+        .find(|finding| finding.text.starts_with("Deletion is frozen"));
+    assert_eq!(frozen.unwrap().level, Level::Warn);
+}
+
+#[test]
+fn what_was_read_long_ago_is_not_called_well() {
+    let mut status = sample::restore_agent();
+    let is_stale = |status: &Status| {
+        findings(status)
+            .iter()
+            .any(|finding| finding.text.starts_with("The bucket was last read 11 min ago"))
+    };
+    sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(11);
+    assert!(is_stale(&status));
+    // It is looked at so seldom.
+    status.poll_seconds = 240.0;
+    assert!(!is_stale(&status));
+    sample::repository_of(&mut status).read_at = status.now - SignedDuration::from_mins(10);
+    status.poll_seconds = 60.0;
+    assert!(!is_stale(&status));
+}
+
+#[test]
+fn a_verdict_without_a_certificate_that_can_be_read_is_told() {
+    let mut status = sample::restore_agent();
+    sample::repository_of(&mut status).newest_certificate = None;
+    let found = findings(&status);
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.text.contains("certificate cannot be read")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_unread_and_an_empty_bucket_are_unknown_and_never_good() {
+    let mut status = sample::empty(AgentKind::RestoreAgent);
+    assert_eq!(findings(&status)[0].level, Level::Unknown);
+    let mut repository = sample::repository();
+    repository.backups.clear();
+    repository.newest_certificate = None;
+    status.repository = Some(Arc::new(repository));
+    assert_eq!(findings(&status)[0].level, Level::Unknown);
+}
