@@ -1,7 +1,5 @@
 //! What lies in the bucket: the same on both agents, and the same before and after a restart.
 
-use jiff::Timestamp;
-
 use super::sheet::Sheet;
 use crate::http::status::{
     BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, PhaseStatus, RepositoryStatus,
@@ -68,7 +66,7 @@ fn newest(sheet: &Sheet, repository: &RepositoryStatus, backup: &BackupStatus, c
     sheet.number("last_backup_healed_chunks", contents.healed_chunks);
     match backup.verdict() {
         None => {
-            sheet.time("unverified_since_timestamp_seconds", unjudged_since(repository));
+            sheet.time("unverified_since_timestamp_seconds", repository.unjudged_since());
         }
         Some(verdict) => one_of(
             sheet,
@@ -77,16 +75,6 @@ fn newest(sheet: &Sheet, repository: &RepositoryStatus, backup: &BackupStatus, c
             verdict,
         ),
     }
-}
-
-/// When the first drill began after the last one that could judge, of whichever backup: newer backups come and go while
-/// nothing is proven.
-fn unjudged_since(repository: &RepositoryStatus) -> Option<Timestamp> {
-    let drills = || repository.backups.iter().flat_map(|backup| &backup.drills);
-    let judged = drills().filter(|drill| matches!(drill.state, DrillState::Certified | DrillState::Failed));
-    let last = judged.map(|drill| drill.started).max();
-    let after = |started: &Timestamp| last.is_none_or(|last| *started > last);
-    drills().map(|drill| drill.started).filter(after).min()
 }
 
 fn last_drill(sheet: &Sheet, drill: &DrillStatus) {

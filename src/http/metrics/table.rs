@@ -112,7 +112,7 @@ pub const METRICS: &[Metric] = &[
     kept("newest_backup_snapshot_timestamp_seconds", "The oldest snapshot of the newest backup."),
     kept("newest_certified_snapshot_timestamp_seconds", "The oldest snapshot of the newest backup that a drill has certified."),
     kept("newest_backup_verdict", "1 at the verdict on the newest backup, 0 at the other; absent while no drill has judged it.").by(&["verdict"]),
-    kept("unverified_since_timestamp_seconds", "When the first drill began after the last one that judged, of whichever backup; absent while the newest backup has a verdict."),
+    kept("unverified_since_timestamp_seconds", "Since when a verdict is waited for: since the last one, or since the first of the newest backups without one could be used; absent while the newest backup has a verdict."),
     kept("recovery_point_seconds", "What would be lost if production were gone now: age of the oldest snapshot of the newest backup that no drill has found wrong."),
     wanted("recovery_point_objective_seconds", "What may be lost at most, by the setting objectives.rpo."),
     kept("recovery_seconds", "Recovery time of the newest drill that judged: from finding the backup to ready for login."),

@@ -189,6 +189,19 @@ fn a_backup_that_a_drill_found_wrong_is_no_recovery_point() {
 }
 
 #[test]
+fn a_verdict_is_waited_for_although_no_drill_has_left_a_record() {
+    let mut status = sample::restore_agent();
+    let backups = &mut sample::repository_of(&mut status).backups;
+    let newest = backups.last_mut().unwrap();
+    newest.drills.clear();
+    let usable = newest.contents.as_ref().unwrap().usable_since.as_second();
+    assert_eq!(
+        value(&status, "kubebackup_unverified_since_timestamp_seconds"),
+        Some(usable.to_string())
+    );
+}
+
+#[test]
 fn a_backup_counts_as_failed_while_the_last_word_on_it_is_that_it_is_wrong() {
     let mut status = sample::restore_agent();
     // One failed twice; one failed first and was certified after.
