@@ -12,7 +12,7 @@ use crate::telemetry::figures;
 /// Delete what no backup refers to
 ///
 /// Chunks that no manifest refers to, unless they are younger than 'prune.grace' or a backup that was expired within it
-/// referred to them; and what backups leave behind that are long gone. Safe at any time, also while backups and drills run.
+/// referred to them; and what backups leave behind that are long gone. May run while backups and drills do.
 #[derive(Debug, Args)]
 pub(super) struct PruneArguments {
     /// Count what would be deleted, and change nothing

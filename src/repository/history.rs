@@ -106,27 +106,27 @@ impl Repository {
             failed.map(move |certificate| certificate.key(backup_id))
         });
         let keys: Vec<String> = records.chain(failed).collect();
-        let lists: Vec<Vec<String>> = stream::iter(keys)
+        let lists: Vec<Option<Vec<String>>> = stream::iter(keys)
             .map(|key| async move { self.damage_named_in(&key).await })
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
-        Ok(lists.into_iter().flatten().collect())
+        Ok(lists.into_iter().flatten().flatten().collect())
     }
 
-    /// The keys that one certificate or damage record names.
-    pub(super) async fn damage_named_in(&self, key: &str) -> Result<Vec<String>> {
+    /// The keys that one certificate or damage record names; none where it cannot be read and may name anything.
+    pub(super) async fn damage_named_in(&self, key: &str) -> Result<Option<Vec<String>>> {
         let object = match self.store().get(key).await {
             Ok(object) => object,
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) if error.is_not_found() => return Ok(Some(Vec::new())),
             Err(error) => return Err(error.into()),
         };
         match serde_json::from_slice::<NamesDamage>(&object) {
-            Ok(names) => Ok(names.damaged_objects),
+            Ok(names) => Ok(Some(names.damaged_objects)),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(key, error, "does not say which objects are damaged");
-                Ok(Vec::new())
+                Ok(None)
             }
         }
     }

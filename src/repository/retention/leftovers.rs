@@ -166,7 +166,10 @@ impl Run<'_> {
 
     /// Whether none of the damaged objects that it names is still there.
     async fn names_nothing(&self, key: &str) -> Result<bool> {
-        for named in self.repository.damage_named_in(key).await? {
+        let Some(damaged) = self.repository.damage_named_in(key).await? else {
+            return Ok(false);
+        };
+        for named in damaged {
             match self.repository.store().head(&named).await {
                 Ok(_) => return Ok(false),
                 Err(error) if error.is_not_found() => {}

@@ -582,3 +582,17 @@ async fn a_chunk_dated_in_the_future_is_young() {
     let report = ground.prune().await;
     assert_eq!((report.young.objects, report.deleted.objects), (1, 0));
 }
+
+#[tokio::test]
+async fn a_damage_record_that_cannot_be_read_may_name_anything_and_stays() {
+    let ground = Ground::with_days(2).await;
+    let record = Key::Damage(VerifyId::new(time(0), 1)).to_string();
+    ground
+        .store
+        .put_new(&record, "written by a newer version".into())
+        .await
+        .unwrap();
+    ground.set_minute(10 * DAY);
+    assert_eq!(ground.prune().await.leftovers.damage_records, 0);
+    assert!(ground.store.head(&record).await.is_ok());
+}
