@@ -67,6 +67,10 @@ image: ## Build the container image IMAGE
 image-test: ## Build the image and run the agent in it as Kubernetes would (root, Debian or Ubuntu; no part of `test`: minutes)
 	@scripts/image-test.sh
 
+.PHONY: bench-pacing
+bench-pacing: build ## pgbench alone, beside a full-speed backup and beside a polite one: MEGABYTES=1900 PAIRS=3
+	@scripts/bench/pacing.sh
+
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean

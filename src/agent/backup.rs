@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Result};
 use super::open::{create_repository, source};
-use crate::backup::{self, AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, TablePattern};
-use crate::config::{self, ByteSize, Settings};
+use crate::backup::{self, AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, PaceOption, TablePattern};
+use crate::config::{self, ByteSize, PaceSetting, Settings};
 use crate::postgres::snapshot::SnapshotOptions;
 use crate::postgres::{ConnectOptions, Environment};
 use crate::repository::{Repository, StoredManifest};
@@ -20,6 +20,7 @@ const BLOCK_BYTES: u64 = 8192;
 #[derive(Clone, Debug, Default)]
 pub struct BackupOverrides {
     pub jobs: Option<usize>,
+    pub pace: Option<PaceSetting>,
     /// Empty: as the settings say.
     pub databases: Vec<String>,
 }
@@ -68,6 +69,10 @@ pub fn backup_options(settings: &Settings, overrides: &BackupOverrides) -> Resul
         exclude_tables: parse_patterns("source.exclude_tables", &settings.source.exclude_tables)?,
         include_unlogged: settings.source.include_unlogged,
         jobs: overrides.jobs.unwrap_or(backup.jobs),
+        pace: match overrides.pace.or(backup.pace) {
+            Some(PaceSetting::Polite) => PaceOption::Polite,
+            Some(PaceSetting::Full) | None => PaceOption::Full,
+        },
         compression_level: backup.compression_level,
         chunks: ChunkSizes {
             min_bytes: in_memory("backup.chunk_min_bytes", backup.chunk_min_bytes)?,
@@ -147,6 +152,7 @@ mod tests {
         let settings = config::load(None, variables).unwrap();
         let overrides = BackupOverrides {
             jobs: Some(7),
+            pace: None,
             databases: vec!["z".to_owned()],
         };
         let options = backup_options(&settings, &overrides).unwrap();

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::http::status::{
-    AgentKind, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives, Outcome,
-    RepositoryStatus, Status, StoreCounts, Trigger,
+    AgentKind, Counts, CurrentPace, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives,
+    Outcome, RepositoryStatus, Status, StoreCounts, Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -181,6 +181,7 @@ impl Live {
             backup_id,
             phase: None,
             blocked_sessions: None,
+            pace: None,
             snapshot: None,
         });
         LiveProgress {
@@ -264,6 +265,10 @@ impl Progress for LiveProgress {
 
     fn blocked_sessions(&self, sessions: u64) {
         self.change(|run| run.blocked_sessions = Some(sessions));
+    }
+
+    fn pace(&self, ratio: f64, paced_seconds: f64) {
+        self.change(|run| run.pace = Some(CurrentPace { ratio, paced_seconds }));
     }
 
     fn snapshot(&self, taken: Option<Timestamp>) {

@@ -144,6 +144,7 @@ fn summarize(stored: StoredManifest) -> BackupContents {
         reused_chunks: stats.reused_chunks,
         healed_chunks: stats.healed_chunks,
         duration_seconds: stats.duration_seconds,
+        paced_seconds: stats.paced_seconds,
         phases: manifest
             .phases
             .into_iter()

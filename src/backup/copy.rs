@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 
 use super::assembler::{Assembler, Assembly};
 use super::error::{Error, Result};
+use super::pace::{Pacer, Stride};
 use super::plan::{BackupPlan, Piece, Task};
 use crate::content::{GeneratedColumns, QualifiedName, RowTally, TableDescription};
-use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows, tally_of};
+use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows};
 use crate::postgres::snapshot::{join_snapshot, lock_nowait};
 use crate::postgres::{self, ConnectOptions, Session};
 use crate::repository::manifest::Segment;
@@ -32,6 +33,7 @@ pub(super) struct CopyContext {
     pub(super) snapshot_id: String,
     pub(super) encoding: String,
     pub(super) assembly: Assembly,
+    pub(super) pacer: Pacer,
     pub(super) progress: Arc<dyn Progress>,
     /// One row larger than a chunk at a time: it is held several times over while it is compressed and sent.
     pub(super) oversized: Arc<Semaphore>,
@@ -74,89 +76,109 @@ async fn work(
     queue: Arc<Mutex<VecDeque<Task>>>,
 ) -> Result<Vec<CopiedPiece>> {
     let session = join_snapshot(&context.source, &context.snapshot_id, "copy").await?;
-    let mut copied = Vec::new();
+    let mut worker = Worker {
+        context: &context,
+        session: &session,
+        stride: context.pacer.stride(),
+        assembler: Assembler::new(context.assembly.clone()),
+        copied: Vec::new(),
+    };
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(task) = next else { return Ok(copied) };
-        copied.extend(copy_task(&context, &session, &tables, &task).await?);
+        let Some(task) = next else { return worker.finish().await };
+        worker.copy_task(&tables, &task).await?;
     }
 }
 
-async fn copy_task(
-    context: &CopyContext,
-    session: &Session,
-    tables: &[TableDescription],
-    task: &Task,
-) -> Result<Vec<CopiedPiece>> {
-    let names: Vec<&QualifiedName> = task.pieces.iter().map(|piece| &tables[piece.table].name).collect();
-    lock_nowait(session, &names).await?;
-    let mut assembler = Assembler::new(context.assembly.clone());
-    let mut copied = Vec::with_capacity(task.pieces.len());
-    for (position, &piece) in task.pieces.iter().enumerate() {
-        let table = &tables[piece.table];
-        let tally = copy_piece(context, session, &mut assembler, position, (table, piece))
-            .await
-            .map_err(|error| name_oversized_row(error, &table.name))?;
-        let generated = tally_generated(context, session, (table, piece)).await?;
-        copied.push(CopiedPiece {
-            piece,
-            table: CopiedTable {
-                tally,
-                segments: Vec::new(),
-                generated,
-            },
-        });
-    }
-    for (position, segment) in assembler.finish().await? {
-        copied[position].table.segments.push(segment);
-    }
-    Ok(copied)
+/// One of the workers, with its session.
+struct Worker<'run> {
+    context: &'run CopyContext,
+    session: &'run Session,
+    stride: Stride,
+    /// Goes on from task to task: the chunks of one are stored while the next is read. It knows a piece by its position
+    /// in `copied`.
+    assembler: Assembler<usize>,
+    copied: Vec<CopiedPiece>,
 }
 
-async fn copy_piece(
-    context: &CopyContext,
-    session: &Session,
-    assembler: &mut Assembler<usize>,
-    position: usize,
-    (table, piece): (&TableDescription, Piece),
-) -> Result<RowTally> {
-    let mut tally = RowTally::default();
-    let statement = copy_out_statement(table, piece.range, &context.encoding);
-    let doing = format!("copy table {}", table.name);
-    let mut messages = copy_out(&session.client, &statement, doing).await?;
-    while let Some(message) = messages.next().await? {
-        let is_oversized = message.len() > context.oversized_bytes;
-        let permit = if is_oversized {
-            context.oversized.acquire().await.ok()
-        } else {
-            None
-        };
-        for row in rows(&message) {
-            assembler.add_row(position, row, &mut tally).await?;
+impl Worker<'_> {
+    async fn copy_task(&mut self, tables: &[TableDescription], task: &Task) -> Result<()> {
+        let names: Vec<&QualifiedName> = task.pieces.iter().map(|piece| &tables[piece.table].name).collect();
+        lock_nowait(self.session, &names).await?;
+        for &piece in &task.pieces {
+            let table = &tables[piece.table];
+            let tally = self
+                .copy_piece(table, piece)
+                .await
+                .map_err(|error| name_oversized_row(error, &table.name))?;
+            let generated = self.tally_generated(table, piece).await?;
+            self.copied.push(CopiedPiece {
+                piece,
+                table: CopiedTable {
+                    tally,
+                    segments: Vec::new(),
+                    generated,
+                },
+            });
         }
-        context.progress.advance(message.len() as u64);
-        if is_oversized {
-            drop(message);
-            assembler.send_off(position).await?;
-        }
-        drop(permit);
+        self.assembler.end_chunk().await
     }
-    assembler.end_stream(position);
-    Ok(tally)
-}
 
-/// A table's generated columns, once for all its parts.
-async fn tally_generated(
-    context: &CopyContext,
-    session: &Session,
-    (table, piece): (&TableDescription, Piece),
-) -> Result<Option<GeneratedColumns>> {
-    let Some(statement) = copy_generated_statement(table, &context.encoding).filter(|_| piece.part == 0) else {
-        return Ok(None);
-    };
-    let doing = format!("read the generated columns of {}", table.name);
-    let fingerprint = tally_of(&session.client, &statement, doing).await?.fingerprint;
-    Ok(Some(GeneratedColumns { fingerprint }))
+    async fn finish(self) -> Result<Vec<CopiedPiece>> {
+        let mut copied = self.copied;
+        for (position, segment) in self.assembler.finish().await? {
+            copied[position].table.segments.push(segment);
+        }
+        Ok(copied)
+    }
+
+    async fn copy_piece(&mut self, table: &TableDescription, piece: Piece) -> Result<RowTally> {
+        let (context, position) = (self.context, self.copied.len());
+        let mut tally = RowTally::default();
+        let statement = copy_out_statement(table, piece.range, &context.encoding);
+        let doing = format!("copy table {}", table.name);
+        self.stride.begin().await;
+        let mut messages = copy_out(&self.session.client, &statement, doing).await?;
+        while let Some(message) = messages.next().await? {
+            let message_bytes = message.len() as u64;
+            let is_oversized = message.len() > context.oversized_bytes;
+            let permit = if is_oversized {
+                context.oversized.acquire().await.ok()
+            } else {
+                None
+            };
+            for row in rows(&message) {
+                self.assembler.add_row(position, row, &mut tally).await?;
+            }
+            context.progress.advance(message_bytes);
+            if is_oversized {
+                drop(message);
+                self.assembler.send_off(position).await?;
+            }
+            drop(permit);
+            self.stride.took(message_bytes).await;
+        }
+        self.assembler.end_stream(position);
+        Ok(tally)
+    }
+
+    /// A table's generated columns, once for all its parts.
+    async fn tally_generated(&mut self, table: &TableDescription, piece: Piece) -> Result<Option<GeneratedColumns>> {
+        let statement = copy_generated_statement(table, &self.context.encoding).filter(|_| piece.part == 0);
+        let Some(statement) = statement else { return Ok(None) };
+        let doing = format!("read the generated columns of {}", table.name);
+        let mut tally = RowTally::default();
+        self.stride.begin().await;
+        let mut messages = copy_out(&self.session.client, &statement, doing).await?;
+        while let Some(message) = messages.next().await? {
+            for row in rows(&message) {
+                tally.add_row(row);
+            }
+            self.stride.took(message.len() as u64).await;
+        }
+        let fingerprint = tally.fingerprint;
+        Ok(Some(GeneratedColumns { fingerprint }))
+    }
 }
 
 /// PostgreSQL builds a row's text in one buffer of at most 1 GiB; a row beyond that cannot be copied by anyone.

@@ -10,6 +10,7 @@ use super::assembler::{Assembler, Assembly};
 use super::copy::{CopyContext, copy_tables};
 use super::error::{Error, Result};
 use super::options::BackupOptions;
+use super::pace::Pacer;
 use super::plan::{BackupPlan, plan};
 use crate::content::{
     CatalogueObject, DatabaseProperties, Extension, LargeObjectTally, MaterializedView, RowTally, Sequence, row_hash,
@@ -31,6 +32,7 @@ pub(super) struct Run<'run> {
     pub(super) server: &'run Server,
     pub(super) programs: &'run ClientPrograms,
     pub(super) assembly: Assembly,
+    pub(super) pacer: Pacer,
     pub(super) progress: Arc<dyn Progress>,
 }
 
@@ -90,6 +92,7 @@ async fn copy_contents(
         snapshot_id: snapshot.id.clone(),
         encoding: definitions.properties.encoding.clone(),
         assembly: run.assembly.clone(),
+        pacer: run.pacer.clone(),
         progress: Arc::clone(&run.progress),
         oversized: Arc::new(Semaphore::new(1)),
         oversized_bytes: run.options.chunks.max_bytes,
@@ -101,7 +104,7 @@ async fn copy_contents(
         generated: copied.generated,
         segments: copied.segments,
     });
-    let (large_object_segments, large_objects_tally) = copy_large_objects(&run.assembly, session).await?;
+    let (large_object_segments, large_objects_tally) = copy_large_objects(run, session).await?;
     let head = DatabaseHead {
         snapshot_time: snapshot.time,
         lsn: snapshot.lsn.clone(),
@@ -233,15 +236,17 @@ async fn put_archive(assembly: &Assembly, archive: Bytes) -> Result<Vec<Segment>
     Ok(segments)
 }
 
-async fn copy_large_objects(assembly: &Assembly, session: &Session) -> Result<(Vec<Segment>, RowTally)> {
+async fn copy_large_objects(run: &Run<'_>, session: &Session) -> Result<(Vec<Segment>, RowTally)> {
     let mut tally = LargeObjectTally::default();
     if !large_objects::any_large_object(&session.client).await? {
         return Ok((Vec::new(), tally.finish()));
     }
-    let mut assembler = Assembler::new(assembly.clone());
+    let mut assembler = Assembler::new(run.assembly.clone());
     let statement = large_objects::copy_statement();
     let mut messages = copy_out(&session.client, &statement, "copy the large objects").await?;
+    let mut stride = run.pacer.stride();
     while let Some(message) = messages.next().await? {
+        stride.took(message.len() as u64).await;
         for row in rows(&message) {
             let (oid, offset, data) = large_objects::parse_row(row)?;
             tally.add_page(oid, offset, &data);

@@ -9,6 +9,7 @@ mod cut;
 mod database;
 mod error;
 mod options;
+mod pace;
 mod plan;
 mod pool;
 mod records;
@@ -36,7 +37,8 @@ use assembler::Assembly;
 use cut::Cutter;
 use database::{Run, backup_database};
 pub use error::{Error, Result};
-pub use options::{AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, TablePattern};
+pub use options::{AssertionQuery, BackupOptions, ChunkSizes, DriftOptions, PaceOption, TablePattern};
+use pace::Pacer;
 pub use plan::{BackupPlan, Piece, Task, Unaccounted, plan};
 use pool::BufferPool;
 
@@ -52,12 +54,17 @@ pub async fn backup(
     progress: Arc<dyn Progress>,
     cancel: &CancellationToken,
 ) -> Result<StoredManifest> {
-    let run: BoxFuture<'_, Result<StoredManifest>> = Box::pin(run(source, repository, options, Arc::clone(&progress)));
+    let pacer = match options.pace {
+        PaceOption::Full => Pacer::none(),
+        PaceOption::Polite => Pacer::polite(options.jobs, options.max_duration),
+    };
+    let run: BoxFuture<'_, Result<StoredManifest>> =
+        Box::pin(run(source, repository, options, pacer.clone(), Arc::clone(&progress)));
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
         stored = run => stored,
-        error = watch::watch(source, options, progress.as_ref()) => Err(error),
+        error = watch::watch(source, options, &pacer, progress.as_ref()) => Err(error),
         error = keep(options.lease.as_ref()) => Err(error),
     }
 }
@@ -74,6 +81,7 @@ async fn run(
     source: &ConnectOptions,
     repository: &Repository,
     options: &BackupOptions,
+    pacer: Pacer,
     progress: Arc<dyn Progress>,
 ) -> Result<StoredManifest> {
     let (clock, started) = (Instant::now(), jiff::Timestamp::now());
@@ -90,6 +98,7 @@ async fn run(
         server: &server,
         programs: &programs,
         assembly: assembly.clone(),
+        pacer: pacer.clone(),
         progress,
     };
     let mut backed_up = Vec::with_capacity(included.len());
@@ -118,7 +127,10 @@ async fn run(
         finished: jiff::Timestamp::now(),
         databases: backed_up.iter().map(summarize).collect(),
         databases_not_included: not_included,
-        stats: count(&backed_up, clock),
+        stats: BackupStats {
+            paced_seconds: pacer.pace().map(|pace| pace.paced_seconds),
+            ..count(&backed_up, clock)
+        },
         phases: vec![phase("snapshot", snapshot_seconds), phase("dump", dump_seconds)],
         drift: Some(compared),
     };
@@ -205,6 +217,7 @@ async fn assemble(
     };
     let writer_options = WriterOptions {
         compression_level: options.compression_level,
+        upload_bytes: options.jobs * options.chunks.max_bytes / 2,
     };
     // One buffer that each job fills, and half as many again being compressed.
     let buffers = options.jobs + options.jobs.div_ceil(2);

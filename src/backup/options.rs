@@ -29,6 +29,15 @@ impl Default for ChunkSizes {
     }
 }
 
+/// Who goes first, the backup or what else the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaceOption {
+    /// The backup reads as fast as it can.
+    Full,
+    /// It pauses as the server needs it.
+    Polite,
+}
+
 /// Settings of one backup run.
 #[derive(Clone, Debug)]
 pub struct BackupOptions {
@@ -41,6 +50,7 @@ pub struct BackupOptions {
     /// Store rows of unlogged tables too.
     pub include_unlogged: bool,
     pub jobs: usize,
+    pub pace: PaceOption,
     /// zstd level.
     pub compression_level: i32,
     pub chunks: ChunkSizes,
@@ -73,6 +83,7 @@ impl BackupOptions {
             exclude_tables: Vec::new(),
             include_unlogged: false,
             jobs: 2,
+            pace: PaceOption::Full,
             compression_level: 1,
             chunks: ChunkSizes::default(),
             split_table_bytes: 8 * 1024 * 1024 * 1024,

@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::error::Error;
 use super::options::BackupOptions;
+use super::pace::{Pacer, listen};
 use crate::postgres::watch::count_blocked_sessions;
 use crate::postgres::{self, ConnectOptions};
 use crate::telemetry::progress::Progress;
@@ -14,14 +15,25 @@ use crate::telemetry::progress::Progress;
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Returns only when the run must end, with the reason.
-pub(super) async fn watch(source: &ConnectOptions, options: &BackupOptions, progress: &dyn Progress) -> Error {
+pub(super) async fn watch(
+    source: &ConnectOptions,
+    options: &BackupOptions,
+    pacer: &Pacer,
+    progress: &dyn Progress,
+) -> Error {
     tokio::select! {
-        error = watch_server(source, options.max_blocking, progress) => error,
+        error = watch_server(source, options.max_blocking, pacer, progress) => error,
+        never = listen(source, pacer, progress) => match never {},
         () = sleep_until(Instant::now() + options.max_duration) => Error::TooLong { limit: options.max_duration },
     }
 }
 
-async fn watch_server(source: &ConnectOptions, max_blocking: Duration, progress: &dyn Progress) -> Error {
+async fn watch_server(
+    source: &ConnectOptions,
+    max_blocking: Duration,
+    pacer: &Pacer,
+    progress: &dyn Progress,
+) -> Error {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut blocked_since: Option<Instant> = None;
@@ -30,6 +42,7 @@ async fn watch_server(source: &ConnectOptions, max_blocking: Duration, progress:
         let blocked = count_blocked_sessions(source).await;
         if let Ok(sessions) = &blocked {
             progress.blocked_sessions(*sessions);
+            pacer.blocked_sessions(*sessions);
         }
         match blocked {
             Ok(0) => blocked_since = None,

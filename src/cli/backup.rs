@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::{Context, output};
 use crate::agent::{self, BackupOverrides};
+use crate::config::PaceSetting;
 use crate::repository::StoredManifest;
 use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::manifest::{BackupStats, DatabaseSummary};
@@ -22,9 +23,28 @@ pub(super) struct BackupArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
+    /// Let production go first (`polite`), or read as fast as the server can (`full`) [default: the setting backup.pace, or full]
+    #[arg(long, value_name = "PACE", value_enum)]
+    pace: Option<PaceArgument>,
+
     /// Back up this database alone; may be repeated [default: the setting source.databases]
     #[arg(long = "database", value_name = "NAME")]
     databases: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PaceArgument {
+    Polite,
+    Full,
+}
+
+impl From<PaceArgument> for PaceSetting {
+    fn from(pace: PaceArgument) -> Self {
+        match pace {
+            PaceArgument::Polite => Self::Polite,
+            PaceArgument::Full => Self::Full,
+        }
+    }
 }
 
 /// What `--output json` prints.
@@ -43,6 +63,7 @@ struct BackupResult<'a> {
 pub(super) async fn run(arguments: &BackupArguments, context: &Context) -> anyhow::Result<Exit> {
     let overrides = BackupOverrides {
         jobs: arguments.jobs.map(usize::from),
+        pace: arguments.pace.map(PaceSetting::from),
         databases: arguments.databases.clone(),
     };
     let stored = agent::backup(
@@ -83,10 +104,13 @@ fn summary(stored: &StoredManifest) -> String {
         0 => String::new(),
         healed => format!("healed         {} damaged chunks stored anew\n", figures::count(healed)),
     };
+    let paced = stats.paced_seconds.map_or_else(String::new, |seconds| {
+        format!(", of which {} were pauses for production", figures::seconds(seconds))
+    });
     format!(
         "backup         {}\ndatabases      {}\n{not_included}contents       {} tables, {} rows, {} of COPY text\n\
          stored         {} in {} chunks\nnew            {} in {} chunks\nreused         {} chunks ({})\n{healed}\
-         duration       {}\n",
+         duration       {}{paced}\n",
         manifest.backup_id,
         names.join(", "),
         figures::count(stats.tables),

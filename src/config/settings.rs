@@ -134,6 +134,7 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, Deserialize)]
 pub struct BackupSettings {
     pub jobs: usize,
+    pub pace: Option<PaceSetting>,
     pub compression_level: i32,
     pub chunk_min_bytes: ByteSize,
     pub chunk_mean_bytes: ByteSize,
@@ -144,6 +145,14 @@ pub struct BackupSettings {
     pub max_duration: Span,
     pub max_blocking: Span,
     pub attempts: u32,
+}
+
+/// Who goes first on the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaceSetting {
+    Polite,
+    Full,
 }
 
 /// A user's read-only query, evaluated in the snapshot and again after a restore.

@@ -230,6 +230,13 @@ pub const SETTINGS: &[Setting] = &[
         "Tables that are copied at the same time, each by its own connection.",
     ),
     Setting::new(
+        "backup.pace",
+        Choice(&["polite", "full"]),
+        None,
+        "`polite`: pause as soon and as much as the server answers late, down to a quarter of full speed; `full`: never. Not \
+         set: the agent is polite, and the verb `backup`, whose end somebody waits for, is not. See [pacing.md](pacing.md).",
+    ),
+    Setting::new(
         "backup.compression_level",
         Number(1, 19),
         Some("1"),

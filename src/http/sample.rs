@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
-    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRun, DriftStatus,
-    DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus,
-    Status, StoreCounts, TableStatus, Trigger,
+    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPace, CurrentPhase, CurrentRun,
+    DriftStatus, DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus,
+    RepositoryStatus, Status, StoreCounts, TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -34,6 +34,10 @@ pub fn backup_agent() -> Status {
             total_bytes: Some(2_300_000_000),
         }),
         blocked_sessions: Some(0),
+        pace: Some(CurrentPace {
+            ratio: 0.5,
+            paced_seconds: 9.5,
+        }),
         snapshot: Some(ago(91)),
     });
     status.next_run = Some(NextRun {
@@ -274,6 +278,7 @@ fn backup(position: u64) -> BackupStatus {
             healed_chunks: u64::from(position == 5),
             duration_seconds: [121.0, 134.5, 128.0, 140.2, 119.7]
                 [usize::from(position % 5 == 2) + usize::from(position % 3 == 1) * 2],
+            paced_seconds: Some(14.0),
             phases: phases(&[("snapshot", 3.0), ("dump", 131.0)]),
         }),
         drills: vec![drill(position, 600, DrillState::Certified)],

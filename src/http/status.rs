@@ -20,7 +20,7 @@ pub use counts::{Counts, RetentionCounts, StoreCounts};
 pub use repository::{
     BackupContents, BackupStatus, DriftStatus, DrillState, DrillStatus, KEPT_FINDINGS, PhaseStatus, RepositoryStatus,
 };
-pub use run::{CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
+pub use run::{CurrentPace, CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
 pub(super) use shown::Shown;
 
 use labels::labels;

@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::connect::{ConnectOptions, connect};
+use super::connect::{ConnectOptions, Session, connect};
 use super::error::{Error, Result};
 use super::row::column;
 
@@ -35,6 +35,48 @@ pub async fn count_blocked_sessions(options: &ConnectOptions) -> Result<u64> {
         .await
         .map_err(Error::query("count the sessions that wait for the backup"))?;
     Ok(column::<i64>(&row, "blocked")?.cast_unsigned())
+}
+
+/// A session that asks how the server is, again and again.
+#[derive(Debug)]
+pub struct Listener(Session);
+
+impl Listener {
+    /// # Errors
+    /// As for a connection.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self> {
+        connect(options, "pace").await.map(Self)
+    }
+
+    /// The smallest of questions; how long it takes is the answer.
+    ///
+    /// # Errors
+    /// `Error::Query`.
+    pub async fn ask(&self) -> Result<()> {
+        let asked = self.0.client.batch_execute("SELECT 1").await;
+        asked.map_err(Error::query("ask whether the server answers"))
+    }
+
+    /// Server processes that work for sessions named `kubebackup ...` of the connected role, and neither wait for us to
+    /// read nor have nothing to do. A role sees this of its own sessions, whatever its privileges.
+    ///
+    /// # Errors
+    /// `Error::Query`.
+    pub async fn busy_processes(&self) -> Result<u32> {
+        let row = self
+            .0
+            .client
+            .query_one(
+                "SELECT pg_catalog.count(*) AS busy FROM pg_catalog.pg_stat_activity
+                 WHERE usename = current_user AND application_name LIKE 'kubebackup %'
+                   AND pid <> pg_catalog.pg_backend_pid() AND state = 'active'
+                   AND wait_event_type IS DISTINCT FROM 'Client'",
+                &[],
+            )
+            .await
+            .map_err(Error::query("look for processes at work"))?;
+        Ok(u32::try_from(column::<i64>(&row, "busy")?).unwrap_or(u32::MAX))
+    }
 }
 
 /// The server said that it is, or is about to be, gone.

@@ -106,19 +106,42 @@ pub(super) fn assemble(
     manifest_sha256: Sha256Digest,
     records: impl IntoIterator<Item = Record>,
 ) -> Result<Backup, String> {
-    let mut backup = Backup {
-        manifest,
-        manifest_sha256,
-        chunks: Vec::new(),
-        roles: Vec::new(),
-        memberships: Vec::new(),
-        databases: Vec::new(),
-    };
-    for record in records {
-        place(&mut backup, record)?;
+    let mut assembly = Assembly::new(manifest, manifest_sha256);
+    assembly.add(records)?;
+    assembly.finish()
+}
+
+/// A backup that is put together as its records come.
+pub(super) struct Assembly(Backup);
+
+impl Assembly {
+    pub(super) fn new(manifest: Manifest, manifest_sha256: Sha256Digest) -> Self {
+        Self(Backup {
+            manifest,
+            manifest_sha256,
+            chunks: Vec::new(),
+            roles: Vec::new(),
+            memberships: Vec::new(),
+            databases: Vec::new(),
+        })
     }
-    check_databases(&backup)?;
-    Ok(backup)
+
+    /// Takes the next records in.
+    ///
+    /// # Errors
+    /// What does not fit to what came before, in words.
+    pub(super) fn add(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), String> {
+        records.into_iter().try_for_each(|record| place(&mut self.0, record))
+    }
+
+    /// All have come.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub(super) fn finish(self) -> Result<Backup, String> {
+        check_databases(&self.0)?;
+        Ok(self.0)
+    }
 }
 
 fn place(backup: &mut Backup, record: Record) -> Result<(), String> {

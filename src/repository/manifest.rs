@@ -123,6 +123,9 @@ pub struct BackupStats {
     pub healed_chunks: u64,
     /// Whole run, in seconds.
     pub duration_seconds: f64,
+    /// How much of it was pauses for production's sake; none: it was not paced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paced_seconds: Option<f64>,
 }
 
 /// How a chunk's frames are encoded.

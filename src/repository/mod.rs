@@ -15,6 +15,8 @@ mod error;
 mod format_page;
 mod history;
 mod holds;
+#[cfg(test)]
+mod hundred_thousand;
 pub mod id;
 mod index;
 pub mod layout;
@@ -31,6 +33,7 @@ mod retention;
 mod reuse;
 #[cfg(test)]
 mod testing;
+mod upload_room;
 mod verify;
 mod writer;
 
@@ -51,5 +54,4 @@ pub use retention::{
 };
 pub use reuse::ReuseIndex;
 pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};
-
 pub use writer::{BackupWriter, WriterOptions, WriterStats};

@@ -220,20 +220,20 @@ impl Repository {
         self.read_index(stored).await
     }
 
-    /// The records of a root that was read before.
+    /// The records of a root that was read before. Beside what they come to, one piece of the index is in memory.
     ///
     /// # Errors
     /// `Damaged`, or the store's own.
     pub async fn read_index(&self, stored: StoredManifest) -> Result<Backup> {
-        let lines = self.read_index_lines(&stored.manifest).await?;
         let key = Key::Manifest(stored.manifest.backup_id.clone()).to_string();
-        let assembled = tokio::task::spawn_blocking(move || {
-            let records = index::parse(&lines)?;
-            drop(lines);
-            index::assemble(stored.manifest, stored.sha256, records)
-        });
-        let damaged = |reason| Error::damaged(key, format!("its index does not fit together: {reason}"));
-        assembled.await?.map_err(damaged)
+        let damaged = |reason| Error::damaged(&key, format!("its index does not fit together: {reason}"));
+        let mut assembly = index::Assembly::new(stored.manifest.clone(), stored.sha256);
+        let mut records = self.records(&stored);
+        while let Some(piece) = records.next().await? {
+            let grown = tokio::task::spawn_blocking(move || assembly.add(piece).map(|()| assembly));
+            assembly = grown.await?.map_err(damaged)?;
+        }
+        assembly.finish().map_err(damaged)
     }
 
     /// The raw index of a root: its records, line by line.

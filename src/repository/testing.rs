@@ -113,12 +113,12 @@ pub(super) async fn put_all(writer: &BackupWriter, tables: &[Rows]) -> Result<Ve
     let mut records = vec![Record::Database(Box::new(head(vec![schema])))];
     for (name, rows) in tables {
         let chunk = writer.put(rows.clone(), vec![rows.len()]).await?;
-        records.push(Record::Table(table(name, rows, chunk)));
+        records.push(Record::Table(table_of(name, rows, chunk)));
     }
     Ok(records)
 }
 
-fn table(name: &str, rows: &[u8], chunk: u32) -> Table {
+pub(super) fn table_of(name: &str, rows: &[u8], chunk: u32) -> Table {
     let mut tally = RowTally::default();
     for row in rows.split_inclusive(|byte| *byte == b'\n') {
         tally.add_row(row);

@@ -1,7 +1,7 @@
 //! Writing a backup's chunks: hashed, reused where their contents are known, else compressed and stored.
 //!
 //! Many workers share one writer. Hashing and compressing run off the async threads, and a worker's buffer is dropped as
-//! soon as it is compressed. Nothing of the backup is visible before `commit`.
+//! soon as it is compressed and there is room for the result. Nothing of the backup is visible before `commit`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +17,23 @@ use super::manifest::{Chunk, Codec};
 use super::placement::{Origin, Placement};
 use super::reader::Repository;
 use super::reuse::{Content, ReuseIndex};
+use super::upload_room::UploadRoom;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriterOptions {
     /// zstd level.
     pub compression_level: i32,
+    /// Compressed chunks in memory, on their way to the store, come to at most this together; a single larger one goes alone.
+    pub upload_bytes: usize,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { compression_level: 1 }
+        Self {
+            compression_level: 1,
+            upload_bytes: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -55,6 +61,7 @@ pub struct BackupWriter {
     pub(super) placement: Placement,
     pub(super) ledger: Arc<Ledger>,
     pub(super) lease: Option<Lease>,
+    room: UploadRoom,
 }
 
 /// What the worker threads share.
@@ -98,6 +105,7 @@ impl BackupWriter {
                 written: Mutex::default(),
             }),
             lease: None,
+            room: UploadRoom::of(options.upload_bytes),
         }
     }
 
@@ -118,10 +126,17 @@ impl BackupWriter {
         B: AsRef<[u8]> + Send + 'static,
     {
         let ledger = Arc::clone(&self.ledger);
-        let looked = tokio::task::spawn_blocking(move || ledger.look(raw, &frame_ends)).await??;
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = ledger.look(raw.as_ref(), &frame_ends)?;
+            Ok::<_, Error>((looked, raw))
+        });
+        let (looked, raw) = looked.await??;
         match looked {
             Looked::Known(number) => Ok(number),
             Looked::Fresh(prepared) => {
+                let _room = self.room.take(prepared.sealed.stored.len()).await;
+                // The buffer goes back to its pool before the upload.
+                drop(raw);
                 let content = prepared.content.clone();
                 let chunk = self.store(prepared).await?;
                 self.ledger.enter(content, chunk)
@@ -135,7 +150,7 @@ impl BackupWriter {
         let prepared = tokio::task::spawn_blocking(move || {
             let frame_ends = [raw.len()];
             let raw_blake3 = Blake3Digest::of(&raw);
-            ledger.prepare(raw, &frame_ends, raw_blake3)
+            ledger.prepare(&raw, &frame_ends, raw_blake3)
         });
         let mut chunk = self.store(prepared.await??).await?;
         locks::extend(
@@ -180,9 +195,9 @@ impl BackupWriter {
 }
 
 impl Ledger {
-    fn look(&self, raw: impl AsRef<[u8]>, frame_ends: &[usize]) -> Result<Looked> {
-        check_frame_ends(raw.as_ref().len(), frame_ends)?;
-        let raw_blake3 = Blake3Digest::of(raw.as_ref());
+    fn look(&self, raw: &[u8], frame_ends: &[usize]) -> Result<Looked> {
+        check_frame_ends(raw.len(), frame_ends)?;
+        let raw_blake3 = Blake3Digest::of(raw);
         let content = Content::new(raw_blake3, frame_ends);
         if let Some(number) = self.written().numbers.get(&content) {
             return Ok(Looked::Known(*number));
@@ -194,11 +209,9 @@ impl Ledger {
         self.prepare(raw, frame_ends, raw_blake3).map(Looked::Fresh)
     }
 
-    fn prepare(&self, raw: impl AsRef<[u8]>, frame_ends: &[usize], raw_blake3: Blake3Digest) -> Result<Prepared> {
-        let raw_bytes = raw.as_ref().len() as u64;
-        let sealed = Sealer::new(self.options.compression_level)?.seal(raw.as_ref(), frame_ends)?;
-        // The buffer goes back to its pool before the hashing and the upload.
-        drop(raw);
+    fn prepare(&self, raw: &[u8], frame_ends: &[usize], raw_blake3: Blake3Digest) -> Result<Prepared> {
+        let raw_bytes = raw.len() as u64;
+        let sealed = Sealer::new(self.options.compression_level)?.seal(raw, frame_ends)?;
         Ok(Prepared {
             content: Content::new(raw_blake3, frame_ends),
             raw_blake3,

@@ -14,6 +14,9 @@ pub trait Progress: Send + Sync {
     /// So many sessions of others wait for this work's locks now.
     fn blocked_sessions(&self, _sessions: u64) {}
 
+    /// The work goes on at this share of full speed, and has been held up for so long already.
+    fn pace(&self, _ratio: f64, _paced_seconds: f64) {}
+
     /// The source holds a snapshot for this work, taken at that time; none: it holds it no longer.
     fn snapshot(&self, _taken: Option<jiff::Timestamp>) {}
 }

@@ -55,6 +55,7 @@ fn newest(sheet: &Sheet, repository: &RepositoryStatus, backup: &BackupStatus, c
     sheet.time("last_success_timestamp_seconds", contents.usable_since);
     sheet.time("newest_backup_snapshot_timestamp_seconds", contents.oldest_snapshot);
     sheet.gauge("last_backup_duration_seconds", contents.duration_seconds);
+    sheet.gauge("last_backup_paced_seconds", contents.paced_seconds);
     phases(sheet, "last_backup_phase_seconds", &contents.phases);
     sheet.number("last_backup_rows", contents.rows);
     sheet.number("last_backup_tables", contents.tables);

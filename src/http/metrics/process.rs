@@ -60,6 +60,8 @@ fn current(sheet: &Sheet, run: &CurrentRun, status: &Status) {
         sheet.number("run_total_bytes", phase.total_bytes);
     }
     sheet.number("blocked_sessions", run.blocked_sessions);
+    sheet.gauge("run_pace_ratio", run.pace.map(|pace| pace.ratio));
+    sheet.gauge("run_paced_seconds", run.pace.map(|pace| pace.paced_seconds));
     let age = run.snapshot.map(|taken| status.now.duration_since(taken).as_secs_f64());
     sheet.gauge("snapshot_age_seconds", age);
 }

@@ -127,6 +127,7 @@ pub const METRICS: &[Metric] = &[
     kept("repository_read_timestamp_seconds", "When the repository was last read."),
 
     kept("last_backup_duration_seconds", "How long the newest backup took."),
+    kept("last_backup_paced_seconds", "How much of it were pauses for production's sake; absent where the newest backup was not paced."),
     kept("last_backup_phase_seconds", "How long a phase of the newest backup took, over all databases.").by(&["phase"]),
     kept("last_backup_rows", "Rows in the newest backup."),
     kept("last_backup_tables", "Tables in the newest backup."),
@@ -149,6 +150,8 @@ pub const METRICS: &[Metric] = &[
     own("run_total_bytes", "Bytes to do in the present phase of the present run, where that can be estimated."),
     own("snapshot_age_seconds", "Age of the snapshot that the source holds for the backup that goes on.").only(BACKUP),
     own("blocked_sessions", "Sessions of others that wait for the locks of the backup that goes on.").only(BACKUP),
+    own("run_pace_ratio", "Share of full speed that the backup which goes on may use now; absent where it is not paced.").only(BACKUP),
+    own("run_paced_seconds", "Pauses of the backup that goes on for production's sake, as a mean of its workers; absent where it is not paced.").only(BACKUP),
     own("next_run_timestamp_seconds", "When the next run begins by itself."),
     own("run_queued", "1 if one more run begins when the present one has ended."),
     own("waiting", "1 while the agent waits for settings, a server, the store or a role."),

@@ -247,6 +247,8 @@ fn what_goes_on_has_no_lines_once_it_has_ended() {
         "run_total_bytes",
         "snapshot_age_seconds",
         "blocked_sessions",
+        "run_pace_ratio",
+        "run_paced_seconds",
     ] {
         assert!(!shown.contains(&format!("kubebackup_{name}")), "{name}");
     }

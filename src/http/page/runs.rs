@@ -36,6 +36,13 @@ fn said(html: &mut Html, status: &Status, run: &CurrentRun) {
     if run.blocked_sessions == Some(0) {
         html.raw(", nobody waits for its locks");
     }
+    if let Some(pace) = run.pace.filter(|pace| pace.ratio < 1.0) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share below 1")]
+        let percent = (pace.ratio * 100.0) as u64;
+        html.raw(", held back to ")
+            .text(percent)
+            .raw(" % of full speed for production");
+    }
     html.raw(".");
 }
 

@@ -72,6 +72,9 @@ pub struct BackupContents {
     pub reused_chunks: u64,
     pub healed_chunks: u64,
     pub duration_seconds: f64,
+    /// Pauses for production's sake; none where it was not paced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paced_seconds: Option<f64>,
     pub phases: Vec<PhaseStatus>,
 }
 

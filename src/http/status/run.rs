@@ -65,9 +65,21 @@ pub struct CurrentRun {
     /// Sessions of others that wait for the backup's locks, as last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_sessions: Option<u64>,
+    /// How the backup is held back for production's sake; none: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<CurrentPace>,
     /// Since when the source holds a snapshot for this backup, and keeps what has been deleted since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Timestamp>,
+}
+
+/// How a run is paced.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurrentPace {
+    /// Share of full speed that it may use now.
+    pub ratio: f64,
+    /// Pauses so far, as a mean of the workers.
+    pub paced_seconds: f64,
 }
 
 /// Where a run is.

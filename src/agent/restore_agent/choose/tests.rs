@@ -59,6 +59,7 @@ fn contents(time: Timestamp) -> BackupContents {
         reused_chunks: 0,
         healed_chunks: 0,
         duration_seconds: 0.0,
+        paced_seconds: None,
         phases: Vec::new(),
     }
 }

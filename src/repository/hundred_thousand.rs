@@ -1,0 +1,176 @@
+//! A backup of a hundred thousand chunks (800 GB of rows at the usual size): what each thing that is done with it takes of
+//! memory, by the kernel's count of a process that does nothing else.
+//!
+//! The rows are made up and tiny; the writer, the index, the root and all that reads them are the real ones.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
+
+use super::id::VerifyId;
+use super::manifest::{Backup, Record, Segment, Table};
+use super::testing::{Ground, backup_id, draft, head, table_of, time};
+use super::{
+    BackupWriter, CertificateState, ExpireOptions, Policy, PruneOptions, ReuseIndex, VerifyOptions, WriterOptions,
+    expire, prune, verify,
+};
+use crate::telemetry::memory::{peak_resident_bytes, resident_bytes};
+use crate::telemetry::progress::Silent;
+
+const CHUNKS: u32 = 100_000;
+const MIB: u64 = 1024 * 1024;
+
+/// Set for the process of its own.
+const ALONE: &str = "KUBEBACKUP_TEST_ALONE";
+
+#[test]
+fn a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory() {
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
+        return runtime.unwrap().block_on(live_through_it());
+    }
+    let (_crate, module) = module_path!().split_once("::").unwrap();
+    let name = format!(
+        "{module}::a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory"
+    );
+    let alone = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let (said, complaint) = (
+        String::from_utf8_lossy(&alone.stdout),
+        String::from_utf8_lossy(&alone.stderr),
+    );
+    println!("{said}");
+    assert!(alone.status.success() && said.contains("1 passed"), "{said}{complaint}");
+}
+
+/// What a step took beyond what was there before it.
+async fn measure<T>(step: &str, most_mib: u64, work: impl Future<Output = T>) -> T {
+    // The kernel forgets the peak so far.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = resident_bytes().unwrap();
+    let done = work.await;
+    let took = peak_resident_bytes().unwrap().saturating_sub(before) / MIB;
+    println!("{step}: {took} MiB over {} MiB", before / MIB);
+    assert!(took <= most_mib, "{step} took {took} MiB");
+    done
+}
+
+fn rows_of(number: u32) -> Vec<u8> {
+    format!("{number}\tone row of chunk {number}\n").into_bytes()
+}
+
+/// Puts all chunks, several at a time as the workers of a backup do, and commits.
+async fn write(ground: &Ground, minute: i64, reuse: ReuseIndex) -> super::StoredManifest {
+    let writer = Arc::new(BackupWriter::new(&ground.repository, reuse, WriterOptions::default()));
+    let put = |number: u32| {
+        let writer = Arc::clone(&writer);
+        async move {
+            let rows = rows_of(number);
+            let end = rows.len();
+            writer.put(rows, vec![end]).await
+        }
+    };
+    let chunks: Vec<u32> = stream::iter(0..CHUNKS)
+        .map(put)
+        .buffered(8)
+        .try_collect()
+        .await
+        .unwrap();
+    let schema = Segment {
+        chunk: writer.put(b"a schema archive".to_vec(), vec![16]).await.unwrap(),
+        frame: 0,
+        rows: 0,
+    };
+    let table = large_table(&chunks);
+    let records = vec![Record::Database(Box::new(head(vec![schema]))), Record::Table(table)];
+    let writer = Arc::into_inner(writer).unwrap();
+    writer.commit(draft(minute, &[]), records).await.unwrap()
+}
+
+fn large_table(chunks: &[u32]) -> Table {
+    let rows: Vec<u8> = (0..CHUNKS).flat_map(rows_of).collect();
+    let segments = chunks.iter().map(|chunk| Segment {
+        chunk: *chunk,
+        frame: 0,
+        rows: 1,
+    });
+    Table {
+        segments: segments.collect(),
+        ..table_of("large", &rows, 0)
+    }
+}
+
+async fn live_through_it() {
+    let ground = Ground::new().await;
+    let repository = &ground.repository;
+    let first = measure(
+        "write, with the store that it fills",
+        160,
+        write(&ground, 1, ReuseIndex::empty()),
+    )
+    .await;
+    assert_eq!(
+        first.manifest.stats.new_chunks,
+        u64::from(CHUNKS) + 1 + first.manifest.index.len() as u64
+    );
+    let listed = measure("list", 2, repository.previous_backup("shop")).await;
+    assert_eq!(listed.unwrap().map(|stored| stored.sha256), Some(first.sha256));
+    let read = measure("read", 80, repository.read_backup(&first.manifest.backup_id)).await;
+    assert_holds_everything(&read.unwrap());
+    let reuse = measure("load for reuse", 160, ReuseIndex::load(repository, &first))
+        .await
+        .unwrap();
+    let second = measure("write again, all of it reused", 120, write(&ground, 2, reuse)).await;
+    assert!(second.manifest.stats.reused_chunks > u64::from(CHUNKS));
+    let options = VerifyOptions {
+        verify_id: VerifyId::new(time(3), 1),
+        backups: Vec::new(),
+        concurrency: 4,
+        record: false,
+    };
+    let cancel = CancellationToken::new();
+    let verified = measure("verify", 120, verify(repository, &options, &Silent, &cancel)).await;
+    let verified = verified.unwrap();
+    assert!(
+        verified.defects.is_empty() && verified.objects > u64::from(CHUNKS),
+        "{verified:?}"
+    );
+    for backup in [1, 2] {
+        ground.verdict(backup, 4, CertificateState::Certified, &[]).await;
+    }
+    let options = ExpireOptions {
+        policy: Policy {
+            keep_last: 1,
+            ..Policy::none()
+        },
+        cluster: None,
+        dry_run: false,
+    };
+    let expired = measure("expire", 4, expire(repository, &options, &cancel))
+        .await
+        .unwrap();
+    assert_eq!(expired.expired.len(), 1);
+    let options = PruneOptions {
+        grace: Duration::from_hours(24),
+        dry_run: false,
+    };
+    let pruned = measure("prune", 80, prune(repository, &options, &cancel))
+        .await
+        .unwrap();
+    assert!(pruned.referenced.objects >= u64::from(CHUNKS), "{pruned:?}");
+    assert!(repository.has_backup(&backup_id(2)).await.unwrap());
+}
+
+fn assert_holds_everything(backup: &Backup) {
+    assert_eq!(backup.databases[0].tables[0].segments.len(), CHUNKS as usize);
+    assert_eq!(backup.chunks.len(), CHUNKS as usize + 1);
+}
