@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::http::status::{
-    AgentKind, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives, Outcome,
-    RepositoryStatus, Status, StoreCounts, Trigger,
+    AgentKind, CopyCounts, CopyStatus, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun,
+    Objectives, Outcome, RepositoryStatus, Status, StoreCounts, Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -36,6 +36,7 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
+    copies: Vec<CopyStatus>,
     repository: Option<Arc<RepositoryStatus>>,
 }
 
@@ -58,6 +59,7 @@ impl State {
             counts: Counts::default(),
             objectives: Objectives::default(),
             lease: None,
+            copies: Vec::new(),
             repository: None,
         }
     }
@@ -111,6 +113,7 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
+            copies: state.copies.clone(),
             repository: state.repository.clone(),
         }
     }
@@ -153,6 +156,21 @@ impl Live {
         let before = self.lock().repository.replace(repository.into());
         // Which may be the last hold on a large document.
         drop(before);
+    }
+
+    /// As it was last read.
+    #[must_use]
+    pub fn repository(&self) -> Option<Arc<RepositoryStatus>> {
+        self.lock().repository.clone()
+    }
+
+    pub fn set_copies(&self, copies: Vec<CopyStatus>) {
+        self.lock().copies = copies;
+    }
+
+    /// Changes one of the counters of a copy.
+    pub fn count_copy(&self, name: &str, change: impl FnOnce(&mut CopyCounts)) {
+        self.count(|counts| change(counts.copies.entry(name.to_owned()).or_default()));
     }
 
     pub fn set_store_counts(&self, store: StoreCounts) {

@@ -183,7 +183,9 @@ pub const SETTINGS: &[Setting] = &[
         Repositories,
         None,
         "Further repositories that hold copies of this one's backups: a list of mappings with a `name` and the settings \
-         of the section `repository`. Every verb works on one of them with `--repository NAME`.",
+         of the section `repository`. The backup agent fills each after its backups unless it says `after_backup: false`. \
+         It may have sections `retention` and `prune` of its own, which hold there as a whole; without them the outer ones \
+         do. Every verb works on one of them with `--repository NAME`. See [copies.md](copies.md).",
     ),
     Setting::new(
         "source.dsn",

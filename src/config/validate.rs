@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use super::copies;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
-use super::settings::{Encryption, RepositorySettings, Settings};
+use super::settings::{Encryption, PruneSettings, RepositorySettings, RetentionSettings, Settings};
 use super::table::Kind;
 use super::template::Template;
 use super::value::{ByteSize, Span, ZoneName};
@@ -149,24 +149,40 @@ const FOUND_AT_MOST: Duration = Duration::from_hours(12);
 
 /// What a backup or a drill relies upon must not be pruned while it runs.
 fn validate_retention(settings: &Settings) -> Result<()> {
-    let Span(grace) = settings.prune.grace;
+    validate_rules("", &settings.retention, &settings.prune, settings)?;
+    for copy in &settings.copies {
+        let place = format!("copies ('{}').", copy.name);
+        validate_rules(&place, copy.retention(settings), copy.prune(settings), settings)?;
+    }
+    Ok(())
+}
+
+/// `place` is where they stand, as the beginning of their names.
+fn validate_rules(
+    place: &str,
+    retention: &RetentionSettings,
+    prune: &PruneSettings,
+    settings: &Settings,
+) -> Result<()> {
+    let refused = |key: &str, problem: &str| Err(Error::invalid(&format!("{place}{key}"), problem));
+    let Span(grace) = prune.grace;
     if grace < settings.backup.max_duration.0.saturating_add(FOUND_AT_MOST) {
-        return Err(Error::invalid(
+        return refused(
             "prune.grace",
             "must be at least 12h longer than backup.max_duration: a backup under way must not lose what it refers to",
-        ));
+        );
     }
     if grace < settings.drill.max_duration.0 {
-        return Err(Error::invalid(
+        return refused(
             "prune.grace",
             "must not be shorter than drill.max_duration: a drill under way must not lose what it reads",
-        ));
+        );
     }
-    if settings.retention.after_backup && !settings.retention.has_rule() {
-        return Err(Error::invalid(
+    if retention.after_backup && !retention.has_rule() {
+        return refused(
             "retention.after_backup",
             "needs a rule, such as retention.keep_daily: without one nothing is ever expired",
-        ));
+        );
     }
     Ok(())
 }

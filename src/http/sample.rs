@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
-    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRun, DriftStatus,
-    DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus,
-    Status, StoreCounts, TableStatus, Trigger,
+    AgentKind, BackupContents, BackupStatus, CertificateStatus, CopyCounts, CopyStatus, Counts, CurrentPhase,
+    CurrentRun, DriftStatus, DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome,
+    PhaseStatus, RepositoryStatus, Status, StoreCounts, TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -64,8 +64,45 @@ pub fn backup_agent() -> Status {
     status.counts.runs = [(Outcome::Succeeded, 7), (Outcome::Yielded, 1)].into();
     status.counts.triggers = [(Trigger::Schedule, 7), (Trigger::Signal, 2)].into();
     status.counts.coalesced_signals = 1;
+    status.copies = copies();
+    status.counts.copies = [("nas".to_owned(), copy_counts())].into();
     status.repository = Some(Arc::new(repository()));
     status
+}
+
+/// One that is well, and one that is away.
+#[must_use]
+pub fn copies() -> Vec<CopyStatus> {
+    let nas = CopyStatus {
+        name: "nas".to_owned(),
+        running_since: Some(ago(5)),
+        next_attempt: None,
+        last_success: Some(ago(1200)),
+        missing: Some(0),
+        behind_since: None,
+        let_go: Some(3),
+        trouble: None,
+    };
+    let offsite = CopyStatus {
+        name: "offsite".to_owned(),
+        running_since: None,
+        next_attempt: Some(NOW + SignedDuration::from_secs(900)),
+        last_success: Some(ago(7 * 3600)),
+        missing: Some(2),
+        behind_since: Some(ago(6 * 3600 + 1200)),
+        let_go: Some(0),
+        trouble: Some("put 'probes/5f': connection refused".to_owned()),
+    };
+    vec![nas, offsite]
+}
+
+fn copy_counts() -> CopyCounts {
+    CopyCounts {
+        complete: 8,
+        copied_backups: 27,
+        copied_bytes: 7_912_345_678,
+        ..CopyCounts::default()
+    }
 }
 
 /// A restore agent that waits for the next backup.
@@ -132,6 +169,7 @@ pub fn empty(agent: AgentKind) -> Status {
             rpo_seconds: Some(8.0 * 3600.0),
         },
         lease: None,
+        copies: Vec::new(),
         repository: None,
     }
 }

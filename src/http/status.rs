@@ -4,6 +4,7 @@
 //! it; fields may be added, none changes its meaning.
 
 mod certificate;
+mod copies;
 mod counts;
 mod labels;
 mod repository;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use certificate::{CertificateStatus, KEPT_LINES, KEPT_TABLES, TableStatus};
+pub use copies::{CopyCounts, CopyStatus};
 pub use counts::{Counts, RetentionCounts, StoreCounts};
 pub use repository::{
     BackupContents, BackupStatus, DriftStatus, DrillState, DrillStatus, KEPT_FINDINGS, PhaseStatus, RepositoryStatus,
@@ -59,6 +61,9 @@ pub struct Status {
     pub objectives: Objectives,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,
+    /// On a backup agent: the copies that it fills.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyStatus>,
     /// As it was last read; none until then. Shared: it grows with the bucket, and is not copied for each who asks.
     /// Written as far as `/status` shows it.
     #[serde(default, skip_serializing, deserialize_with = "deserialize_shared")]

@@ -10,6 +10,7 @@ mod copy;
 pub mod diff;
 pub mod document;
 pub mod drift;
+mod elsewhere;
 mod error;
 #[cfg(test)]
 mod format_page;

@@ -278,11 +278,11 @@ impl Agenda {
 }
 
 /// Whether a pause of at most `longest` is over. One that seems longer was counted before the clock was set back.
-fn is_reached(at: Timestamp, longest: Duration, now: Timestamp) -> bool {
+pub(super) fn is_reached(at: Timestamp, longest: Duration, now: Timestamp) -> bool {
     now >= at || at > later(now, longest)
 }
 
-fn later(time: Timestamp, pause: Duration) -> Timestamp {
+pub(super) fn later(time: Timestamp, pause: Duration) -> Timestamp {
     time.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 

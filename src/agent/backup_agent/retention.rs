@@ -20,7 +20,7 @@ pub(super) async fn after_backup(workplace: &Workplace, live: &Live, cancel: &Ca
     match cancel.run_until_cancelled(Box::pin(let_go(workplace, cancel))).await {
         None => tracing::info!("retention interrupted; the next run goes on"),
         Some(Ok((expired, pruned))) => {
-            tell(&expired, &pruned);
+            tell("repository", &expired, &pruned);
             live.count(|counts| count(&mut counts.retention, &expired, &pruned));
         }
         Some(Err(error)) => {
@@ -42,15 +42,32 @@ async fn let_go(workplace: &Workplace, cancel: &CancellationToken) -> Result<(Ex
     Ok::<_, Error>((expired, pruned))
 }
 
-fn tell(expired: &ExpireReport, pruned: &PruneReport) {
+/// The same of a copy, which has been let go by itself.
+pub(super) fn tell_of_copy(copy: &str, let_go: &Result<(ExpireReport, PruneReport)>, live: &Live) {
+    match let_go {
+        Ok((expired, pruned)) => {
+            tell(copy, expired, pruned);
+            live.count_copy(copy, |counts| count(&mut counts.retention, expired, pruned));
+        }
+        Err(error) => {
+            let hint = error.meaning().hint;
+            tracing::error!(copy, error = causes::chain(error), hint, "retention of the copy failed");
+            live.count_copy(copy, |counts| counts.retention.failed_runs += 1);
+        }
+    }
+}
+
+fn tell(place: &str, expired: &ExpireReport, pruned: &PruneReport) {
     if let Some(why) = &pruned.frozen {
         tracing::warn!(
+            place,
             why,
             "deletion is frozen until a person accepts what is missing; nothing was deleted"
         );
         return;
     }
     tracing::info!(
+        place,
         expired = expired.expired.len(),
         deleted_objects = pruned.deleted.objects,
         deleted_bytes = pruned.deleted.bytes,
@@ -60,6 +77,7 @@ fn tell(expired: &ExpireReport, pruned: &PruneReport) {
     if backups > 0 || objects > 0 {
         let reason = expired.retained.first().map(|retained| retained.reason.as_str());
         tracing::warn!(
+            place,
             backups,
             objects,
             reason,

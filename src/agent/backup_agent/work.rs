@@ -1,4 +1,4 @@
-//! What the agent is at: at most one run and one look at the bucket, side by side.
+//! What the agent is at: at most one run, one look at the bucket, and one filling of each copy, side by side.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Rules};
 use super::attempt::{Attempt, Attempted};
+use super::copies::Copies;
 use super::workplace::Workplace;
 use crate::agent::error::Result;
 use crate::agent::live::{Live, RunEnd};
@@ -50,6 +51,7 @@ pub(super) struct Work {
     cancel: CancellationToken,
     run: Option<BoxFuture<'static, Attempted>>,
     look: Option<Look>,
+    copies: Copies,
     /// What was seen before then is out of date: a run has ended since.
     stale_before: Instant,
     /// Here while nobody looks.
@@ -70,6 +72,7 @@ impl Work {
         );
         let holder = holder();
         Self {
+            copies: Copies::new(&settings, Timestamp::now()),
             agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
@@ -106,6 +109,7 @@ impl Work {
             };
             self.run = Some(attempt.run().boxed());
         }
+        self.copies.begin(&self.workplace, &self.live, &self.cancel, now);
     }
 
     /// Tells the status where things stand.
@@ -127,6 +131,7 @@ impl Work {
             self.told_next = Some(next.clone());
         }
         self.live.set_next_run(next);
+        self.copies.tell(&self.live);
     }
 
     /// All of this process.
@@ -169,6 +174,7 @@ impl Work {
         };
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, Timestamp::now());
+        self.copies = Copies::new(&settings, Timestamp::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
         self.earlier
             .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
@@ -181,6 +187,7 @@ impl Work {
         tokio::select! {
             attempted = ongoing(&mut self.run) => self.attempted(attempted),
             looked = ongoing(&mut self.look) => self.looked(looked),
+            (number, filled) = self.copies.goes_on() => self.copies.filled(number, filled, &self.live, Timestamp::now()),
         }
     }
 
@@ -202,7 +209,10 @@ impl Work {
         self.stale_before = Instant::now();
         match attempted {
             Attempted::NotYet(..) => {}
-            Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
+            Attempted::Succeeded(started) => {
+                self.agenda.succeeded(started, now);
+                self.copies.want(now);
+            }
             Attempted::Failed(class, started) => self.agenda.failed(class, started, now),
             Attempted::Skipped => self.agenda.rest(now),
             Attempted::Superseded => {
@@ -239,6 +249,7 @@ impl Work {
         match looked.seen {
             Ok(repository) => {
                 self.look_waits_for = None;
+                self.copies.saw(&repository, now);
                 self.live.set_repository(repository);
             }
             Err(error) => {

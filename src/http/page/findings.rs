@@ -31,6 +31,7 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
         }
     }
     of_process(&mut found, status);
+    copies(&mut found, status);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     found
 }
@@ -192,6 +193,36 @@ fn ages(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus
         let waited = words::span(age(since));
         let text = format!("The newest backup has no verdict, and no drill could judge any for {waited}.");
         say(found, Level::Warn, text);
+    }
+}
+
+/// The age of the alert rule.
+const COPY_BEHIND_SECONDS: f64 = 6.0 * 3600.0;
+
+fn copies(found: &mut Vec<Finding>, status: &Status) {
+    for copy in &status.copies {
+        let name = &copy.name;
+        let lag = copy.behind_since.map(|since| words::since(status.now, since));
+        let is_late = lag.is_some_and(|lag| lag > COPY_BEHIND_SECONDS);
+        let lacks = match copy.missing {
+            None => "it is not known what it holds".to_owned(),
+            Some(0) => "nothing of this cluster is missing there".to_owned(),
+            Some(1) => "one backup is not there".to_owned(),
+            Some(missing) => format!("{missing} backups are not there"),
+        };
+        let since = lag.map_or_else(String::new, |lag| format!(", for {}", words::span(lag)));
+        match &copy.trouble {
+            Some(trouble) => {
+                let text = format!("The copy '{name}' could not be filled: {trouble}. Now {lacks}{since}.");
+                say(found, Level::Warn, text);
+            }
+            None if is_late => say(
+                found,
+                Level::Warn,
+                format!("The copy '{name}' is behind: {lacks}{since}."),
+            ),
+            None => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod chart;
+mod copies;
 mod figures;
 mod findings;
 mod headline;
@@ -41,6 +42,7 @@ pub fn page(status: &Status) -> String {
             certificate::write(&mut html, status.now, certificate);
         }
     }
+    copies::write(&mut html, status);
     runs::write_ended(&mut html, status);
     html.raw("</main>\n");
     footer(&mut html, status);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::CopyCounts;
 use super::run::{Outcome, Trigger};
 
 /// What this process has counted since it began.
@@ -23,6 +24,9 @@ pub struct Counts {
     /// On a backup agent that expires and prunes.
     #[serde(default)]
     pub retention: RetentionCounts,
+    /// On a backup agent that fills copies, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<String, CopyCounts>,
     /// Requests to the store that ended, retries included.
     #[serde(default)]
     pub store: StoreCounts,

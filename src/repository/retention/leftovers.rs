@@ -24,6 +24,8 @@ pub struct Leftovers {
     /// What announced copies that have come, or never will.
     pub announcements: u64,
     pub certificates: u64,
+    /// What drills in other places had said.
+    pub words_from_elsewhere: u64,
     pub damage_records: u64,
     pub leases: u64,
     pub probes: u64,
@@ -44,6 +46,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
     run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
     run.collect_holds(is_gone).await?;
+    run.collect_words_from_elsewhere(is_gone).await?;
     run.collect_certificates(is_gone).await?;
     run.collect_damage_records().await?;
     run.collect_leases().await?;
@@ -110,6 +113,16 @@ impl Run<'_> {
             }
         }
         self.leftovers.certificates = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    async fn collect_words_from_elsewhere(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        let is_over = |key: &String| match key.parse() {
+            Ok(Key::Elsewhere { backup_id, .. }) => is_gone(&backup_id),
+            _ => false,
+        };
+        let keys = self.old(layout::ELSEWHERE).await?.into_iter().filter(is_over);
+        self.leftovers.words_from_elsewhere = self.delete_all(keys.collect()).await?;
         Ok(())
     }
 

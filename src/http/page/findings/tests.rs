@@ -167,3 +167,34 @@ fn an_unread_and_an_empty_bucket_are_unknown_and_never_good() {
     status.repository = Some(Arc::new(repository));
     assert_eq!(findings(&status)[0].level, Level::Unknown);
 }
+
+#[test]
+fn a_copy_that_could_not_be_filled_or_is_late_is_named_with_what_it_lacks() {
+    let told = |change: &dyn Fn(&mut Vec<crate::http::status::CopyStatus>)| {
+        let mut status = good();
+        status.copies = sample::copies();
+        change(&mut status.copies);
+        let texts = findings(&status).into_iter().map(|finding| finding.text);
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&|_| {}),
+        [
+            "The copy 'offsite' could not be filled: put 'probes/5f': connection refused. Now 2 backups are not there, for \
+             6 h 20 min."
+        ]
+    );
+    let unknown = told(&|copies| {
+        copies[1].trouble = None;
+        copies[1].missing = None;
+    });
+    assert_eq!(
+        unknown,
+        ["The copy 'offsite' is behind: it is not known what it holds, for 6 h 20 min."]
+    );
+    let in_time = told(&|copies| {
+        copies[1].trouble = None;
+        copies[1].behind_since = Some(sample::NOW - SignedDuration::from_hours(5));
+    });
+    assert_eq!(in_time, [""; 0]);
+}
