@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::config::Settings;
 use crate::http::status::{
     AgentKind, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives, Outcome,
-    RepositoryStatus, Status, StoreCounts, Trigger,
+    RepositoryStatus, RetentionStatus, Status, StoreCounts, Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -36,6 +36,7 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
+    retention: RetentionStatus,
     repository: Option<Arc<RepositoryStatus>>,
 }
 
@@ -58,6 +59,7 @@ impl State {
             counts: Counts::default(),
             objectives: Objectives::default(),
             lease: None,
+            retention: RetentionStatus::default(),
             repository: None,
         }
     }
@@ -111,6 +113,7 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
+            retention: state.retention.clone(),
             repository: state.repository.clone(),
         }
     }
@@ -157,6 +160,11 @@ impl Live {
 
     pub fn set_store_counts(&self, store: StoreCounts) {
         self.lock().counts.store = store;
+    }
+
+    /// Changes what is said of expiry and prune.
+    pub fn set_retention(&self, change: impl FnOnce(&mut RetentionStatus)) {
+        change(&mut self.lock().retention);
     }
 
     /// Changes one of the counters.

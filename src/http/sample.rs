@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
-    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRun, DriftStatus,
-    DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus,
-    Status, StoreCounts, TableStatus, Trigger,
+    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPhase, CurrentRetention, CurrentRun,
+    DriftStatus, DrillState, DrillStatus, FailedRetention, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome,
+    PhaseStatus, RepositoryStatus, RetentionCounts, RetentionStatus, Status, StoreCounts, SucceededRetention,
+    TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -62,6 +63,32 @@ pub fn backup_agent() -> Status {
         ),
     ];
     status.counts.runs = [(Outcome::Succeeded, 7), (Outcome::Yielded, 1)].into();
+    status.counts.retention = RetentionCounts {
+        runs: 6,
+        failed_runs: 1,
+        expired_backups: 3,
+        deleted_objects: 812,
+        deleted_bytes: 1_930_000_000,
+    };
+    status.retention = RetentionStatus {
+        current: Some(CurrentRetention {
+            started: ago(95),
+            step: "prune".to_owned(),
+        }),
+        last_succeeded: Some(SucceededRetention {
+            started: ago(6 * 3600),
+            finished: ago(6 * 3600 - 40),
+            expired_backups: 1,
+            deleted_objects: 131,
+            retained_objects: 0,
+            message: None,
+        }),
+        last_failed: Some(FailedRetention {
+            started: ago(12 * 3600),
+            finished: ago(12 * 3600 - 10),
+            message: "the store answered 503".to_owned(),
+        }),
+    };
     status.counts.triggers = [(Trigger::Schedule, 7), (Trigger::Signal, 2)].into();
     status.counts.coalesced_signals = 1;
     status.repository = Some(Arc::new(repository()));
@@ -132,6 +159,7 @@ pub fn empty(agent: AgentKind) -> Status {
             rpo_seconds: Some(8.0 * 3600.0),
         },
         lease: None,
+        retention: RetentionStatus::default(),
         repository: None,
     }
 }
@@ -239,6 +267,7 @@ pub fn certificate() -> CertificateStatus {
         total_tables: 6,
         differing_tables: 0,
         total_not_tested: 2,
+        older_versions: 0,
         not_tested: vec![
             "tablespaces: the target has none of production's".to_owned(),
             "passwords of roles".to_owned(),

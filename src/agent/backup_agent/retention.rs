@@ -1,61 +1,87 @@
-//! What follows a backup where the settings want it: expiry and prune. A failure of either is said and counted, and changes
-//! nothing about the backup.
+//! What follows a backup where the settings want it: expiry and prune, beside whatever run is next. A failure of either is
+//! said and counted, and changes nothing about the backup.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::workplace::Workplace;
-use crate::agent::error::{Error, Result};
+use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::agent::retention::{expire_in, prune_in};
-use crate::http::status::RetentionCounts;
+use crate::http::status::{CurrentRetention, FailedRetention, SucceededRetention};
 use crate::repository::{ExpireReport, PruneReport};
 use crate::telemetry::causes;
 
-/// Expires and prunes, if `retention.after_backup` says so. Told to stop, it leaves everything where it is: whatever is
-/// interrupted here is finished by the next run.
-pub(super) async fn after_backup(workplace: &Workplace, live: &Live, cancel: &CancellationToken) {
-    if !workplace.settings.retention.after_backup {
-        return;
-    }
-    match cancel.run_until_cancelled(Box::pin(let_go(workplace, cancel))).await {
-        None => tracing::info!("retention interrupted; the next run goes on"),
+/// Expires and prunes. Told to stop, it leaves everything where it is, as it does when it is dropped: whatever is
+/// interrupted is finished by the next one.
+pub(super) async fn let_go(workplace: Arc<Workplace>, live: Live, cancel: CancellationToken) {
+    let started = Timestamp::now();
+    let work = Box::pin(expire_and_prune(&workplace, &live, started, &cancel));
+    let ended = cancel.run_until_cancelled(work).await;
+    let finished = Timestamp::now();
+    match ended {
+        None => {}
         Some(Ok((expired, pruned))) => {
             tell(&expired, &pruned);
-            live.count(|counts| count(&mut counts.retention, &expired, &pruned));
+            live.count(|counts| counts.retention.runs += 1);
+            let succeeded = succeeded(&expired, &pruned, started, finished);
+            live.set_retention(|retention| retention.last_succeeded = Some(succeeded));
         }
         Some(Err(error)) => {
             let hint = error.meaning().hint;
-            tracing::error!(
-                error = causes::chain(&error),
-                hint,
-                "retention failed; the backup stands"
-            );
+            let message = causes::chain(&error);
+            tracing::error!(error = message, hint, "retention failed; the backup stands");
             live.count(|counts| counts.retention.failed_runs += 1);
+            let failed = FailedRetention {
+                started,
+                finished,
+                message,
+            };
+            live.set_retention(|retention| retention.last_failed = Some(failed));
         }
     }
+    live.set_retention(|retention| retention.current = None);
 }
 
-async fn let_go(workplace: &Workplace, cancel: &CancellationToken) -> Result<(ExpireReport, PruneReport)> {
+/// What was done is counted at once: what comes after it may fail.
+async fn expire_and_prune(
+    workplace: &Workplace,
+    live: &Live,
+    started: Timestamp,
+    cancel: &CancellationToken,
+) -> Result<(ExpireReport, PruneReport)> {
+    let at = |step: &str| {
+        let step = step.to_owned();
+        live.set_retention(|retention| retention.current = Some(CurrentRetention { started, step }));
+    };
+    at("expire");
     let (repository, settings) = (workplace.repository().await?, &workplace.settings);
     let expired = expire_in(repository, settings, false, cancel).await?;
+    live.count(|counts| counts.retention.expired_backups += expired.expired.len() as u64);
+    at("prune");
     let pruned = prune_in(repository, settings, false, cancel).await?;
-    Ok::<_, Error>((expired, pruned))
+    live.count(|counts| {
+        counts.retention.deleted_objects += pruned.deleted.objects;
+        counts.retention.deleted_bytes += pruned.deleted.bytes;
+    });
+    Ok((expired, pruned))
 }
 
 fn tell(expired: &ExpireReport, pruned: &PruneReport) {
-    if let Some(why) = &pruned.frozen {
-        tracing::warn!(
-            why,
-            "deletion is frozen until a person accepts what is missing; nothing was deleted"
-        );
-        return;
-    }
     tracing::info!(
         expired = expired.expired.len(),
         deleted_objects = pruned.deleted.objects,
         deleted_bytes = pruned.deleted.bytes,
         "retention done"
     );
+    if let Some(why) = &pruned.frozen {
+        tracing::warn!(
+            why,
+            "deletion is frozen until a person accepts what is missing; no more chunks are deleted"
+        );
+    }
     let (backups, objects) = (expired.retained.len(), pruned.retained.objects);
     if backups > 0 || objects > 0 {
         let reason = expired.retained.first().map(|retained| retained.reason.as_str());
@@ -68,10 +94,20 @@ fn tell(expired: &ExpireReport, pruned: &PruneReport) {
     }
 }
 
-fn count(counts: &mut RetentionCounts, expired: &ExpireReport, pruned: &PruneReport) {
-    counts.runs += 1;
-    counts.expired_backups += expired.expired.len() as u64;
-    counts.deleted_objects += pruned.deleted.objects;
-    counts.deleted_bytes += pruned.deleted.bytes;
-    counts.retained_objects = pruned.retained.objects + expired.retained.len() as u64;
+fn succeeded(
+    expired: &ExpireReport,
+    pruned: &PruneReport,
+    started: Timestamp,
+    finished: Timestamp,
+) -> SucceededRetention {
+    let frozen = pruned.frozen.as_ref().map(|why| format!("deletion is frozen: {why}"));
+    let refused = || expired.retained.first().map(|retained| retained.reason.clone());
+    SucceededRetention {
+        started,
+        finished,
+        expired_backups: expired.expired.len() as u64,
+        deleted_objects: pruned.deleted.objects,
+        retained_objects: pruned.retained.objects + pruned.leftovers.retained + expired.retained.len() as u64,
+        message: frozen.or_else(refused),
+    }
 }

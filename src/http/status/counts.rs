@@ -37,8 +37,6 @@ pub struct RetentionCounts {
     pub expired_backups: u64,
     pub deleted_objects: u64,
     pub deleted_bytes: u64,
-    /// What the last run should have deleted and the store kept.
-    pub retained_objects: u64,
 }
 
 /// Requests to the store.
