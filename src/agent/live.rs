@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::config::Settings;
 use crate::http::status::{
     AgentKind, CopyCounts, CopyStatus, Counts, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun,
-    Objectives, Outcome, RepositoryStatus, Status, StoreCounts, Trigger,
+    Objectives, Outcome, RepositoryStatus, RetentionStatus, Status, StoreCounts, Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -37,6 +37,7 @@ struct State {
     objectives: Objectives,
     lease: Option<LeaseStatus>,
     copies: Vec<CopyStatus>,
+    retention: RetentionStatus,
     repository: Option<Arc<RepositoryStatus>>,
 }
 
@@ -60,6 +61,7 @@ impl State {
             objectives: Objectives::default(),
             lease: None,
             copies: Vec::new(),
+            retention: RetentionStatus::default(),
             repository: None,
         }
     }
@@ -114,6 +116,7 @@ impl Live {
             objectives: state.objectives,
             lease: state.lease.clone(),
             copies: state.copies.clone(),
+            retention: state.retention.clone(),
             repository: state.repository.clone(),
         }
     }
@@ -175,6 +178,11 @@ impl Live {
 
     pub fn set_store_counts(&self, store: StoreCounts) {
         self.lock().counts.store = store;
+    }
+
+    /// Changes what is said of expiry and prune.
+    pub fn set_retention(&self, change: impl FnOnce(&mut RetentionStatus)) {
+        change(&mut self.lock().retention);
     }
 
     /// Changes one of the counters.

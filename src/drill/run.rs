@@ -97,6 +97,8 @@ pub async fn drill(
     progress: &dyn Progress,
     cancel: &CancellationToken,
 ) -> Result<Certificate> {
+    // What this drill reads from older versions stands in its certificate.
+    let repository = &repository.watched();
     let run = Run {
         repository,
         options,

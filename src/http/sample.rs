@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
     AgentKind, BackupContents, BackupStatus, CertificateStatus, CopyCounts, CopyStatus, Counts, CurrentPhase,
-    CurrentRun, DriftStatus, DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome,
-    PhaseStatus, RepositoryStatus, Status, StoreCounts, TableStatus, Trigger,
+    CurrentRetention, CurrentRun, DriftStatus, DrillState, DrillStatus, FailedRetention, FinishedRun, LeaseStatus,
+    NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus, RetentionCounts, RetentionStatus, Status, StoreCounts,
+    SucceededRetention, TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -62,6 +63,32 @@ pub fn backup_agent() -> Status {
         ),
     ];
     status.counts.runs = [(Outcome::Succeeded, 7), (Outcome::Yielded, 1)].into();
+    status.counts.retention = RetentionCounts {
+        runs: 6,
+        failed_runs: 1,
+        expired_backups: 3,
+        deleted_objects: 812,
+        deleted_bytes: 1_930_000_000,
+    };
+    status.retention = RetentionStatus {
+        current: Some(CurrentRetention {
+            started: ago(95),
+            step: "prune".to_owned(),
+        }),
+        last_succeeded: Some(SucceededRetention {
+            started: ago(6 * 3600),
+            finished: ago(6 * 3600 - 40),
+            expired_backups: 1,
+            deleted_objects: 131,
+            retained_objects: 0,
+            message: None,
+        }),
+        last_failed: Some(FailedRetention {
+            started: ago(12 * 3600),
+            finished: ago(12 * 3600 - 10),
+            message: "the store answered 503".to_owned(),
+        }),
+    };
     status.counts.triggers = [(Trigger::Schedule, 7), (Trigger::Signal, 2)].into();
     status.counts.coalesced_signals = 1;
     status.copies = copies();
@@ -82,6 +109,7 @@ pub fn copies() -> Vec<CopyStatus> {
         behind_since: None,
         let_go: Some(3),
         trouble: None,
+        retention: RetentionStatus::default(),
     };
     let offsite = CopyStatus {
         name: "offsite".to_owned(),
@@ -92,6 +120,14 @@ pub fn copies() -> Vec<CopyStatus> {
         behind_since: Some(ago(6 * 3600 + 1200)),
         let_go: Some(0),
         trouble: Some("put 'probes/5f': connection refused".to_owned()),
+        retention: RetentionStatus {
+            last_failed: Some(FailedRetention {
+                started: ago(7 * 3600),
+                finished: ago(7 * 3600 - 3),
+                message: "list 'manifests/': connection refused".to_owned(),
+            }),
+            ..RetentionStatus::default()
+        },
     };
     vec![nas, offsite]
 }
@@ -170,6 +206,7 @@ pub fn empty(agent: AgentKind) -> Status {
         },
         lease: None,
         copies: Vec::new(),
+        retention: RetentionStatus::default(),
         repository: None,
     }
 }
@@ -277,6 +314,7 @@ pub fn certificate() -> CertificateStatus {
         total_tables: 6,
         differing_tables: 0,
         total_not_tested: 2,
+        older_versions: 0,
         not_tested: vec![
             "tablespaces: the target has none of production's".to_owned(),
             "passwords of roles".to_owned(),

@@ -8,6 +8,7 @@ mod copies;
 mod counts;
 mod labels;
 mod repository;
+mod retention;
 mod run;
 mod shown;
 
@@ -22,6 +23,7 @@ pub use counts::{Counts, RetentionCounts, StoreCounts};
 pub use repository::{
     BackupContents, BackupStatus, DriftStatus, DrillState, DrillStatus, KEPT_FINDINGS, PhaseStatus, RepositoryStatus,
 };
+pub use retention::{CurrentRetention, FailedRetention, RetentionStatus, SucceededRetention};
 pub use run::{CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
 pub(super) use shown::Shown;
 
@@ -58,6 +60,9 @@ pub struct Status {
     /// Runs of this process that have ended, newest first, at most [`KEPT_RUNS`].
     pub runs: Vec<FinishedRun>,
     pub counts: Counts,
+    /// On a backup agent that expires and prunes.
+    #[serde(default, skip_serializing_if = "RetentionStatus::is_empty")]
+    pub retention: RetentionStatus,
     pub objectives: Objectives,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,

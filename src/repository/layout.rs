@@ -45,7 +45,7 @@ pub enum CertificateState {
 pub enum Key {
     /// Names the repository and its format.
     Repository,
-    /// Content; `copy` counts from 1 where the object under the plain name is damaged.
+    /// Content; `copy` tells objects with the same contents apart.
     Chunk { sha256: Sha256Digest, copy: u32 },
     /// The root of a backup.
     Manifest(BackupId),

@@ -24,6 +24,7 @@ mod listing;
 mod locks;
 pub mod manifest;
 mod neighbours;
+mod older_versions;
 mod placement;
 mod presence;
 mod reader;

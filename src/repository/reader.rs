@@ -12,13 +12,16 @@ use super::id::{BackupId, RepositoryId, Sha256Digest};
 use super::index;
 use super::layout::{self, Key};
 use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
-use crate::storage::ObjectStore;
+use super::older_versions::OlderVersions;
+use crate::storage::{ObjectStore, Version};
 
 /// A repository that was found to exist and to be of our format. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Arc<dyn ObjectStore>,
     id: RepositoryId,
+    /// What was read from older versions, over all clones.
+    older: Arc<OlderVersions>,
 }
 
 /// A root object as read, with the digest that pins it.
@@ -51,6 +54,7 @@ impl Repository {
         Ok(Self {
             store,
             id: document.repository_id,
+            older: Arc::default(),
         })
     }
 
@@ -148,7 +152,7 @@ impl Repository {
     async fn read_older_root(&self, backup_id: &BackupId, damaged: Error) -> Result<(StoredManifest, Bytes)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let decode = |object| self.decode_root(&key, backup_id, object).ok();
-        self.read_older(&key, decode).await?.ok_or(damaged)
+        self.read_older(&key, None, decode, damaged).await
     }
 
     /// The same for a chunk, also one that is hidden behind a deletion.
@@ -157,12 +161,22 @@ impl Repository {
             let is_it = check_size(chunk, &stored).is_ok() && Sha256Digest::of(&stored) == chunk.stored_sha256;
             is_it.then_some(stored)
         };
-        self.read_older(&chunk.key, is_it).await?.ok_or(damaged)
+        self.read_older(&chunk.key, Some(chunk.stored_bytes), is_it, damaged)
+            .await
     }
 
-    /// The newest version of `key` that `fits`.
-    async fn read_older<T>(&self, key: &str, fits: impl Fn(Bytes) -> Option<T> + Send + Sync) -> Result<Option<T>> {
-        for version in self.store.versions(key).await? {
+    /// The newest version of `key` that has so many bytes, where that is known, and `fits`.
+    async fn read_older<T>(
+        &self,
+        key: &str,
+        bytes: Option<u64>,
+        fits: impl Fn(Bytes) -> Option<T> + Send + Sync,
+        damaged: Error,
+    ) -> Result<T> {
+        let versions = self.store.versions(key).await?;
+        let looked_at = versions.all.len();
+        let may_fit = |version: &Version| bytes.is_none_or(|bytes| bytes == version.bytes);
+        for Version { id: version, .. } in versions.all.into_iter().filter(may_fit) {
             match self.store.get_version(key, &version).await {
                 Ok(object) => {
                     if let Some(found) = fits(object) {
@@ -171,14 +185,38 @@ impl Repository {
                             version,
                             "damaged or deleted, and an older version is what was written"
                         );
-                        return Ok(Some(found));
+                        self.older.add(key);
+                        return Ok(found);
                     }
                 }
                 Err(error) if error.is_retryable() => return Err(error.into()),
                 Err(error) => tracing::debug!(key, version, %error, "this version cannot be read"),
             }
         }
-        Ok(None)
+        match damaged {
+            Error::Damaged { key, reason } if versions.is_cut => Err(Error::Damaged {
+                key,
+                reason: format!(
+                    "{reason}; it has more versions than the newest {looked_at}, and none of these is right"
+                ),
+            }),
+            damaged => Err(damaged),
+        }
+    }
+
+    /// The same repository with a record of its own of what had to be read from older versions.
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self {
+            older: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Keys of objects that were damaged or hidden and had to be read from older versions, since [`Repository::watched`].
+    #[must_use]
+    pub fn read_from_older_versions(&self) -> Vec<String> {
+        self.older.keys()
     }
 
     /// The root of a backup that a copy is bringing here, if one is.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 pub use super::Operation;
 use super::{
     BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
+    Versions,
 };
 
 /// What goes wrong.
@@ -240,8 +241,12 @@ impl ObjectStore for FaultStore {
         self.inner.bucket_report().await
     }
 
-    async fn versions(&self, key: &str) -> Result<Vec<String>> {
+    async fn versions(&self, key: &str) -> Result<Versions> {
         self.inner.versions(key).await
+    }
+
+    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+        self.inner.hidden(prefix).await
     }
 
     async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {

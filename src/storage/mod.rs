@@ -77,6 +77,22 @@ pub struct LockPeriod {
     pub given: Duration,
 }
 
+/// What lies under one key, where a store keeps what was overwritten or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// The newest first.
+    pub all: Vec<Version>,
+    /// There are more than anybody looks at.
+    pub is_cut: bool,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub id: String,
+    pub bytes: u64,
+}
+
 /// What a bucket is set to; none: not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketReport {
@@ -179,8 +195,17 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Whatever stopped the request, unless the store cannot do it or does not let us.
-    async fn versions(&self, _key: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn versions(&self, _key: &str) -> Result<Versions> {
+        Ok(Versions::default())
+    }
+
+    /// Keys below `prefix` that hold something and are hidden by a deletion; `None` where the store cannot say so, or does
+    /// not let us see it.
+    ///
+    /// # Errors
+    /// Whatever stopped the request otherwise.
+    async fn hidden(&self, _prefix: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 
     /// One of these versions, whole.

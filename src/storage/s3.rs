@@ -17,6 +17,7 @@ mod put;
 mod read;
 mod retry;
 mod trust;
+mod versions;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
+    Versions,
 };
 use counting::Counters;
 use credentials::FreshCredentials;
@@ -282,8 +284,12 @@ impl ObjectStore for S3Store {
         self.report().await.map(Some)
     }
 
-    async fn versions(&self, key: &str) -> Result<Vec<String>> {
+    async fn versions(&self, key: &str) -> Result<Versions> {
         self.versions_of(key).await
+    }
+
+    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+        self.hidden_below(prefix).await
     }
 
     async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {

@@ -246,6 +246,11 @@ impl Agenda {
         self.look_at = now;
     }
 
+    /// Something else has changed the bucket: it is looked at anew, and what waits goes on waiting.
+    pub(super) const fn look_again(&mut self, now: Timestamp) {
+        self.look_at = now;
+    }
+
     /// A time of the schedule, with its jitter and its reason.
     fn at(&self, time: Timestamp) -> NextRun {
         if time <= self.began {

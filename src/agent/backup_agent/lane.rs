@@ -12,16 +12,16 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{is_reached, later};
+use super::retention::{LetGo, expire_and_prune};
 use super::workplace::Workplace;
 use crate::agent::backoff::backoff;
 use crate::agent::copy::{copy_options, open_copy};
 use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::agent::open::open_store;
-use crate::agent::retention::{expire_in, prune_in};
 use crate::config::{CopySettings, Settings};
-use crate::http::status::{CopyStatus, RepositoryStatus};
-use crate::repository::{self, CopyReport, ExpireReport, PruneReport, Repository};
+use crate::http::status::{CopyStatus, RepositoryStatus, RetentionCounts, RetentionStatus};
+use crate::repository::{self, CopyReport, Repository};
 use crate::telemetry::causes;
 use crate::telemetry::progress::Progress;
 
@@ -43,6 +43,7 @@ pub(super) struct Lane {
     last_success: Option<Timestamp>,
     let_go: Option<u64>,
     trouble: Option<String>,
+    retention: RetentionStatus,
 }
 
 /// A copy and what it opens, once.
@@ -55,7 +56,7 @@ struct Place {
 pub(super) struct Filled {
     copied: Result<CopyReport>,
     /// What its own retention did, where that follows.
-    let_go: Option<Result<(ExpireReport, PruneReport)>>,
+    let_go: Option<LetGo>,
 }
 
 impl Lane {
@@ -76,6 +77,7 @@ impl Lane {
             last_success: None,
             let_go: None,
             trouble: None,
+            retention: RetentionStatus::default(),
         }
     }
 
@@ -132,7 +134,9 @@ impl Lane {
         self.run = None;
         let name = self.name().to_owned();
         if let Some(let_go) = &filled.let_go {
-            super::retention::tell_of_copy(&name, let_go, live);
+            let_go.tell(&name);
+            let_go.note(&mut self.retention);
+            live.count_copy(&name, |counts| counts.retention.add(&let_go.run()));
         }
         let trouble = match &filled.copied {
             Ok(report) => report
@@ -208,6 +212,7 @@ impl Lane {
             behind_since: repository.and_then(|repository| self.behind_since(repository)),
             let_go: self.let_go,
             trouble: self.trouble.clone(),
+            retention: self.retention.clone(),
         }
     }
 
@@ -251,7 +256,8 @@ impl Run {
         let copied = Box::pin(self.copy()).await;
         let is_wanted = self.lets_go && copied.is_ok() && self.retention().retention.after_backup;
         let let_go = if is_wanted {
-            Some(Box::pin(self.let_go()).await)
+            let started = Timestamp::now();
+            Some(LetGo::now(started, Box::pin(self.let_go()).await))
         } else {
             None
         };
@@ -283,12 +289,10 @@ impl Run {
         }
     }
 
-    async fn let_go(&self) -> Result<(ExpireReport, PruneReport)> {
+    async fn let_go(&self) -> Result<(repository::ExpireReport, repository::PruneReport)> {
         let settings = self.retention();
         let to = self.repository(self.workplace.repository().await?).await?;
-        let expired = expire_in(to, &settings, false, &self.cancel).await?;
-        let pruned = prune_in(to, &settings, false, &self.cancel).await?;
-        Ok((expired, pruned))
+        expire_and_prune(to, &settings, &self.cancel, |_| (), |done| self.progress.count(done)).await
     }
 }
 
@@ -296,6 +300,12 @@ impl Run {
 struct Counting {
     name: String,
     live: Live,
+}
+
+impl Counting {
+    fn count(&self, done: &RetentionCounts) {
+        self.live.count_copy(&self.name, |counts| counts.retention.add(done));
+    }
 }
 
 impl Progress for Counting {

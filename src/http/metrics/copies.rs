@@ -14,9 +14,12 @@ pub(super) fn write(sheet: &Sheet, status: &Status) {
         for (name, time) in times {
             sheet.labelled_gauge(name, &labels, time.map(unix_seconds));
         }
+        let retained = copy.retention.last_succeeded.as_ref();
+        let retained = retained.map(|last| last.retained_objects);
         let numbers = [
             ("copy_missing_backups", copy.missing),
             ("copy_let_go_backups", copy.let_go),
+            ("copy_retained_objects", retained),
         ];
         for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
             sheet.labelled_number(name, &labels, number);
@@ -46,5 +49,4 @@ fn counts(sheet: &Sheet, status: &Status, copy: &str) {
     by("copy_retention_runs_total", &runs);
     sheet.counter("copy_expired_backups_total", &labels, retention.expired_backups);
     sheet.counter("copy_pruned_bytes_total", &labels, retention.deleted_bytes);
-    sheet.labelled_number("copy_retained_objects", &labels, retention.retained_objects);
 }

@@ -141,6 +141,7 @@ pub const METRICS: &[Metric] = &[
     kept("last_drill_verdict", "1 at the verdict of the newest drill that has ended, 0 at the others.").by(&["verdict"]),
     kept("last_drill_phase_seconds", "How long a phase of the newest drill that judged took, over all databases.").by(&["phase"]),
     kept("drills", "Drills of the backups in the repository, by verdict.").by(&["verdict"]),
+    kept("older_versions_read", "Objects that the newest drill that judged had to read from older versions, since somebody had overwritten or hidden them."),
     kept("untested_items", "What the newest certificate says was not tested."),
 
     own("last_attempt_timestamp_seconds", "When this agent's newest backup or drill began, as known to the process or the bucket."),
@@ -165,7 +166,9 @@ pub const METRICS: &[Metric] = &[
     counted("expired_backups_total", "Backups that this agent has expired.").only(BACKUP),
     counted("pruned_objects_total", "Chunks that this agent has deleted.").only(BACKUP),
     counted("pruned_bytes_total", "Bytes of the chunks that this agent has deleted.").only(BACKUP),
-    own("retained_objects", "Objects that this agent's last prune should have deleted and the store kept.").only(BACKUP),
+    own("retained_objects", "Objects that this agent's last retention should have deleted and the store kept; absent before the first.").only(BACKUP),
+    own("retention_in_progress_since_timestamp_seconds", "When the present expiry with prune began; absent while none goes on.").only(BACKUP),
+    own("last_retention_timestamp_seconds", "When this agent's newest expiry with prune that ended so did.").by(&["outcome"]).only(BACKUP),
 
     own("copy_last_success_timestamp_seconds", "When a copy last held every backup that belongs there.").by(&["copy"]).only(BACKUP),
     own("copy_missing_backups", "Backups that belong into a copy and are not there.").by(&["copy"]).only(BACKUP),
@@ -178,7 +181,7 @@ pub const METRICS: &[Metric] = &[
     counted("copy_retention_runs_total", "Expiries with prune of a copy, by how they ended.").by(&["copy", "outcome"]).only(BACKUP),
     counted("copy_expired_backups_total", "Backups that this agent has expired in a copy.").by(&["copy"]).only(BACKUP),
     counted("copy_pruned_bytes_total", "Bytes of the chunks that this agent has deleted in a copy.").by(&["copy"]).only(BACKUP),
-    own("copy_retained_objects", "Objects that this agent's last prune of a copy should have deleted and the store kept.").by(&["copy"]).only(BACKUP),
+    own("copy_retained_objects", "Objects that this agent's last retention of a copy should have deleted and the store kept; absent before the first.").by(&["copy"]).only(BACKUP),
 
     counted("store_requests_total", "Requests to the store that have ended, retried ones included.").by(&["operation", "outcome"]),
     counted("store_retries_total", "Requests to the store that were made again after a failure."),

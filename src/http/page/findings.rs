@@ -108,6 +108,14 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
             "The newest certificate cannot be read; the agent's log says why.",
         );
     }
+    let certificate = repository.newest_certificate.as_ref();
+    if let Some(objects @ 1..) = certificate.map(|certificate| certificate.older_versions) {
+        let text = format!(
+            "Somebody has overwritten or hidden what backups consist of: the last drill read {objects} from older versions that \
+             the bucket keeps."
+        );
+        say(found, Level::Bad, text);
+    }
     if repository.newest_certified().is_none() {
         say(found, Level::Warn, "No backup has been certified yet.");
     }
@@ -223,13 +231,45 @@ fn copies(found: &mut Vec<Finding>, status: &Status) {
             ),
             None => {}
         }
+        if let Some(failed) = copy.retention.failing() {
+            let when = words::ago(status.now, failed.finished);
+            let text = format!("Retention of the copy '{name}' failed {when}: {}.", failed.message);
+            say(found, Level::Warn, text);
+        }
     }
+}
+
+/// A store that keeps for longer what should go, by a lock of some hours, is tried again after the next backup.
+fn retention(found: &mut Vec<Finding>, status: &Status) {
+    if let Some(failed) = status.retention.failing() {
+        let when = words::ago(status.now, failed.finished);
+        let text = format!(
+            "Retention failed {when}: {}. The backups stand, and old ones stay.",
+            failed.message
+        );
+        say(found, Level::Warn, text);
+    }
+    let Some(last) = &status.retention.last_succeeded else {
+        return;
+    };
+    let why = last
+        .message
+        .as_deref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    let text = match last.retained_objects {
+        0 => return,
+        1 => format!("The store kept one object that should have gone{why}."),
+        objects => format!("The store kept {objects} objects that should have gone{why}."),
+    };
+    say(found, Level::Warn, text);
 }
 
 fn of_process(found: &mut Vec<Finding>, status: &Status) {
     if let Some(what) = &status.waiting_for {
         say(found, Level::Warn, format!("Waiting: {what}."));
     }
+    retention(found, status);
     let last = status.runs.iter().find(|run| run.outcome != Outcome::Skipped);
     let is_bad = |outcome| matches!(outcome, Outcome::Failed | Outcome::Yielded | Outcome::Unverified);
     if let Some(run) = last.filter(|run| is_bad(run.outcome)) {

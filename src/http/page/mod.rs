@@ -36,6 +36,7 @@ pub fn page(status: &Status) -> String {
     headline::write(&mut html, status);
     figures::write(&mut html, status);
     runs::write_current(&mut html, status);
+    runs::write_retention(&mut html, status);
     if let Some(repository) = &status.repository {
         timeline::write(&mut html, status.now, repository);
         if let Some(certificate) = &repository.newest_certificate {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::counts::RetentionCounts;
+use super::retention::RetentionStatus;
 
 /// One of them, as this process knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct CopyStatus {
     /// Why the last attempt left something behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// How its own retention ended before, where the agent does that.
+    #[serde(default, skip_serializing_if = "RetentionStatus::is_empty")]
+    pub retention: RetentionStatus,
 }
 
 /// What this process has counted of one copy since it began.

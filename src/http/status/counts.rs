@@ -41,8 +41,17 @@ pub struct RetentionCounts {
     pub expired_backups: u64,
     pub deleted_objects: u64,
     pub deleted_bytes: u64,
-    /// What the last run should have deleted and the store kept.
-    pub retained_objects: u64,
+}
+
+impl RetentionCounts {
+    /// Counts what was done since.
+    pub fn add(&mut self, done: &Self) {
+        self.runs += done.runs;
+        self.failed_runs += done.failed_runs;
+        self.expired_backups += done.expired_backups;
+        self.deleted_objects += done.deleted_objects;
+        self.deleted_bytes += done.deleted_bytes;
+    }
 }
 
 /// Requests to the store.
