@@ -228,7 +228,7 @@ impl Copying<'_> {
 
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
         self.progress.begin("copy", None);
-        self.forget_what_is_old().await?;
+        self.forget_what_is_old();
         self.rely_on_neighbours(backup_id).await?;
         let (stored, root) = self.from.read_root(backup_id).await?;
         let index = stored.manifest.index.clone();
@@ -274,14 +274,13 @@ impl Copying<'_> {
     }
 
     /// A root that was seen long ago may have expired since, and been pruned.
-    async fn forget_what_is_old(&mut self) -> Result<()> {
+    fn forget_what_is_old(&mut self) {
         let now = self.to.store().now();
         if now.duration_since(self.relied_since).unsigned_abs() > self.options.grace / 2 {
             self.relied_since = now;
             self.relied_on.clear();
             self.seen.clear();
         }
-        Ok(())
     }
 
     /// Right before the root: every chunk is there, whoever brought it.

@@ -46,22 +46,24 @@ impl<'a> Declining<'a> {
         let newest = self.from.backup_ids().await?.pop();
         // The newest backup stays under any rules.
         if self.policy.is_set() && open.iter().any(|backup_id| Some(backup_id) != newest.as_ref()) {
-            declined.extend(self.dropped(open, declined.clone()).await?);
+            let dropped = self.dropped(open).await?;
+            declined.extend(dropped);
         }
         Ok(declined)
     }
 
     /// Those of `open` that the rules drop when all there is over there and all that would come is looked at together.
-    async fn dropped(&mut self, open: Vec<BackupId>, declined: BTreeSet<BackupId>) -> Result<BTreeSet<BackupId>> {
+    /// What was let go there and does not come takes nobody's place.
+    async fn dropped(&mut self, open: Vec<BackupId>) -> Result<BTreeSet<BackupId>> {
         let mut all = self.there.survey(self.to).await?;
-        let coming = open.iter().chain(&declined).cloned().collect();
-        all.join(self.here.survey_of(self.from, coming).await?);
+        let coming: BTreeSet<BackupId> = open.iter().cloned().collect();
+        all.join(self.here.survey_of(self.from, open).await?);
         let now = self.to.store().now();
         let mut dropped = BTreeSet::new();
         for cluster in all.clusters.into_values() {
             let frozen = cluster.frozen();
             let plan = plan(&cluster.backups, self.policy, frozen.as_deref(), now);
-            dropped.extend(plan.drops().filter(|backup_id| open.contains(backup_id)).cloned());
+            dropped.extend(plan.drops().filter(|backup_id| coming.contains(backup_id)).cloned());
         }
         Ok(dropped)
     }
