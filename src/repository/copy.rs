@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::layout::{self, Key};
+use super::limits::MAX_RECORD_BYTES;
 use super::locks;
 use super::manifest::Chunk;
 use super::presence::stored_objects;
@@ -328,7 +329,7 @@ async fn copy_acceptances(from: &Repository, to: &Repository) -> Result<()> {
     let there = keys_below(to, layout::DRIFT).await?;
     for key in keys_below(from, layout::DRIFT).await? {
         if !there.contains(&key) {
-            to.store().put_new(&key, from.store().get(&key).await?).await?;
+            to.store().put_new(&key, record(from, &key).await?).await?;
         }
     }
     Ok(())
@@ -356,14 +357,19 @@ async fn copy_holds_of(from: &Repository, to: &Repository, backup_id: Option<&Ba
             continue;
         }
         if let Some(begun) = begun
-            && from.store().get(&begun).await? != to.store().get(&begun).await?
+            && record(from, &begun).await? != record(to, &begun).await?
         {
             continue;
         }
-        to.store().put_new(&key, from.store().get(&key).await?).await?;
+        to.store().put_new(&key, record(from, &key).await?).await?;
         copied += 1;
     }
     Ok(copied)
+}
+
+async fn record(repository: &Repository, key: &str) -> Result<Bytes> {
+    let object = repository.store().get_at_most(key, MAX_RECORD_BYTES).await;
+    object.map_err(Error::of_get)
 }
 
 /// In their order: a hold before its end.
