@@ -135,3 +135,5 @@ fn parse_variable(kind: Kind, text: &str, name: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Denied,
     /// A range outside the object.
     InvalidRange,
+    /// The object is larger than what was asked for may be.
+    TooLarge,
     /// The store found the body damaged on arrival.
     Checksum,
     /// Time-out, connection failure, throttling or a server error, after all retries.
@@ -48,6 +50,7 @@ impl ErrorKind {
             Self::Credentials => "credentials refused",
             Self::Denied => "access denied",
             Self::InvalidRange => "range outside the object",
+            Self::TooLarge => "larger than it may be",
             Self::Checksum => "body damaged on the way",
             Self::Unavailable => "store unavailable",
             Self::Unsupported => "not supported by the store",
@@ -72,6 +75,12 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// An object of `bytes` where at most `limit` were wanted.
+    pub(super) fn too_large(operation: &'static str, key: &str, bytes: u64, limit: u64) -> Self {
+        let reason = format!("it has {bytes} bytes or more, at most {limit} are read");
+        Self::new(ErrorKind::TooLarge, operation, key).with_source(reason)
     }
 
     #[must_use]

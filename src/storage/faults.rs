@@ -177,9 +177,10 @@ impl ObjectStore for FaultStore {
         Ok(self.run(Operation::Put, key, self.inner.put_new(key, body)).await?.0)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
         Ok(corrupt_if_asked(
-            self.run(Operation::Get, key, self.inner.get(key)).await?,
+            self.run(Operation::Get, key, self.inner.get_at_most(key, limit))
+                .await?,
         ))
     }
 
@@ -249,8 +250,8 @@ impl ObjectStore for FaultStore {
         self.inner.hidden(prefix).await
     }
 
-    async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {
-        self.inner.get_version(key, version).await
+    async fn get_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
+        self.inner.get_version(key, version, limit).await
     }
 
     fn stats(&self) -> RequestStats {

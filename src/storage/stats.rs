@@ -66,13 +66,14 @@ impl Operation {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Exists,
         Self::Failed(ErrorKind::NotFound),
         Self::Failed(ErrorKind::Credentials),
         Self::Failed(ErrorKind::Denied),
         Self::Failed(ErrorKind::InvalidRange),
+        Self::Failed(ErrorKind::TooLarge),
         Self::Failed(ErrorKind::Checksum),
         Self::Failed(ErrorKind::Unavailable),
         Self::Failed(ErrorKind::Unsupported),
@@ -90,6 +91,7 @@ impl Outcome {
             Self::Failed(ErrorKind::Credentials) => "credentials",
             Self::Failed(ErrorKind::Denied) => "denied",
             Self::Failed(ErrorKind::InvalidRange) => "invalid_range",
+            Self::Failed(ErrorKind::TooLarge) => "too_large",
             Self::Failed(ErrorKind::Checksum) => "checksum",
             Self::Failed(ErrorKind::Unavailable) => "unavailable",
             Self::Failed(ErrorKind::Unsupported) => "unsupported",
