@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     Stale,
 }
 
-/// An error as a store answers it.
+/// An error as a store answers it; without a code, as somebody else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -53,6 +53,8 @@ pub(crate) mod refusals {
     pub(crate) const SKEWED: Fault = answer(403, "RequestTimeTooSkewed");
     pub(crate) const NO_SUCH_KEY: Fault = answer(404, "NoSuchKey");
     pub(crate) const NO_SUCH_BUCKET: Fault = answer(404, "NoSuchBucket");
+    /// An ingress or a proxy whose store is away.
+    pub(crate) const NOT_A_STORE: Fault = answer(404, "");
     /// As MinIO says that its disks are full.
     pub(crate) const STORAGE_FULL: Fault = answer(507, "XMinioStorageFull");
     /// As MinIO says that the bucket may hold no more.

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::state::Shared;
 use super::twist::{Passed, Twist, twisted, whole};
-use super::{Call, Fault, Refusal};
+use super::{Call, Fault, Refusal, refusals};
 
 /// An error here closes the client's connection without an answer.
 pub(super) async fn pass(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Passed>> {
@@ -67,14 +67,21 @@ async fn refuse(refusal: Refusal, call: &Call, request: Request<Incoming>) -> io
     let Refusal { status, code } = refusal;
     let body = match call.operation {
         "HeadObject" => Bytes::new(),
+        _ if code.is_empty() => "<html><body>default backend</body></html>".into(),
         _ => format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>as the script ordered\
              </Message></Error>"
         )
         .into(),
     };
-    let answer = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, "application/xml");
+    let kind = if code.is_empty() {
+        "text/html"
+    } else {
+        "application/xml"
+    };
+    let mut answer = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
+    if refusals::SKEWED == Fault::Answer(refusal) {
+        answer = answer.header(header::DATE, "Mon, 01 Jan 2001 00:00:00 GMT");
+    }
     answer.body(whole(body)).map_err(io::Error::other)
 }

@@ -43,7 +43,8 @@ impl Seeded {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let mut dice = Dice::new(hash);
-        if dice.below(1_000_000) as f64 >= self.rate * 1_000_000.0 {
+        let chance = u32::try_from(dice.below(1_000_000)).unwrap();
+        if f64::from(chance) >= self.rate * 1_000_000.0 {
             return None;
         }
         let mut faults = ALL.to_vec();

@@ -119,7 +119,7 @@ where
         let piece = self.flip(piece);
         self.passed += piece.len() as u64;
         if let Twist::Slow(rate) = self.twist {
-            tokio::time::sleep(Duration::from_secs_f64(piece.len() as f64 / rate as f64)).await;
+            tokio::time::sleep(Duration::from_nanos(piece.len() as u64 * 1_000_000_000 / rate)).await;
         }
         Some((Ok(Frame::data(piece)), self))
     }
