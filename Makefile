@@ -21,6 +21,7 @@ setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 clien
 .PHONY: build
 build: ## Build the release program, without the demo
 	$(CARGO) build --release --locked
+	@! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
 
 .PHONY: demo
 demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database

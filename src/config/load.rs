@@ -21,6 +21,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_CONFIG",
     "KUBEBACKUP_OUTPUT",
     "KUBEBACKUP_PG_BINDIR",
+    #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
 ];
 

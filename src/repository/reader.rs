@@ -46,6 +46,21 @@ impl Repository {
     /// # Errors
     /// `Missing`, `UnknownFormat`, `Damaged`, or the store's own.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let document = match Self::read_document(store.as_ref()).await {
+            Err(Error::Damaged { key, reason }) => {
+                warn_of_second_reading(&key, &reason);
+                Self::read_document(store.as_ref()).await?
+            }
+            first => first?,
+        };
+        Ok(Self {
+            store,
+            id: document.repository_id,
+            older: Arc::default(),
+        })
+    }
+
+    async fn read_document(store: &dyn ObjectStore) -> Result<RepositoryDocument> {
         let key = Key::Repository.to_string();
         let object = store
             .get_at_most(&key, MAX_RECORD_BYTES)
@@ -54,12 +69,7 @@ impl Repository {
                 error if error.is_not_found() => Error::Missing,
                 error => Error::of_get(error),
             })?;
-        let document: RepositoryDocument = document::decode(&key, &object)?;
-        Ok(Self {
-            store,
-            id: document.repository_id,
-            older: Arc::default(),
-        })
+        document::decode(&key, &object)
     }
 
     /// Opens what lies in `store`; where there is nothing, creates a repository named `id` first.

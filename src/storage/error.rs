@@ -8,8 +8,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The kinds of failure that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The object or the bucket does not exist.
+    /// The object does not exist.
     NotFound,
+    /// The bucket does not exist, so that nothing is known of any object.
+    NoBucket,
+    /// The store has no room, or the bucket's quota is reached.
+    Full,
     /// Credentials are missing, wrong or expired, or the clock is off.
     Credentials,
     /// The credentials are good but may not do this.
@@ -47,6 +51,8 @@ impl ErrorKind {
     fn as_text(self) -> &'static str {
         match self {
             Self::NotFound => "not found",
+            Self::NoBucket => "there is no such bucket",
+            Self::Full => "the store is full",
             Self::Credentials => "credentials refused",
             Self::Denied => "access denied",
             Self::InvalidRange => "range outside the object",
@@ -98,6 +104,12 @@ impl Error {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.kind == ErrorKind::Unavailable
+    }
+
+    /// Not this object is at fault, but where it was looked for.
+    #[must_use]
+    pub fn is_of_place(&self) -> bool {
+        matches!(self.kind, ErrorKind::NoBucket | ErrorKind::Settings)
     }
 
     /// A later run may meet a better store; the operator need not act first.

@@ -66,10 +66,12 @@ impl Operation {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Exists,
         Self::Failed(ErrorKind::NotFound),
+        Self::Failed(ErrorKind::NoBucket),
+        Self::Failed(ErrorKind::Full),
         Self::Failed(ErrorKind::Credentials),
         Self::Failed(ErrorKind::Denied),
         Self::Failed(ErrorKind::InvalidRange),
@@ -88,6 +90,8 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Exists => "exists",
             Self::Failed(ErrorKind::NotFound) => "not_found",
+            Self::Failed(ErrorKind::NoBucket) => "no_bucket",
+            Self::Failed(ErrorKind::Full) => "full",
             Self::Failed(ErrorKind::Credentials) => "credentials",
             Self::Failed(ErrorKind::Denied) => "denied",
             Self::Failed(ErrorKind::InvalidRange) => "invalid_range",

@@ -148,8 +148,8 @@ fn check_length(
     Err(Error::new(ErrorKind::InvalidRange, operation, key).with_source(problem))
 }
 
-/// Doubling with jitter, so that workers whose bodies broke together do not come back together.
-fn pause(attempt: u32) -> Duration {
+/// Doubling with jitter, before a request is made again by us, so that workers whose bodies broke together do not come back together.
+pub(super) fn pause(attempt: u32) -> Duration {
     let whole = FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(6) - 1);
     whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
 }
