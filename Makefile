@@ -21,6 +21,7 @@ setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 clien
 .PHONY: build
 build: ## Build the release program, without the demo
 	$(CARGO) build --release --locked
+	@! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
 
 .PHONY: demo
 demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
@@ -55,8 +56,15 @@ doc: ## Build the API documentation, warnings are errors
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps $(FEATURES)
 
 .PHONY: deny
-deny: ## Licences, duplicate versions and banned crates (needs cargo-deny)
+deny: ## Licences, duplicate versions and banned crates (installs cargo-deny)
+	@command -v cargo-deny > /dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --all-features check bans licenses sources
+
+.PHONY: sbom
+sbom: ## Write the software bill of materials (CycloneDX) of the released program to target/sbom.cdx.json
+	@mkdir -p target
+	@scripts/sbom.sh > target/sbom.cdx.json
+	@echo target/sbom.cdx.json
 
 .PHONY: image
 image: ## Build the container image IMAGE

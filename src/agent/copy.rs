@@ -1,14 +1,16 @@
 //! Copies of the repository's backups in the other places that the settings name.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::error::Result;
 use super::open::{open_repository, open_store, probe};
+use super::retention::policy;
 use crate::config::{CopySettings, Settings};
 use crate::repository::{self, CopyOptions, CopyReport, Repository};
+use crate::storage::ObjectStore;
 use crate::telemetry::progress::Progress;
 
-/// Chunks on their way at once; each is a few MiB in memory.
+/// Chunks on their way at once when a person waits; each is a few MiB in memory.
 const CONCURRENCY: usize = 8;
 
 /// What became of one place.
@@ -20,7 +22,7 @@ pub struct Copied {
 }
 
 impl Copied {
-    /// Every backup is there.
+    /// Every backup that belongs there is there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.result.as_ref().is_ok_and(|report| report.left.is_empty())
@@ -43,30 +45,37 @@ pub async fn copy(settings: &Settings, names: &[String], progress: &dyn Progress
     let from = open_repository(settings).await?;
     let mut copied = Vec::new();
     for place in chosen {
-        copied.push(copy_to(&from, place, settings.prune.grace.0, progress).await);
+        copied.push(Copied {
+            name: place.name.clone(),
+            result: copy_to(&from, place, settings, progress).await,
+        });
     }
     Ok(copied)
 }
 
-/// Brings what one place lacks. A prune over there spares what nothing refers to for `grace`.
-pub(super) async fn copy_to(
+async fn copy_to(
     from: &Repository,
     place: &CopySettings,
-    grace: Duration,
+    settings: &Settings,
     progress: &dyn Progress,
-) -> Copied {
-    let copied = async {
-        let store = open_store(&place.repository).await?;
-        probe(store.as_ref()).await?;
-        let to = repository::open_copy(from, store).await?;
-        let options = CopyOptions {
-            concurrency: CONCURRENCY,
-            grace,
-        };
-        Ok(repository::copy(from, &to, &options, progress).await?)
-    };
-    Copied {
-        name: place.name.clone(),
-        result: copied.await,
+) -> Result<CopyReport> {
+    let store = open_store(&place.repository).await?;
+    let to = open_copy(from, store).await?;
+    let options = copy_options(place, settings, CONCURRENCY);
+    Ok(repository::copy(from, &to, &options, progress).await?)
+}
+
+/// The repository in `store` that holds copies of `from`, made where there is none.
+pub(super) async fn open_copy(from: &Repository, store: Arc<dyn ObjectStore>) -> Result<Repository> {
+    probe(store.as_ref()).await?;
+    Ok(repository::open_copy(from, store).await?)
+}
+
+/// By the rules that hold in that place.
+pub(super) fn copy_options(place: &CopySettings, settings: &Settings, concurrency: usize) -> CopyOptions {
+    CopyOptions {
+        concurrency,
+        grace: place.prune(settings).grace.0,
+        policy: policy(place.retention(settings)),
     }
 }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::http::status::{
-    AgentKind, Counts, CurrentPace, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS, LeaseStatus, NextRun, Objectives,
-    Outcome, RepositoryStatus, Status, StoreCounts, Trigger,
+    AgentKind, CopyCounts, CopyStatus, Counts, CurrentPace, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS,
+    LeaseStatus, NextRun, Objectives, Outcome, RepositoryStatus, RetentionStatus, Status, StoreCounts, Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -36,6 +36,8 @@ struct State {
     counts: Counts,
     objectives: Objectives,
     lease: Option<LeaseStatus>,
+    copies: Vec<CopyStatus>,
+    retention: RetentionStatus,
     repository: Option<Arc<RepositoryStatus>>,
 }
 
@@ -58,6 +60,8 @@ impl State {
             counts: Counts::default(),
             objectives: Objectives::default(),
             lease: None,
+            copies: Vec::new(),
+            retention: RetentionStatus::default(),
             repository: None,
         }
     }
@@ -111,6 +115,8 @@ impl Live {
             counts: state.counts.clone(),
             objectives: state.objectives,
             lease: state.lease.clone(),
+            copies: state.copies.clone(),
+            retention: state.retention.clone(),
             repository: state.repository.clone(),
         }
     }
@@ -155,8 +161,28 @@ impl Live {
         drop(before);
     }
 
+    /// As it was last read.
+    #[must_use]
+    pub fn repository(&self) -> Option<Arc<RepositoryStatus>> {
+        self.lock().repository.clone()
+    }
+
+    pub fn set_copies(&self, copies: Vec<CopyStatus>) {
+        self.lock().copies = copies;
+    }
+
+    /// Changes one of the counters of a copy.
+    pub fn count_copy(&self, name: &str, change: impl FnOnce(&mut CopyCounts)) {
+        self.count(|counts| change(counts.copies.entry(name.to_owned()).or_default()));
+    }
+
     pub fn set_store_counts(&self, store: StoreCounts) {
         self.lock().counts.store = store;
+    }
+
+    /// Changes what is said of expiry and prune.
+    pub fn set_retention(&self, change: impl FnOnce(&mut RetentionStatus)) {
+        change(&mut self.lock().retention);
     }
 
     /// Changes one of the counters.

@@ -142,7 +142,18 @@ fn of_storage(error: &storage::Error) -> Meaning {
             Class::Unavailable,
             "look at repository.endpoint and the way there; 'kubebackup check' tries it",
         ),
-        ErrorKind::Checksum => plain(Class::Unavailable),
+        ErrorKind::Checksum => hinted(
+            Class::Unavailable,
+            "bytes change on their way to the store: look at what lies between here and repository.endpoint",
+        ),
+        ErrorKind::NoBucket => hinted(
+            Class::Operator,
+            "create the bucket, or look at repository.bucket, repository.endpoint and repository.region",
+        ),
+        ErrorKind::Full => hinted(
+            Class::Operator,
+            "give the bucket room or a larger quota, or expire and prune more (docs/retention.md)",
+        ),
         _ => plain(Class::Unknown),
     }
 }

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Result;
 use super::open::open_repository;
-use crate::config::Settings;
+use crate::config::{RetentionSettings, Settings};
 use crate::repository::id::BackupId;
 use crate::repository::{self, ExpireOptions, ExpireReport, HoldChange, Policy, PruneOptions, PruneReport, Repository};
 
@@ -26,7 +26,7 @@ pub(super) async fn expire_in(
     cancel: &CancellationToken,
 ) -> Result<ExpireReport> {
     let options = ExpireOptions {
-        policy: policy(settings),
+        policy: policy(&settings.retention),
         cluster: settings.cluster.clone(),
         dry_run: is_dry_run,
     };
@@ -74,8 +74,8 @@ pub async fn unhold(settings: &Settings, backup_id: &BackupId) -> Result<HoldCha
     Ok(repository.unhold(backup_id, Timestamp::now()).await?)
 }
 
-fn policy(settings: &Settings) -> Policy {
-    let retention = &settings.retention;
+/// The rules as the repository knows them.
+pub(super) fn policy(retention: &RetentionSettings) -> Policy {
     Policy {
         keep_last: retention.keep_last,
         keep_within: retention.keep_within.map(|span| span.0),
@@ -98,12 +98,15 @@ mod tests {
     #[test]
     fn settings_without_a_rule_are_a_policy_that_keeps_everything() {
         let settings = config::load(None, []).unwrap();
-        assert_eq!(policy(&settings), Policy::none());
+        assert_eq!(policy(&settings.retention), Policy::none());
         assert!(!settings.retention.has_rule());
         for rule in ["LAST", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"] {
             let variable = format!("KUBEBACKUP_RETENTION_KEEP_{rule}");
             let settings = config::load(None, [(variable, "1".to_owned())]).unwrap();
-            assert!(settings.retention.has_rule() && policy(&settings).is_set(), "{rule}");
+            assert!(
+                settings.retention.has_rule() && policy(&settings.retention).is_set(),
+                "{rule}"
+            );
         }
     }
 }

@@ -15,7 +15,7 @@ use super::plan::{BackupPlan, plan};
 use crate::content::{
     CatalogueObject, DatabaseProperties, Extension, LargeObjectTally, MaterializedView, RowTally, Sequence, row_hash,
 };
-use crate::postgres::copy::{copy_out, copy_query_statement, rows, tally_of};
+use crate::postgres::copy::{copy_out, rows, tally_of_query};
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::schema_dump::{LeftOut, SchemaArchive, dump_schema, read_left_out};
 use crate::postgres::server::Server;
@@ -280,8 +280,7 @@ async fn evaluate_assertions(
             source,
         };
         let session = join_snapshot(source, snapshot_id, "assertion").await.map_err(failed)?;
-        let statement = copy_query_statement(&wanted.query);
-        let result = tally_of(&session.client, &statement, "evaluate an assertion")
+        let result = tally_of_query(&session.client, &wanted.query, "evaluate an assertion")
             .await
             .map_err(failed)?;
         assertions.push(Assertion {

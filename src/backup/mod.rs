@@ -138,7 +138,9 @@ async fn run(
     failpoint::reach("before-manifest").await;
     drop(assembly);
     let writer = Arc::into_inner(run.assembly.writer).ok_or_else(|| Error::Worker("still writing".to_owned()))?;
-    Ok(writer.commit(draft, records).await?)
+    let stored = writer.commit(draft, records).await?;
+    failpoint::reach("after-manifest").await;
+    Ok(stored)
 }
 
 /// What this backup no longer holds of an earlier one. Whatever it is, the backup is published.

@@ -13,8 +13,9 @@ use crate::telemetry::figures;
 
 /// Bring the backups that the copies of the repository lack
 ///
-/// Chunks, manifests and holds, only what is missing, every digest checked on the way, the newest backup first. Interrupted
-/// at any moment, the next copy goes on. The settings `copies` say where.
+/// Chunks, manifests, holds and the verdicts of drills, only what is missing, every digest checked on the way, the newest
+/// backup first. What the retention of a copy has let go, or would at once, is not brought. Interrupted at any moment, the
+/// next copy goes on. The settings `copies` say where.
 #[derive(Debug, Args)]
 pub(super) struct CopyArguments {
     /// To this copy alone; may be repeated
@@ -67,6 +68,7 @@ fn text(lines: &[Line<'_>]) -> String {
         ">there before",
         ">copied",
         ">left",
+        ">let go there",
         ">chunks",
         ">bytes",
         "outcome",
@@ -75,7 +77,12 @@ fn text(lines: &[Line<'_>]) -> String {
     for line in lines {
         let mut cells = vec![line.name.to_owned()];
         if let Some(report) = line.report {
-            let counts = [report.present, report.copied.len(), report.left.len()];
+            let counts = [
+                report.present,
+                report.copied.len(),
+                report.left.len(),
+                report.let_go.len(),
+            ];
             cells.extend(counts.map(|number| figures::count(number as u64)));
             cells.push(figures::count(report.copied_chunks));
             cells.push(figures::bytes(report.copied_bytes));
@@ -86,7 +93,7 @@ fn text(lines: &[Line<'_>]) -> String {
                 ));
             }
         } else {
-            cells.extend(std::iter::repeat_n(String::new(), 5));
+            cells.extend(std::iter::repeat_n(String::new(), 6));
         }
         cells.push(line.outcome.to_owned());
         if let Some(error) = &line.error {

@@ -63,7 +63,11 @@ fn plan(cluster: &ClusterPlan) -> String {
             line.backup_id.to_string(),
             cluster.cluster.clone().unwrap_or_default(),
             figures::time(line.snapshot_time),
-            line.proof.to_string(),
+            if line.is_proof_from_elsewhere {
+                format!("{} elsewhere", line.proof)
+            } else {
+                line.proof.to_string()
+            },
             match line.decision {
                 Decision::Keep => "keep".to_owned(),
                 Decision::Drop => "EXPIRE".to_owned(),

@@ -58,6 +58,7 @@ fn text(report: &PruneReport) -> String {
         (leftovers.holds, "holds"),
         (leftovers.announcements, "announcements of copies"),
         (leftovers.certificates, "certificates"),
+        (leftovers.words_from_elsewhere, "certificates from elsewhere"),
         (leftovers.damage_records, "damage records"),
         (leftovers.leases, "leases"),
         (leftovers.probes, "probes"),

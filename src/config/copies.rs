@@ -1,4 +1,5 @@
-//! The list `copies`: each entry a name and the settings of the section `repository`, with the same defaults and checks.
+//! The list `copies`: each entry a name, the settings of the section `repository`, and perhaps retention of its own, with
+//! the same defaults and checks.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +7,18 @@ use config::{Map, Value, ValueKind};
 
 use super::error::{Error, Result};
 use super::nearest::nearest;
-use super::table::{SETTINGS, Setting};
+use super::table::{Kind, SETTINGS, Setting};
 use super::validate::check_kind;
 
 pub(super) const KEY: &str = "copies";
 
 const NAME: &str = "name";
+
+/// Whether the backup agent fills it.
+const AFTER_BACKUP: &str = "after_backup";
+
+/// Sections that an entry may have for itself. What one leaves open holds the default, not what the outer section says.
+const SECTIONS: [&str; 2] = ["retention", "prune"];
 
 /// Checks the list as it stands in a file.
 pub(super) fn check(listed: &Value) -> Result<()> {
@@ -40,19 +47,40 @@ pub(super) fn check(listed: &Value) -> Result<()> {
         }
         for (field, value) in fields.iter().filter(|(field, _)| *field != NAME) {
             let key = format!("{place}.{field}");
-            match setting_of(field) {
-                Some(setting) => check_kind(&key, setting.kind, value)?,
-                None => {
-                    return Err(Error::Unknown {
-                        what: "setting",
-                        name: key,
-                        nearest: nearest(field, fields_of_a_repository().map(|(field, _)| field.to_owned())),
-                    });
-                }
+            match field.as_str() {
+                AFTER_BACKUP => check_kind(&key, Kind::Flag, value)?,
+                section if SECTIONS.contains(&section) => check_section(&key, section, value)?,
+                field => check_field(&key, "repository", field, value)?,
             }
         }
     }
     Ok(())
+}
+
+fn check_section(key: &str, section: &str, value: &Value) -> Result<()> {
+    let ValueKind::Table(fields) = &value.kind else {
+        return Err(Error::invalid(
+            key,
+            "is a section; give its settings below it, or leave it out",
+        ));
+    };
+    fields
+        .iter()
+        .try_for_each(|(field, value)| check_field(&format!("{key}.{field}"), section, field, value))
+}
+
+fn check_field(key: &str, section: &str, field: &str, value: &Value) -> Result<()> {
+    if let Some((_, setting)) = fields_of(section).find(|(name, _)| *name == field) {
+        return check_kind(key, setting.kind, value);
+    }
+    let own = [NAME, AFTER_BACKUP].into_iter().chain(SECTIONS);
+    let own = own.filter(|_| section == "repository");
+    let known = own.chain(fields_of(section).map(|(name, _)| name));
+    Err(Error::Unknown {
+        what: "setting",
+        name: key.to_owned(),
+        nearest: nearest(field, known.map(str::to_owned)),
+    })
 }
 
 /// The checked list as the structs want it: what an entry leaves open holds the default.
@@ -65,12 +93,14 @@ pub(super) fn complete(listed: &Value) -> Result<Value> {
         if let Some(name) = fields.remove(NAME) {
             outer.insert(NAME.to_owned(), name);
         }
-        for (field, setting) in fields_of_a_repository() {
-            if let Some(default) = setting.default {
-                fields.entry(field.to_owned()).or_insert_with(|| default.into());
+        let after_backup = fields.remove(AFTER_BACKUP).unwrap_or_else(|| true.into());
+        outer.insert(AFTER_BACKUP.to_owned(), after_backup);
+        for section in SECTIONS {
+            if let Some(ValueKind::Table(own)) = fields.remove(section).map(|own| own.kind) {
+                outer.insert(section.to_owned(), with_defaults(section, own));
             }
         }
-        outer.insert("repository".to_owned(), fields.into());
+        outer.insert("repository".to_owned(), with_defaults("repository", fields));
         outer.into()
     };
     let entries: Vec<Value> = entries(listed)?.into_iter().map(complete).collect();
@@ -84,14 +114,19 @@ fn entries(listed: &Value) -> Result<Vec<Value>> {
     }
 }
 
-fn setting_of(field: &str) -> Option<&'static Setting> {
-    fields_of_a_repository()
-        .find(|(name, _)| *name == field)
-        .map(|(_, setting)| setting)
+fn with_defaults(section: &str, mut fields: Map<String, Value>) -> Value {
+    for (field, setting) in fields_of(section) {
+        if let Some(default) = setting.default {
+            fields.entry(field.to_owned()).or_insert_with(|| default.into());
+        }
+    }
+    fields.into()
 }
 
-fn fields_of_a_repository() -> impl Iterator<Item = (&'static str, &'static Setting)> {
-    SETTINGS
-        .iter()
-        .filter_map(|setting| Some((setting.key.strip_prefix("repository.")?, setting)))
+/// The settings of a section, by their names in it.
+fn fields_of(section: &str) -> impl Iterator<Item = (&'static str, &'static Setting)> {
+    SETTINGS.iter().filter_map(move |setting| {
+        let field = setting.key.strip_prefix(section)?.strip_prefix('.')?;
+        Some((field, setting))
+    })
 }

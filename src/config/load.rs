@@ -21,6 +21,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_CONFIG",
     "KUBEBACKUP_OUTPUT",
     "KUBEBACKUP_PG_BINDIR",
+    #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
 ];
 
@@ -135,3 +136,5 @@ fn parse_variable(kind: Kind, text: &str, name: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

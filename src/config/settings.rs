@@ -83,6 +83,25 @@ pub enum Encryption {
 pub struct CopySettings {
     pub name: String,
     pub repository: RepositorySettings,
+    /// The backup agent fills it.
+    pub after_backup: bool,
+    /// Its own rules, all of them; none: the section's.
+    retention: Option<RetentionSettings>,
+    prune: Option<PruneSettings>,
+}
+
+impl CopySettings {
+    /// The rules that hold in it.
+    #[must_use]
+    pub fn retention<'a>(&'a self, settings: &'a Settings) -> &'a RetentionSettings {
+        self.retention.as_ref().unwrap_or(&settings.retention)
+    }
+
+    /// What its prune goes by.
+    #[must_use]
+    pub fn prune<'a>(&'a self, settings: &'a Settings) -> &'a PruneSettings {
+        self.prune.as_ref().unwrap_or(&settings.prune)
+    }
 }
 
 /// Where a repository lies.
@@ -344,12 +363,16 @@ impl Settings {
         require(self.cluster.as_deref(), "cluster")
     }
 
-    /// The same settings with one of the copies as the repository.
+    /// The same settings with one of the copies as the repository, kept by its own rules, and no copy of itself.
     ///
     /// # Errors
     /// `Error::Unknown` when no copy has that name.
     pub fn on_copy(mut self, name: &str) -> Result<Self> {
-        self.repository = self.copy(name)?.repository.clone();
+        let copy = self.copy(name)?.clone();
+        self.retention = copy.retention(&self).clone();
+        self.prune = copy.prune(&self).clone();
+        self.repository = copy.repository;
+        self.copies.retain(|other| other.name != name);
         Ok(self)
     }
 

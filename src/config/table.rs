@@ -164,13 +164,13 @@ pub const SETTINGS: &[Setting] = &[
         "repository.read_timeout",
         Duration,
         Some("30s"),
-        "Longest wait for the store's first byte.",
+        "Longest wait for the store's first byte. An upload has the time of its body more, at 128 KiB a second.",
     ),
     Setting::new(
         "repository.attempt_timeout",
         Duration,
         Some("60s"),
-        "Longest single attempt of a request.",
+        "Longest single attempt of a request, up to the answer's first byte. An upload has the time of its body more, at 128 KiB a second.",
     ),
     Setting::new(
         "repository.max_attempts",
@@ -183,7 +183,9 @@ pub const SETTINGS: &[Setting] = &[
         Repositories,
         None,
         "Further repositories that hold copies of this one's backups: a list of mappings with a `name` and the settings \
-         of the section `repository`. Every verb works on one of them with `--repository NAME`.",
+         of the section `repository`. The backup agent fills each after its backups unless it says `after_backup: false`. \
+         It may have sections `retention` and `prune` of its own, which hold there as a whole; without them the outer ones \
+         do. Every verb works on one of them with `--repository NAME`. See [copies.md](copies.md).",
     ),
     Setting::new(
         "source.dsn",

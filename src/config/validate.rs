@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use super::copies;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
-use super::settings::{Encryption, RepositorySettings, Settings};
+use super::settings::{Encryption, PruneSettings, RepositorySettings, RetentionSettings, Settings};
 use super::table::Kind;
 use super::template::Template;
 use super::value::{ByteSize, Span, ZoneName};
@@ -100,7 +100,10 @@ fn scalar(key: &str, value: &Value) -> Result<String> {
         ValueKind::Array(_) | ValueKind::Table(_) | ValueKind::Nil => {
             Err(Error::invalid(key, "must be a single value"))
         }
-        _ => Ok(value.to_string()),
+        _ => match value.to_string() {
+            text if text.contains('\0') => Err(Error::invalid(key, "must not hold a zero byte")),
+            text => Ok(text),
+        },
     }
 }
 
@@ -149,24 +152,40 @@ const FOUND_AT_MOST: Duration = Duration::from_hours(12);
 
 /// What a backup or a drill relies upon must not be pruned while it runs.
 fn validate_retention(settings: &Settings) -> Result<()> {
-    let Span(grace) = settings.prune.grace;
+    validate_rules("", &settings.retention, &settings.prune, settings)?;
+    for copy in &settings.copies {
+        let place = format!("copies ('{}').", copy.name);
+        validate_rules(&place, copy.retention(settings), copy.prune(settings), settings)?;
+    }
+    Ok(())
+}
+
+/// `place` is where they stand, as the beginning of their names.
+fn validate_rules(
+    place: &str,
+    retention: &RetentionSettings,
+    prune: &PruneSettings,
+    settings: &Settings,
+) -> Result<()> {
+    let refused = |key: &str, problem: &str| Err(Error::invalid(&format!("{place}{key}"), problem));
+    let Span(grace) = prune.grace;
     if grace < settings.backup.max_duration.0.saturating_add(FOUND_AT_MOST) {
-        return Err(Error::invalid(
+        return refused(
             "prune.grace",
             "must be at least 12h longer than backup.max_duration: a backup under way must not lose what it refers to",
-        ));
+        );
     }
     if grace < settings.drill.max_duration.0 {
-        return Err(Error::invalid(
+        return refused(
             "prune.grace",
             "must not be shorter than drill.max_duration: a drill under way must not lose what it reads",
-        ));
+        );
     }
-    if settings.retention.after_backup && !settings.retention.has_rule() {
-        return Err(Error::invalid(
+    if retention.after_backup && !retention.has_rule() {
+        return refused(
             "retention.after_backup",
             "needs a rule, such as retention.keep_daily: without one nothing is ever expired",
-        ));
+        );
     }
     Ok(())
 }
@@ -219,6 +238,9 @@ fn validate_repository(place: &str, repository: &RepositorySettings) -> Result<(
     let prefix = &repository.prefix;
     if prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("//") {
         return refused("prefix", "must not begin or end with a slash nor hold two in a row");
+    }
+    if prefix.split('/').any(|part| matches!(part, "." | "..")) || prefix.chars().any(char::is_control) {
+        return refused("prefix", "must have no part that is . or .. and no control character");
     }
     let endpoint = repository.endpoint.as_deref();
     if endpoint.is_some_and(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {

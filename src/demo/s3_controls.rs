@@ -93,11 +93,30 @@ pub struct S3Request {
     /// Key in the bucket; empty for requests about the bucket.
     pub key: String,
     pub access_key: String,
+    pub(super) query: String,
     /// Names in lower case; values that are no text are left out.
     pub(super) headers: Vec<(String, String)>,
 }
 
 impl S3Request {
+    /// The beginning of keys that a listing asks for; none of any other request.
+    #[must_use]
+    pub fn prefix(&self) -> Option<String> {
+        let text = self.query.split('&').find_map(|pair| pair.strip_prefix("prefix="))?;
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            if byte == b'%' {
+                let mut decoded = [0];
+                hex::decode_to_slice([rest.next()?, rest.next()?], &mut decoded).ok()?;
+                bytes.extend(decoded);
+            } else {
+                bytes.push(byte);
+            }
+        }
+        String::from_utf8(bytes).ok()
+    }
+
     /// The header `name` (in lower case), as it was sent.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

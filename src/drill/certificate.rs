@@ -98,6 +98,10 @@ pub struct Certificate {
     /// Keys of damaged objects. The next backup stores them again under other keys.
     #[serde(default)]
     pub damaged_objects: Vec<String>,
+    /// Keys of objects that are not what was written any more and were read from older versions that the bucket keeps:
+    /// somebody has overwritten or hidden them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older_versions: Vec<String>,
     pub started: jiff::Timestamp,
     pub finished: jiff::Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -41,7 +41,8 @@ impl Run<'_> {
         let recovery_point = self.recovery_point(backup).await;
         let objectives = self.options.objectives.facts(recovery_seconds, recovery_point);
         let exceeded = exceeded(objectives, recovery_seconds, recovery_point);
-        let summary = summary(verdict, outcomes, &reasons, &exceeded, &not_tested);
+        let mut summary = summary(verdict, outcomes, &reasons, &exceeded, &not_tested);
+        summary.push_str(&of_older_versions(self.repository.read_from_older_versions().len()));
         not_tested.extend(checks_not_run(outcomes));
         let databases: Vec<DatabaseCertificate> = outcomes.iter().filter_map(DatabaseOutcome::certificate).collect();
         let (target, versions) = self.server_facts(backup).await;
@@ -112,6 +113,7 @@ impl Run<'_> {
             summary: String::new(),
             reasons: Vec::new(),
             damaged_objects: Vec::new(),
+            older_versions: self.repository.read_from_older_versions(),
             started: self.started,
             finished: jiff::Timestamp::now(),
             source: None,
@@ -172,6 +174,14 @@ impl Run<'_> {
             read_server(&session.client).await?,
             read_machine(&session.client).await?,
         ))
+    }
+}
+
+fn of_older_versions(objects: usize) -> String {
+    match objects {
+        0 => String::new(),
+        1 => "; 1 object was overwritten or hidden, and read from an older version".to_owned(),
+        objects => format!("; {objects} objects were overwritten or hidden, and read from older versions"),
     }
 }
 

@@ -18,7 +18,11 @@ pub fn render(certificate: &Certificate, max_tables: usize) -> String {
     for key in &certificate.damaged_objects {
         line(&mut text, format_args!("  damaged: {key}"));
     }
-    if !(certificate.reasons.is_empty() && certificate.damaged_objects.is_empty()) {
+    for key in &certificate.older_versions {
+        line(&mut text, format_args!("  from an older version: {key}"));
+    }
+    let [damaged, older] = [&certificate.damaged_objects, &certificate.older_versions].map(Vec::is_empty);
+    if !(certificate.reasons.is_empty() && damaged && older) {
         text.push('\n');
     }
     heads(&mut text, certificate);

@@ -97,6 +97,8 @@ pub async fn drill(
     progress: &dyn Progress,
     cancel: &CancellationToken,
 ) -> Result<Certificate> {
+    // What this drill reads from older versions stands in its certificate.
+    let repository = &repository.watched();
     let run = Run {
         repository,
         options,
@@ -122,6 +124,7 @@ pub async fn drill(
     if cancel.is_cancelled() {
         return Err(Error::Interrupted);
     }
+    failpoint::reach("before-certificate").await;
     run.put(&certificate).await?;
     if !options.keep && run.deadline.within(clean_up(held, cancel)).await.is_err() {
         tracing::warn!("the target was not cleaned up in time; the next drill wipes it");

@@ -76,6 +76,7 @@ pub(super) fn certified() -> Certificate {
             .to_owned(),
         reasons: Vec::new(),
         damaged_objects: Vec::new(),
+        older_versions: Vec::new(),
         started: "2026-11-21T06:00:00Z".parse().unwrap(),
         finished: "2026-11-21T06:00:20.5Z".parse().unwrap(),
         source: Some(SourceFacts {

@@ -79,7 +79,7 @@ pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
         repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
         // The store went away, or the backup agent was updated first: the drill could not go on, and the backup has no
         // part in it.
-        repository::Error::Storage(error) if error.is_unavailable() => Some(Cause::Interrupted),
+        repository::Error::Storage(error) if error.is_unavailable() || error.is_of_place() => Some(Cause::Interrupted),
         repository::Error::UnknownFormat { .. } => Some(Cause::Interrupted),
         _ => None,
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::{
-    AgentKind, BackupContents, BackupStatus, CertificateStatus, Counts, CurrentPace, CurrentPhase, CurrentRun,
-    DriftStatus, DrillState, DrillStatus, FinishedRun, LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus,
-    RepositoryStatus, Status, StoreCounts, TableStatus, Trigger,
+    AgentKind, BackupContents, BackupStatus, CertificateStatus, CopyCounts, CopyStatus, Counts, CurrentPace,
+    CurrentPhase, CurrentRetention, CurrentRun, DriftStatus, DrillState, DrillStatus, FailedRetention, FinishedRun,
+    LeaseStatus, NextRun, Objectives, Outcome, PhaseStatus, RepositoryStatus, RetentionCounts, RetentionStatus, Status,
+    StoreCounts, SucceededRetention, TableStatus, Trigger,
 };
 
 /// The moment of all samples.
@@ -66,10 +67,85 @@ pub fn backup_agent() -> Status {
         ),
     ];
     status.counts.runs = [(Outcome::Succeeded, 7), (Outcome::Yielded, 1)].into();
+    status.counts.retention = RetentionCounts {
+        runs: 6,
+        failed_runs: 1,
+        expired_backups: 3,
+        deleted_objects: 812,
+        deleted_bytes: 1_930_000_000,
+    };
+    status.retention = RetentionStatus {
+        current: Some(CurrentRetention {
+            started: ago(95),
+            step: "prune".to_owned(),
+        }),
+        last_succeeded: Some(SucceededRetention {
+            started: ago(6 * 3600),
+            finished: ago(6 * 3600 - 40),
+            expired_backups: 1,
+            deleted_objects: 131,
+            retained_objects: 0,
+            message: None,
+        }),
+        last_failed: Some(FailedRetention {
+            started: ago(12 * 3600),
+            finished: ago(12 * 3600 - 10),
+            message: "the store answered 503".to_owned(),
+        }),
+    };
     status.counts.triggers = [(Trigger::Schedule, 7), (Trigger::Signal, 2)].into();
     status.counts.coalesced_signals = 1;
+    status.copies = copies();
+    status.counts.copies = [("nas".to_owned(), copy_counts())].into();
     status.repository = Some(Arc::new(repository()));
     status
+}
+
+/// One that is well, and one that is away.
+#[must_use]
+pub fn copies() -> Vec<CopyStatus> {
+    let nas = CopyStatus {
+        name: "nas".to_owned(),
+        running_since: Some(ago(5)),
+        next_attempt: None,
+        last_success: Some(ago(1200)),
+        missing: Some(0),
+        behind_since: None,
+        let_go: Some(3),
+        trouble: None,
+        retention: RetentionStatus {
+            last_succeeded: Some(SucceededRetention {
+                started: ago(1200),
+                finished: ago(1190),
+                expired_backups: 1,
+                deleted_objects: 96,
+                retained_objects: 0,
+                message: None,
+            }),
+            ..RetentionStatus::default()
+        },
+    };
+    let offsite = CopyStatus {
+        name: "offsite".to_owned(),
+        running_since: None,
+        next_attempt: Some(NOW + SignedDuration::from_secs(900)),
+        last_success: Some(ago(7 * 3600)),
+        missing: Some(2),
+        behind_since: Some(ago(6 * 3600 + 1200)),
+        let_go: Some(0),
+        trouble: Some("put 'probes/5f': connection refused".to_owned()),
+        retention: RetentionStatus::default(),
+    };
+    vec![nas, offsite]
+}
+
+fn copy_counts() -> CopyCounts {
+    CopyCounts {
+        complete: 8,
+        copied_backups: 27,
+        copied_bytes: 7_912_345_678,
+        ..CopyCounts::default()
+    }
 }
 
 /// A restore agent that waits for the next backup.
@@ -136,6 +212,8 @@ pub fn empty(agent: AgentKind) -> Status {
             rpo_seconds: Some(8.0 * 3600.0),
         },
         lease: None,
+        copies: Vec::new(),
+        retention: RetentionStatus::default(),
         repository: None,
     }
 }
@@ -243,6 +321,7 @@ pub fn certificate() -> CertificateStatus {
         total_tables: 6,
         differing_tables: 0,
         total_not_tested: 2,
+        older_versions: 0,
         not_tested: vec![
             "tablespaces: the target has none of production's".to_owned(),
             "passwords of roles".to_owned(),

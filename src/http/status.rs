@@ -4,9 +4,11 @@
 //! it; fields may be added, none changes its meaning.
 
 mod certificate;
+mod copies;
 mod counts;
 mod labels;
 mod repository;
+mod retention;
 mod run;
 mod shown;
 
@@ -16,10 +18,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use certificate::{CertificateStatus, KEPT_LINES, KEPT_TABLES, TableStatus};
+pub use copies::{CopyCounts, CopyStatus};
 pub use counts::{Counts, RetentionCounts, StoreCounts};
 pub use repository::{
     BackupContents, BackupStatus, DriftStatus, DrillState, DrillStatus, KEPT_FINDINGS, PhaseStatus, RepositoryStatus,
 };
+pub use retention::{CurrentRetention, FailedRetention, RetentionStatus, SucceededRetention};
 pub use run::{CurrentPace, CurrentPhase, CurrentRun, FinishedRun, NextRun, Outcome, Trigger};
 pub(super) use shown::Shown;
 
@@ -56,9 +60,15 @@ pub struct Status {
     /// Runs of this process that have ended, newest first, at most [`KEPT_RUNS`].
     pub runs: Vec<FinishedRun>,
     pub counts: Counts,
+    /// On a backup agent that expires and prunes.
+    #[serde(default, skip_serializing_if = "RetentionStatus::is_empty")]
+    pub retention: RetentionStatus,
     pub objectives: Objectives,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,
+    /// On a backup agent: the copies that it fills.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyStatus>,
     /// As it was last read; none until then. Shared: it grows with the bucket, and is not copied for each who asks.
     /// Written as far as `/status` shows it.
     #[serde(default, skip_serializing, deserialize_with = "deserialize_shared")]

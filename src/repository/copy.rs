@@ -7,7 +7,10 @@
 //! there refers to it, or if it is younger than that word, or if the word is older than the grace period: whoever
 //! decided before it was given has deleted by then.
 
-use std::collections::{HashMap, HashSet};
+mod people;
+mod words;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,21 +21,27 @@ use serde::Serialize;
 
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
-use super::layout::{self, Key};
+use super::layout::Key;
 use super::locks;
 use super::manifest::Chunk;
 use super::presence::stored_objects;
 use super::reader::{Repository, StoredManifest};
-use crate::storage::{ErrorKind, ObjectMeta, ObjectStore, Put, list_all};
+use super::retention::{Declining, Policy};
+use crate::storage::{ErrorKind, ObjectMeta, ObjectStore, Put};
+use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
+use people::{copy_acceptances, copy_holds_of};
+use words::copy_words;
 
 /// How a copy is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CopyOptions {
     /// Chunks on their way at once; each is a few MiB in memory.
     pub concurrency: usize,
     /// As long as `prune` over there spares what nothing refers to.
     pub grace: Duration,
+    /// What is kept over there: a backup that these rules would let go at once is not brought.
+    pub policy: Policy,
 }
 
 /// What came of it.
@@ -44,11 +53,18 @@ pub struct CopyReport {
     pub copied: Vec<BackupId>,
     /// Backups that could not be copied, newest first.
     pub left: Vec<Left>,
+    /// Backups that are not brought, oldest first: an expiry over there has let them go, or the rules there would at once.
+    pub let_go: Vec<BackupId>,
     pub copied_chunks: u64,
     pub copied_bytes: u64,
     /// Chunks that were there before, of the copied backups.
     pub reused_chunks: u64,
     pub copied_holds: u64,
+    /// Verdicts of drills that were made here.
+    pub copied_verdicts: u64,
+    /// Every backup that has not to be brought any more.
+    #[serde(skip)]
+    pub settled: BTreeSet<BackupId>,
 }
 
 /// A backup that is not over there yet, and why.
@@ -75,7 +91,7 @@ impl From<Error> for Stays {
     }
 }
 
-/// Copies every backup of `from` that `to` lacks, the newest first, and every hold.
+/// Copies every backup of `from` that `to` lacks and would keep, the newest first, every hold, and what drills have said.
 ///
 /// # Errors
 /// The stores' own. What was copied before stays.
@@ -92,42 +108,38 @@ pub async fn copy(
         });
     }
     copy_acceptances(from, to).await?;
-    let mut report = CopyReport {
-        copied_holds: copy_holds_of(from, to, None).await?,
-        ..CopyReport::default()
-    };
-    let there: HashSet<BackupId> = to.backup_ids().await?.into_iter().collect();
-    let mut missing = from.backup_ids().await?;
+    let copied_holds = copy_holds_of(from, to, None).await?;
+    let there: BTreeSet<BackupId> = to.backup_ids().await?.into_iter().collect();
+    let mut missing: BTreeSet<BackupId> = from.backup_ids().await?.into_iter().collect();
     let all = missing.len();
     missing.retain(|backup_id| !there.contains(backup_id));
-    report.present = all - missing.len();
     let mut copying = Copying {
         from,
         to,
         options,
         progress,
         relied_on: HashSet::new(),
+        there: there.clone(),
+        seen: BTreeSet::new(),
         relied_since: to.store().now(),
-        report,
+        report: CopyReport {
+            present: all - missing.len(),
+            copied_holds,
+            copied_verdicts: copy_words(from, to, &there).await?,
+            ..CopyReport::default()
+        },
     };
-    if let Some(newest) = there.iter().max().filter(|_| !missing.is_empty()) {
-        copying.rely_on(newest).await?;
+    copying.copy_wanted(missing).await?;
+    let mut report = copying.report;
+    if !report.copied.is_empty() {
+        let copied = report.copied.iter().cloned().collect();
+        report.copied_verdicts += copy_words(from, to, &copied).await?;
     }
-    for backup_id in missing.into_iter().rev() {
-        let done = copying.copy_backup(&backup_id).await;
-        progress.end();
-        match done {
-            Ok(()) => copying.report.copied.push(backup_id),
-            Err(Stays::Broken(error)) => return Err(error),
-            // Expired since it was listed.
-            Err(Stays::Because(_)) if !from.has_backup(&backup_id).await? => {}
-            Err(Stays::Because(reason)) => {
-                tracing::warn!(%backup_id, reason, "this backup was not copied");
-                copying.report.left.push(Left { backup_id, reason });
-            }
-        }
-    }
-    Ok(copying.report)
+    report.settled = there;
+    report
+        .settled
+        .extend(report.copied.iter().chain(&report.let_go).cloned());
+    Ok(report)
 }
 
 /// A copy under way.
@@ -138,14 +150,54 @@ struct Copying<'a> {
     progress: &'a dyn Progress,
     /// Keys of chunks that a root over there refers to, as far as this run has seen.
     relied_on: HashSet<String>,
+    /// Backups over there, and those whose chunks are among these.
+    there: BTreeSet<BackupId>,
+    seen: BTreeSet<BackupId>,
     /// When the oldest of these was seen, by the clock over there.
     relied_since: Timestamp,
     report: CopyReport,
 }
 
 impl Copying<'_> {
+    /// Brings those of `missing` that the place would keep. Where one of them stays behind, what was declined for its sake
+    /// is looked at again.
+    async fn copy_wanted(&mut self, mut missing: BTreeSet<BackupId>) -> Result<()> {
+        let mut declining = Declining::new(self.from, self.to, &self.options.policy);
+        loop {
+            let declined = declining.of(&missing).await?;
+            self.report.let_go = declined.iter().cloned().collect();
+            let left_before = self.report.left.len();
+            let wanted: Vec<&BackupId> = missing.difference(&declined).collect();
+            for backup_id in wanted.into_iter().rev() {
+                self.try_backup(backup_id).await?;
+            }
+            if self.report.left.len() == left_before || declined.is_empty() {
+                return Ok(());
+            }
+            missing = declined;
+        }
+    }
+
+    async fn try_backup(&mut self, backup_id: &BackupId) -> Result<()> {
+        let done = self.copy_backup(backup_id).await;
+        self.progress.end();
+        match done {
+            Ok(()) => self.report.copied.push(backup_id.clone()),
+            Err(Stays::Broken(error)) => return Err(error),
+            // Expired since it was listed.
+            Err(Stays::Because(_)) if !self.from.has_backup(backup_id).await? => {}
+            Err(Stays::Because(reason)) => {
+                tracing::warn!(%backup_id, reason, "this backup was not copied");
+                let backup_id = backup_id.clone();
+                self.report.left.push(Left { backup_id, reason });
+            }
+        }
+        Ok(())
+    }
+
     /// What the backup `there` refers to is safe: its root protects it, and for a grace period even when it expires.
     async fn rely_on(&mut self, there: &BackupId) -> Result<()> {
+        self.seen.insert(there.clone());
         match self.to.read_backup(there).await {
             Ok(backup) => {
                 let chunks = backup.manifest.index.iter().chain(&backup.chunks);
@@ -153,24 +205,41 @@ impl Copying<'_> {
                 Ok(())
             }
             Err(Error::Storage(error)) => Err(error.into()),
+            // Expired since it was listed.
+            Err(Error::NoSuchBackup(_)) => Ok(()),
             Err(error) => {
-                tracing::warn!(backup_id = %there, %error, "the newest backup of the copy cannot be read: nothing is taken from it");
+                tracing::warn!(backup_id = %there, %error, "this backup of the copy cannot be read: nothing is taken from it");
                 Ok(())
             }
         }
     }
 
+    /// A backup that comes between others shares most with the next of them.
+    async fn rely_on_neighbours(&mut self, backup_id: &BackupId) -> Result<()> {
+        let older = self.there.range(..backup_id).next_back();
+        let newer = self.there.range(backup_id..).next();
+        let unseen = older.into_iter().chain(newer).filter(|next| !self.seen.contains(*next));
+        let unseen: Vec<BackupId> = unseen.cloned().collect();
+        for next in unseen {
+            self.rely_on(&next).await?;
+        }
+        Ok(())
+    }
+
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
         self.progress.begin("copy", None);
-        self.forget_what_is_old().await?;
+        self.forget_what_is_old();
+        self.rely_on_neighbours(backup_id).await?;
         let (stored, root) = self.from.read_root(backup_id).await?;
         let index = stored.manifest.index.clone();
         let chunks = self.chunks_of(stored.clone()).await?;
         let said = announce(self.to.store().as_ref(), backup_id, &root).await?;
+        failpoint::reach("copy-after-announcement").await;
         // The index first: without it nobody over there knows what has been announced.
         let missing = self.missing(&index, Some(said)).await?;
         let mut brought: HashSet<String> = missing.iter().map(|chunk| chunk.key.clone()).collect();
         self.bring(missing).await?;
+        failpoint::reach("copy-after-index").await;
         let announced = self.announced(&index, said).await?;
         let safe_after = self.to.store().now() - self.options.grace;
         let missing = self
@@ -181,14 +250,19 @@ impl Copying<'_> {
         let sizes = missing.iter().map(|chunk| chunk.stored_bytes);
         self.progress.begin("copy", Some(sizes.sum()));
         self.bring(missing).await?;
+        failpoint::reach("copy-after-chunks").await;
         let keys = || chunks.iter().map(|chunk| chunk.key.clone());
         let reused = keys().filter(|key| !brought.contains(key)).collect();
         locks::renew(self.to.store().as_ref(), reused).await?;
         self.check_all(&chunks).await?;
         self.report.copied_holds += copy_holds_of(self.from, self.to, Some(backup_id)).await?;
+        failpoint::reach("copy-before-manifest").await;
         put_root(self.to, backup_id, root, stored.sha256).await?;
+        failpoint::reach("copy-after-manifest").await;
         withdraw(self.to.store().as_ref(), backup_id).await?;
         self.relied_on.extend(keys());
+        self.there.insert(backup_id.clone());
+        self.seen.insert(backup_id.clone());
         Ok(())
     }
 
@@ -200,16 +274,13 @@ impl Copying<'_> {
     }
 
     /// A root that was seen long ago may have expired since, and been pruned.
-    async fn forget_what_is_old(&mut self) -> Result<()> {
+    fn forget_what_is_old(&mut self) {
         let now = self.to.store().now();
         if now.duration_since(self.relied_since).unsigned_abs() > self.options.grace / 2 {
             self.relied_since = now;
             self.relied_on.clear();
-            if let Some(newest) = self.to.backup_ids().await?.last() {
-                self.rely_on(newest).await?;
-            }
+            self.seen.clear();
         }
-        Ok(())
     }
 
     /// Right before the root: every chunk is there, whoever brought it.
@@ -323,55 +394,6 @@ async fn put_root(to: &Repository, backup_id: &BackupId, root: Bytes, sha256: Sh
     Ok(())
 }
 
-/// People's word on drift, so that what thawed here is not frozen there.
-async fn copy_acceptances(from: &Repository, to: &Repository) -> Result<()> {
-    let there = keys_below(to, layout::DRIFT).await?;
-    for key in keys_below(from, layout::DRIFT).await? {
-        if !there.contains(&key) {
-            to.store().put_new(&key, from.store().get(&key).await?).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Brings the holds of one backup, or of all that are there already, and tells how many. The end of a hold is brought
-/// only where the hold is the same: a person over there may hold what nobody holds here.
-async fn copy_holds_of(from: &Repository, to: &Repository, backup_id: Option<&BackupId>) -> Result<u64> {
-    let prefix = backup_id.map_or_else(|| layout::HOLDS.to_owned(), |id| format!("{}{id}/", layout::HOLDS));
-    let there = keys_below(to, &prefix).await?;
-    let backups: HashSet<BackupId> = match backup_id {
-        Some(backup_id) => [backup_id.clone()].into(),
-        None => to.backup_ids().await?.into_iter().collect(),
-    };
-    let mut copied = 0;
-    for key in keys_below(from, &prefix).await? {
-        let begun = match key.parse() {
-            Ok(Key::Hold { backup_id, .. }) if backups.contains(&backup_id) => None,
-            Ok(Key::HoldRelease { backup_id, generation }) if backups.contains(&backup_id) => {
-                Some(Key::Hold { backup_id, generation }.to_string())
-            }
-            _ => continue,
-        };
-        if there.contains(&key) {
-            continue;
-        }
-        if let Some(begun) = begun
-            && from.store().get(&begun).await? != to.store().get(&begun).await?
-        {
-            continue;
-        }
-        to.store().put_new(&key, from.store().get(&key).await?).await?;
-        copied += 1;
-    }
-    Ok(copied)
-}
-
-/// In their order: a hold before its end.
-async fn keys_below(repository: &Repository, prefix: &str) -> Result<Vec<String>> {
-    let objects = list_all(repository.store().as_ref(), prefix, None).await?;
-    Ok(objects.into_iter().map(|object| object.key).collect())
-}
-
 /// The repository in `store` that holds copies of `from`; made where there is none.
 ///
 /// # Errors
@@ -387,5 +409,7 @@ pub async fn open_copy(from: &Repository, store: Arc<dyn ObjectStore>) -> Result
     })
 }
 
+#[cfg(test)]
+mod kept;
 #[cfg(test)]
 mod tests;

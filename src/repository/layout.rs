@@ -21,6 +21,8 @@ pub const DRIFT: &str = "drift/";
 pub const HOLDS: &str = "holds/";
 pub const TOMBSTONES: &str = "tombstones/";
 pub const INCOMING: &str = "incoming/";
+/// What drills in other places said of backups that were copied here.
+pub const ELSEWHERE: &str = "elsewhere/";
 /// Where the backup agent's credentials try what the store can do.
 pub const PROBES: &str = "probes/";
 /// The same for the restore agent, whose credentials can write nowhere else.
@@ -43,7 +45,7 @@ pub enum CertificateState {
 pub enum Key {
     /// Names the repository and its format.
     Repository,
-    /// Content; `copy` counts from 1 where the object under the plain name is damaged.
+    /// Content; `copy` tells objects with the same contents apart.
     Chunk { sha256: Sha256Digest, copy: u32 },
     /// The root of a backup.
     Manifest(BackupId),
@@ -70,6 +72,12 @@ pub enum Key {
     Gone(BackupId),
     /// The root of a backup whose chunks are on their way here from another repository.
     Incoming(BackupId),
+    /// What a drill in another place had to say of a backup that was copied here.
+    Elsewhere {
+        backup_id: BackupId,
+        drill_id: DrillId,
+        state: CertificateState,
+    },
 }
 
 impl CertificateState {
@@ -141,6 +149,11 @@ impl fmt::Display for Key {
             Self::Tombstone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.json"),
             Self::Gone(backup_id) => write!(formatter, "{TOMBSTONES}{backup_id}.gone.json"),
             Self::Incoming(backup_id) => write!(formatter, "{INCOMING}{backup_id}.json"),
+            Self::Elsewhere {
+                backup_id,
+                drill_id,
+                state,
+            } => write!(formatter, "{ELSEWHERE}{backup_id}/{drill_id}.{state}.json"),
         }
     }
 }
@@ -177,7 +190,16 @@ fn parse(text: &str) -> Option<Key> {
     let name = rest.strip_suffix(".json")?;
     match directory {
         "manifests" => Some(Key::Manifest(name.parse().ok()?)),
-        "certificates" => parse_certificate(name),
+        "certificates" => parse_certificate(name).map(|(backup_id, drill_id, state)| Key::Certificate {
+            backup_id,
+            drill_id,
+            state,
+        }),
+        "elsewhere" => parse_certificate(name).map(|(backup_id, drill_id, state)| Key::Elsewhere {
+            backup_id,
+            drill_id,
+            state,
+        }),
         "damage" => Some(Key::Damage(name.parse().ok()?)),
         "leases" => parse_lease(name),
         "holds" => parse_hold(name),
@@ -191,16 +213,13 @@ fn parse(text: &str) -> Option<Key> {
     }
 }
 
-fn parse_certificate(name: &str) -> Option<Key> {
+fn parse_certificate(name: &str) -> Option<(BackupId, DrillId, CertificateState)> {
     let (backup_id, rest) = name.split_once('/')?;
     let (drill_id, state) = rest.split_once('.')?;
-    Some(Key::Certificate {
-        backup_id: backup_id.parse().ok()?,
-        drill_id: drill_id.parse().ok()?,
-        state: CertificateState::ALL
-            .into_iter()
-            .find(|known| known.as_str() == state)?,
-    })
+    let state = CertificateState::ALL
+        .into_iter()
+        .find(|known| known.as_str() == state)?;
+    Some((backup_id.parse().ok()?, drill_id.parse().ok()?, state))
 }
 
 fn parse_hold(name: &str) -> Option<Key> {
@@ -279,6 +298,13 @@ mod tests {
             backup_id().prop_map(Key::Tombstone),
             backup_id().prop_map(Key::Gone),
             backup_id().prop_map(Key::Incoming),
+            (backup_id(), time(), any::<u32>(), 0..4usize).prop_map(|(backup_id, time, suffix, state)| {
+                Key::Elsewhere {
+                    backup_id,
+                    drill_id: DrillId::new(time, suffix),
+                    state: CertificateState::ALL[state],
+                }
+            }),
         ]
     }
 

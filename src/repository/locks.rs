@@ -1,9 +1,14 @@
 //! Locks of what a backup refers to: given with each upload, given again to what is reused before they run out.
+//!
+//! A lock is given to the newest version of a name. So what is locked again is looked at: a lock on an object that somebody
+//! has put over a chunk would keep that one, and let the chunk's own run out.
+
+use std::collections::HashSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::manifest::Chunk;
 use crate::storage::ObjectStore;
 
@@ -13,21 +18,20 @@ const CONCURRENCY: usize = 16;
 /// Locks every one of `chunks` again that would not be locked for as long as is promised from now on.
 ///
 /// # Errors
-/// The store's own: a promise that cannot be kept makes no backup.
+/// `LostChunk` where another object has the name now; the store's own. A promise that cannot be kept makes no backup.
 pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Result<()> {
     let Some(period) = store.lock_period() else {
         return Ok(());
     };
     let needed = store.now() + period.promised;
-    let is_short = |chunk: &Chunk| chunk.locked_until.is_none_or(|until| until < needed);
-    let short: Vec<(usize, String)> = chunks
+    let short: Vec<(usize, Chunk)> = chunks
         .iter()
         .enumerate()
-        .filter(|(_, chunk)| is_short(chunk))
-        .map(|(number, chunk)| (number, chunk.key.clone()))
+        .filter(|(_, chunk)| is_short(chunk, needed))
+        .map(|(number, chunk)| (number, chunk.clone()))
         .collect();
     let locked: Vec<(usize, Timestamp)> = stream::iter(short)
-        .map(|(number, key)| lock(store, number, key))
+        .map(|(number, chunk)| lock_chunk(store, number, chunk))
         .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await?;
@@ -48,6 +52,55 @@ pub(super) async fn renew(store: &dyn ObjectStore, keys: Vec<String>) -> Result<
     let locked = stream::iter(keys.into_iter().enumerate()).map(|(number, key)| lock(store, number, key));
     let _: Vec<(usize, Timestamp)> = locked.buffer_unordered(CONCURRENCY).try_collect().await?;
     Ok(())
+}
+
+/// Looked at after it was locked: what is put over it before the look is seen.
+async fn lock_chunk(store: &dyn ObjectStore, number: usize, chunk: Chunk) -> Result<(usize, Timestamp)> {
+    let until = store.lock_again(&chunk.key).await?;
+    if is_there(store, &chunk).await? {
+        return Ok((number, until));
+    }
+    Err(Error::LostChunk {
+        key: chunk.key,
+        reason: "was replaced by another object".to_owned(),
+    })
+}
+
+/// Those of `chunks` that would have to be locked again and are what they should be no more. Where nothing is locked, none.
+///
+/// # Errors
+/// The store's own.
+pub(super) async fn replaced(store: &dyn ObjectStore, chunks: &[Chunk]) -> Result<HashSet<String>> {
+    let Some(period) = store.lock_period() else {
+        return Ok(HashSet::new());
+    };
+    let needed = store.now() + period.promised;
+    let short: Vec<Chunk> = chunks.iter().filter(|chunk| is_short(chunk, needed)).cloned().collect();
+    let looked_at: Vec<Option<String>> = stream::iter(short)
+        .map(|chunk| async move {
+            let is_there = is_there(store, &chunk).await?;
+            Ok::<_, Error>((!is_there).then_some(chunk.key))
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    Ok(looked_at.into_iter().flatten().collect())
+}
+
+fn is_short(chunk: &Chunk, needed: Timestamp) -> bool {
+    chunk.locked_until.is_none_or(|until| until < needed)
+}
+
+/// Whether the object is the chunk, by its size and by the digest that the store keeps, where it keeps one.
+async fn is_there(store: &dyn ObjectStore, chunk: &Chunk) -> Result<bool> {
+    match store.head(&chunk.key).await {
+        Ok(object) => {
+            let is_it = object.sha256.is_none_or(|sha256| sha256 == chunk.stored_sha256.0);
+            Ok(is_it && object.bytes == chunk.stored_bytes)
+        }
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn lock(store: &dyn ObjectStore, number: usize, key: String) -> Result<(usize, Timestamp)> {
@@ -113,6 +166,34 @@ mod tests {
         ground.store.set_clock(start + DAY * 9);
         ground.backup(3, &two_tables()).await;
         assert_eq!(locked_again(), Vec::<String>::new(), "the index says until when");
+    }
+
+    #[tokio::test]
+    async fn what_was_put_over_a_chunk_is_not_locked_in_its_place_and_the_next_backup_stores_the_chunk_anew() {
+        let (ground, start) = ground().await;
+        let first = ground.backup(0, &two_tables()).await;
+        ground.store.set_clock(start + DAY * 8);
+        let writer = ground.writer().await;
+        let records = put_all(&writer, &two_tables()).await.unwrap();
+        let key = &first.chunks[1].key;
+        let size = usize::try_from(first.chunks[1].stored_bytes).unwrap();
+        ground.store.delete(key).await.unwrap();
+        ground.store.put_new(key, vec![0; size].into()).await.unwrap();
+        let error = writer.commit(draft(1, &two_tables()), records).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::LostChunk { key: lost, reason } if lost == key && reason.contains("replaced")),
+            "{error}"
+        );
+        assert_eq!(ground.repository.backup_ids().await.unwrap(), [backup_id(0)]);
+        let next = ground.backup(2, &two_tables()).await;
+        assert_ne!(&next.chunks[1].key, key);
+        assert_eq!(
+            next.chunks[0],
+            Chunk {
+                locked_until: next.chunks[0].locked_until,
+                ..first.chunks[0].clone()
+            }
+        );
     }
 
     #[tokio::test]

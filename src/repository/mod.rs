@@ -3,6 +3,8 @@
 //! Objects are created once and never overwritten. A backup exists if and only if its manifest does, and the manifest
 //! is written last. Only `layout` builds keys. `docs/format.md` describes it all for a second implementation.
 
+#[cfg(test)]
+mod adversary;
 mod certificates;
 mod codec;
 mod commit;
@@ -10,6 +12,7 @@ mod copy;
 pub mod diff;
 pub mod document;
 pub mod drift;
+mod elsewhere;
 mod error;
 #[cfg(test)]
 mod format_page;
@@ -21,10 +24,12 @@ pub mod id;
 mod index;
 pub mod layout;
 mod lease;
+mod limits;
 mod listing;
 mod locks;
 pub mod manifest;
 mod neighbours;
+mod older_versions;
 mod placement;
 mod presence;
 mod reader;

@@ -1,10 +1,12 @@
 //! What a new backup need not store again: the chunks of the backup before it, by their raw contents.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::error::{Error, Result};
 use super::id::Blake3Digest;
+use super::locks;
 use super::manifest::Chunk;
+use super::placement::Unsound;
 use super::presence::stored_sizes;
 use super::reader::{Repository, StoredManifest};
 
@@ -39,8 +41,8 @@ impl Content {
 #[derive(Debug, Default)]
 pub struct ReuseIndex {
     chunks: HashMap<Content, Chunk>,
-    /// Keys known as damaged, when they have been looked up.
-    damaged: Option<HashSet<String>>,
+    /// What is known to be unsound, when that has been looked up.
+    unsound: Option<Unsound>,
 }
 
 impl ReuseIndex {
@@ -50,13 +52,14 @@ impl ReuseIndex {
         Self::default()
     }
 
-    /// The chunks of `previous` that are in the store with their right size and not known as damaged. A previous backup
-    /// whose index is damaged gives nothing, so that the new one can take its place.
+    /// The chunks of `previous` that are in the store with their right size and not known as damaged; those that have to be
+    /// locked again also by the digest that the store keeps. A previous backup whose index is damaged gives nothing, so
+    /// that the new one can take its place.
     ///
     /// # Errors
     /// The store's own.
     pub async fn load(repository: &Repository, previous: &StoredManifest) -> Result<Self> {
-        let damaged = repository.damaged_keys().await?;
+        let mut unsound = Unsound::new(repository.damaged_keys().await?);
         let backup = match repository.read_index(previous.clone()).await {
             Ok(backup) => backup,
             Err(Error::Damaged { key, reason }) => {
@@ -64,22 +67,36 @@ impl ReuseIndex {
                 tracing::warn!(%backup_id, key, reason, "previous backup is damaged, nothing of it is reused");
                 return Ok(Self {
                     chunks: HashMap::new(),
-                    damaged: Some(damaged),
+                    unsound: Some(unsound),
                 });
             }
             Err(error) => return Err(error),
         };
         let keys = backup.chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(repository.store().as_ref(), keys).await?;
+        let replaced = locks::replaced(repository.store().as_ref(), &backup.chunks).await?;
+        if !replaced.is_empty() {
+            tracing::warn!(
+                chunks = replaced.len(),
+                "chunks of the previous backup are gone or were replaced by other objects; they are stored anew"
+            );
+        }
+        let is_known = |key: &String| unsound.contains(key) || replaced.contains(key);
         let sound: Vec<bool> = backup
             .chunks
             .iter()
-            .map(|chunk| sizes.get(&chunk.key) == Some(&chunk.stored_bytes) && !damaged.contains(&chunk.key))
+            .map(|chunk| sizes.get(&chunk.key) == Some(&chunk.stored_bytes) && !is_known(&chunk.key))
             .collect();
-        let chunks = backup.chunks.into_iter().zip(sound).filter(|(_, sound)| *sound);
+        let (sound, lost): (Vec<_>, Vec<_>) = backup.chunks.into_iter().zip(sound).partition(|(_, sound)| *sound);
+        for (chunk, _) in lost {
+            unsound.add_lost(chunk.stored_sha256);
+        }
         Ok(Self {
-            chunks: chunks.map(|(chunk, _)| (Content::of(&chunk), chunk)).collect(),
-            damaged: Some(damaged),
+            chunks: sound
+                .into_iter()
+                .map(|(chunk, _)| (Content::of(&chunk), chunk))
+                .collect(),
+            unsound: Some(unsound),
         })
     }
 
@@ -97,7 +114,7 @@ impl ReuseIndex {
         self.chunks.get(content)
     }
 
-    pub(super) fn take_damaged(&mut self) -> Option<HashSet<String>> {
-        self.damaged.take()
+    pub(super) fn take_unsound(&mut self) -> Option<Unsound> {
+        self.unsound.take()
     }
 }

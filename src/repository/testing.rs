@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use super::error::Result;
 use super::id::{BackupId, DrillId, RepositoryId};
+use super::index::ChunkName;
+use super::layout::Key;
 use super::manifest::{Backup, BackupKind, BackupStats, DatabaseHead, DatabaseSummary, Record, Segment, Source, Table};
 use super::{BackupWriter, CertificateState, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
 use crate::content::{DatabaseProperties, QualifiedName, RowTally, TableDescription, TableSource};
@@ -37,6 +39,12 @@ pub(super) fn backup_id(minute: i64) -> BackupId {
 
 pub(super) fn time(minute: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(1_790_000_000 + minute * 60).unwrap()
+}
+
+/// The key that is tried after `key` for the same contents.
+pub(super) fn next_name(key: &str) -> String {
+    let ChunkName { sha256, copy } = ChunkName::of_key(key).unwrap();
+    Key::Chunk { sha256, copy: copy + 1 }.to_string()
 }
 
 impl Ground {

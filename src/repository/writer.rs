@@ -98,7 +98,7 @@ impl BackupWriter {
     #[must_use]
     pub fn new(repository: &Repository, mut reuse: ReuseIndex, options: WriterOptions) -> Self {
         Self {
-            placement: Placement::new(repository.clone(), reuse.take_damaged()),
+            placement: Placement::new(repository.clone(), reuse.take_unsound()),
             ledger: Arc::new(Ledger {
                 reuse,
                 options,

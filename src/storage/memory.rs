@@ -1,12 +1,13 @@
 //! A store in memory, with the semantics of the S3 store and none of its failures. For tests and demonstrations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::key::check_key;
 use super::{
     Capabilities, Error, ErrorKind, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put,
     RequestStats, Result,
@@ -32,6 +33,8 @@ struct State {
     lock_period: Option<LockPeriod>,
     /// Keys that were locked again, in the order of the requests.
     locked_again: Vec<String>,
+    /// What a store with versions keeps of what was deleted; none where it keeps nothing.
+    hidden: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,11 @@ impl MemoryStore {
         store
     }
 
+    /// From now on it says which objects deletions have hidden, as a store with versions does.
+    pub fn keep_versions(&self) {
+        self.lock().hidden = Some(BTreeSet::new());
+    }
+
     /// The keys that were locked again since this was asked last.
     pub fn take_locked_again(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().locked_again)
@@ -123,6 +131,13 @@ impl State {
         self.clock.unwrap_or_else(jiff::Timestamp::now)
     }
 
+    fn remove(&mut self, key: &str) {
+        let removed = self.objects.remove(key);
+        if let (Some(_), Some(hidden)) = (removed, &mut self.hidden) {
+            hidden.insert(key.to_owned());
+        }
+    }
+
     /// Counts a request whose answer is known.
     fn end<T>(&mut self, operation: Operation, result: Result<T>) -> Result<T> {
         self.stats.ended.add(operation, Outcome::of(&result));
@@ -140,6 +155,7 @@ impl State {
 #[async_trait]
 impl ObjectStore for MemoryStore {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        check_key("put", key)?;
         let mut state = self.lock();
         state.stats.puts += 1;
         state.stats.bytes_sent += body.len() as u64;
@@ -148,17 +164,28 @@ impl ObjectStore for MemoryStore {
         } else {
             let now = state.now();
             state.objects.insert(key.to_owned(), Object::new(body, now));
+            if let Some(hidden) = &mut state.hidden {
+                hidden.remove(key);
+            }
             Put::Created
         };
         state.stats.ended.add(Operation::Put, Outcome::of_put(put));
         Ok(put)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        self.lock().read(key, |body| Ok(body.clone()))
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
+        check_key("get", key)?;
+        self.lock().read(key, |body| {
+            let bytes = body.len() as u64;
+            if bytes > limit {
+                return Err(Error::too_large("get", key, bytes, limit));
+            }
+            Ok(body.clone())
+        })
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        check_key("get", key)?;
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -172,6 +199,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        check_key("head", key)?;
         let mut state = self.lock();
         state.stats.heads += 1;
         let meta = state.object("head", key).map(|object| ObjectMeta {
@@ -202,18 +230,20 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
+        check_key("delete", key)?;
         let mut state = self.lock();
         state.stats.deletes += 1;
-        state.objects.remove(key);
+        state.remove(key);
         state.end(Operation::Delete, Ok(()))
     }
 
     async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        keys.iter().try_for_each(|key| check_key("delete", key))?;
         let mut state = self.lock();
         for batch in keys.chunks(MAX_DELETES) {
             state.stats.deletes += 1;
             for key in batch {
-                state.objects.remove(key);
+                state.remove(key);
             }
             state.stats.ended.add(Operation::Delete, Outcome::Ok);
         }
@@ -240,6 +270,12 @@ impl ObjectStore for MemoryStore {
             .ok_or_else(|| Error::new(ErrorKind::Settings, "lock", key))?;
         state.locked_again.push(key.to_owned());
         Ok(state.now() + period.given)
+    }
+
+    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+        let state = self.lock();
+        let hidden = state.hidden.as_ref();
+        Ok(hidden.map(|keys| keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect()))
     }
 
     fn stats(&self) -> RequestStats {

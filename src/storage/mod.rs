@@ -11,6 +11,7 @@ mod error;
 #[cfg(any(test, feature = "demo"))]
 pub mod faults;
 mod filesystem;
+mod key;
 mod memory;
 mod s3;
 mod stats;
@@ -77,6 +78,22 @@ pub struct LockPeriod {
     pub given: Duration,
 }
 
+/// What lies under one key, where a store keeps what was overwritten or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// The newest first.
+    pub all: Vec<Version>,
+    /// There are more than anybody looks at.
+    pub is_cut: bool,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub id: String,
+    pub bytes: u64,
+}
+
 /// What a bucket is set to; none: not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketReport {
@@ -111,11 +128,21 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whatever stopped the request after the store's own retries.
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put>;
 
-    /// The whole object.
+    /// The whole object, if it has no more than `limit` bytes. A larger one is refused by the size that the store
+    /// announces, before any byte of it is read.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLarge`, or whatever stopped the request.
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes>;
+
+    /// The whole object, whatever its size: for tests and the demo alone, since what lies in a bucket may be of any size.
     ///
     /// # Errors
     /// `NotFound`, or whatever stopped the request.
-    async fn get(&self, key: &str) -> Result<Bytes>;
+    #[cfg(any(test, feature = "demo"))]
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        self.get_at_most(key, u64::MAX).await
+    }
 
     /// Bytes `range` of the object; the range must lie within it. An empty range is answered without asking the store.
     ///
@@ -179,15 +206,24 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Whatever stopped the request, unless the store cannot do it or does not let us.
-    async fn versions(&self, _key: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn versions(&self, _key: &str) -> Result<Versions> {
+        Ok(Versions::default())
     }
 
-    /// One of these versions, whole.
+    /// Keys below `prefix` that hold something and are hidden by a deletion; `None` where the store cannot say so, or does
+    /// not let us see it.
     ///
     /// # Errors
-    /// `NotFound`, or whatever stopped the request.
-    async fn get_version(&self, key: &str, _version: &str) -> Result<Bytes> {
+    /// Whatever stopped the request otherwise.
+    async fn hidden(&self, _prefix: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    /// One of these versions, whole, if it has no more than `limit` bytes.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLarge`, or whatever stopped the request.
+    async fn get_version(&self, key: &str, _version: &str, _limit: u64) -> Result<Bytes> {
         Err(Error::new(ErrorKind::NotFound, "get", key))
     }
 

@@ -1,5 +1,9 @@
 //! More than one repository: a directory as a repository, copies in other places, and drills and restores from them.
 
+mod agent;
+mod interrupted;
+mod kept;
+
 use std::fs;
 use std::path::Path;
 
@@ -10,11 +14,16 @@ const SMALL_CHUNKS: &str = "backup: {chunk_min_bytes: 64KiB, chunk_mean_bytes: 1
 
 /// A world whose settings name a volume as a copy, which is there.
 fn with_volume() -> World {
+    with_volume_and("")
+}
+
+/// The same with more settings of the copy.
+fn with_volume_and(settings: &str) -> World {
     let mut world = World::with(WorldOptions::default());
     let volume = world.directory().join("volume");
     fs::create_dir(&volume).unwrap();
     let more = format!(
-        "{SMALL_CHUNKS}copies:\n  - {{name: volume, directory: {}, prefix: shop}}\n",
+        "{SMALL_CHUNKS}copies:\n  - {{name: volume, directory: {}, prefix: shop{settings}}}\n",
         volume.display()
     );
     world.settings_file = world.write_settings("settings.yaml", &more);
@@ -96,6 +105,26 @@ fn a_copy_holds_the_same_objects_and_a_drill_certifies_from_it_alone() {
         .json();
     assert_eq!(listed[1]["backup_id"], newest.as_str());
     world.program(&["--repository", "volume", "verify", "--all"]).run().ok();
+    let into = world.target.dsn(world.target.superuser(), "again");
+    world
+        .program(&[
+            "--repository",
+            "volume",
+            "restore",
+            "--into",
+            &into,
+            "--create-database",
+        ])
+        .env("PGPASSWORD", world.target.password())
+        .run()
+        .ok();
+    let sum = "SELECT count(*), sum(hashtext(o::text)) FROM orders o";
+    let again = world.target.sql("again", sum).unwrap();
+    assert_eq!(again, world.source_sql(sum));
+    assert_eq!(
+        world.target.sql("again", "SELECT count(*) FROM small").unwrap().trim(),
+        "2"
+    );
     let id: serde_json::Value =
         serde_json::from_slice(&fs::read(volume(&world).join("repository.json")).unwrap()).unwrap();
     crate::support::world::mark_disposable(&world.target, &world.restored(), id["repository_id"].as_str().unwrap());

@@ -58,11 +58,12 @@ fn set<const N: usize>(places: [&str; N]) -> BTreeSet<String> {
     places.map(str::to_owned).into()
 }
 
-const AGENTS_AND_PEOPLE: [&str; 4] = [
+const AGENTS_AND_PEOPLE: [&str; 5] = [
     "backup-agent.json",
     "restore-agent.json",
     "people.json",
     "retention.json",
+    "copy.json",
 ];
 
 #[test]
@@ -79,6 +80,7 @@ fn every_place_in_a_policy_is_one_of_the_layout() {
         layout::HOLDS,
         layout::TOMBSTONES,
         layout::INCOMING,
+        layout::ELSEWHERE,
         layout::PROBES,
         layout::CERTIFICATE_PROBES,
     ]);
@@ -132,11 +134,27 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
             layout::HOLDS,
             layout::INCOMING,
             layout::CERTIFICATES,
+            layout::ELSEWHERE,
             layout::DAMAGE,
             layout::LEASES,
             layout::PROBES
         ])
     );
+    let copy = policy("copy.json");
+    assert_eq!(
+        places(&copy, put),
+        set([
+            REPOSITORY,
+            layout::CHUNKS,
+            layout::MANIFESTS,
+            layout::INCOMING,
+            layout::HOLDS,
+            layout::DRIFT,
+            layout::ELSEWHERE,
+            layout::PROBES
+        ])
+    );
+    assert_eq!(places(&copy, delete), set([layout::INCOMING, layout::PROBES]));
     for policy in [&backup, &restore, &people, &retention] {
         assert_eq!(places(policy, "s3:GetObject"), set([""]));
         let listing = statements(policy)[0];

@@ -246,6 +246,11 @@ impl Agenda {
         self.look_at = now;
     }
 
+    /// Something else has changed the bucket: it is looked at anew, and what waits goes on waiting.
+    pub(super) const fn look_again(&mut self, now: Timestamp) {
+        self.look_at = now;
+    }
+
     /// A time of the schedule, with its jitter and its reason.
     fn at(&self, time: Timestamp) -> NextRun {
         if time <= self.began {
@@ -278,11 +283,11 @@ impl Agenda {
 }
 
 /// Whether a pause of at most `longest` is over. One that seems longer was counted before the clock was set back.
-fn is_reached(at: Timestamp, longest: Duration, now: Timestamp) -> bool {
+pub(super) fn is_reached(at: Timestamp, longest: Duration, now: Timestamp) -> bool {
     now >= at || at > later(now, longest)
 }
 
-fn later(time: Timestamp, pause: Duration) -> Timestamp {
+pub(super) fn later(time: Timestamp, pause: Duration) -> Timestamp {
     time.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 

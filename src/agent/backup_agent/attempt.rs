@@ -8,7 +8,6 @@ use tracing::Instrument as _;
 
 use super::agenda::Obstacle;
 use super::lease::{Taken, give_back, take};
-use super::retention::after_backup;
 use super::workplace::Workplace;
 use crate::agent::backup::backup_into;
 use crate::agent::error::{Error, Result};
@@ -60,9 +59,6 @@ impl Attempt {
                 let run = begun.unwrap_or_else(|| self.begin());
                 let attempted = self.back_up(run, lease.clone()).await;
                 give_back(lease, &self.live).await;
-                if matches!(attempted, Attempted::Succeeded(_)) {
-                    Box::pin(after_backup(&self.workplace, &self.live, &self.cancel)).await;
-                }
                 attempted
             }
             Ok(Ready::Superseded) => Attempted::Superseded,

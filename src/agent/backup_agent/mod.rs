@@ -5,7 +5,9 @@
 
 mod agenda;
 mod attempt;
+mod copies;
 mod first_settings;
+mod lane;
 mod lease;
 mod retention;
 mod work;

@@ -1,65 +1,140 @@
-//! What follows a backup where the settings want it: expiry and prune. A failure of either is said and counted, and changes
-//! nothing about the backup.
+//! What follows a backup where the settings want it: expiry and prune, in the repository and in its copies, beside whatever
+//! run is next. A failure of either is said and counted, and changes nothing about the backup.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::workplace::Workplace;
-use crate::agent::error::{Error, Result};
+use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::agent::retention::{expire_in, prune_in};
-use crate::http::status::RetentionCounts;
-use crate::repository::{ExpireReport, PruneReport};
+use crate::config::Settings;
+use crate::http::status::{CurrentRetention, FailedRetention, RetentionCounts, RetentionStatus, SucceededRetention};
+use crate::repository::{ExpireReport, PruneReport, Repository};
 use crate::telemetry::causes;
 
-/// Expires and prunes, if `retention.after_backup` says so. Told to stop, it leaves everything where it is: whatever is
-/// interrupted here is finished by the next run.
-pub(super) async fn after_backup(workplace: &Workplace, live: &Live, cancel: &CancellationToken) {
-    if !workplace.settings.retention.after_backup {
-        return;
+/// Expires and prunes the repository. Told to stop, it leaves everything where it is, as it does when it is dropped:
+/// whatever is interrupted is finished by the next one.
+pub(super) async fn let_go(workplace: Arc<Workplace>, live: Live, cancel: CancellationToken) {
+    let started = Timestamp::now();
+    let at = |step: &str| {
+        let step = step.to_owned();
+        live.set_retention(|retention| retention.current = Some(CurrentRetention { started, step }));
+    };
+    let count = |done: &RetentionCounts| live.count(|counts| counts.retention.add(done));
+    let work = Box::pin(async {
+        at("expire");
+        expire_and_prune(workplace.repository().await?, &workplace.settings, &cancel, at, count).await
+    });
+    if let Some(result) = cancel.run_until_cancelled(work).await {
+        let ended = LetGo::now(started, result);
+        ended.tell("repository");
+        count(&ended.run());
+        live.set_retention(|retention| ended.note(retention));
     }
-    match cancel.run_until_cancelled(Box::pin(let_go(workplace, cancel))).await {
-        None => tracing::info!("retention interrupted; the next run goes on"),
-        Some(Ok((expired, pruned))) => {
-            tell(&expired, &pruned);
-            live.count(|counts| count(&mut counts.retention, &expired, &pruned));
-        }
-        Some(Err(error)) => {
-            let hint = error.meaning().hint;
-            tracing::error!(
-                error = causes::chain(&error),
-                hint,
-                "retention failed; the backup stands"
-            );
-            live.count(|counts| counts.retention.failed_runs += 1);
-        }
-    }
+    live.set_retention(|retention| retention.current = None);
 }
 
-async fn let_go(workplace: &Workplace, cancel: &CancellationToken) -> Result<(ExpireReport, PruneReport)> {
-    let (repository, settings) = (workplace.repository().await?, &workplace.settings);
+/// By `settings`, as they hold in that place. What was done is counted at once: what comes after it may fail.
+pub(super) async fn expire_and_prune(
+    repository: &Repository,
+    settings: &Settings,
+    cancel: &CancellationToken,
+    at: impl Fn(&str),
+    count: impl Fn(&RetentionCounts),
+) -> Result<(ExpireReport, PruneReport)> {
+    at("expire");
     let expired = expire_in(repository, settings, false, cancel).await?;
+    count(&RetentionCounts {
+        expired_backups: expired.expired.len() as u64,
+        ..RetentionCounts::default()
+    });
+    at("prune");
     let pruned = prune_in(repository, settings, false, cancel).await?;
-    Ok::<_, Error>((expired, pruned))
+    count(&RetentionCounts {
+        deleted_objects: pruned.deleted.objects,
+        deleted_bytes: pruned.deleted.bytes,
+        ..RetentionCounts::default()
+    });
+    Ok((expired, pruned))
 }
 
-fn tell(expired: &ExpireReport, pruned: &PruneReport) {
-    if let Some(why) = &pruned.frozen {
-        tracing::warn!(
-            why,
-            "deletion is frozen until a person accepts what is missing; nothing was deleted"
-        );
-        return;
+/// How an expiry with prune of one place ended.
+pub(super) struct LetGo {
+    started: Timestamp,
+    finished: Timestamp,
+    result: Result<(ExpireReport, PruneReport)>,
+}
+
+impl LetGo {
+    /// One that has just ended.
+    pub(super) fn now(started: Timestamp, result: Result<(ExpireReport, PruneReport)>) -> Self {
+        Self {
+            started,
+            finished: Timestamp::now(),
+            result,
+        }
     }
+
+    /// It, counted.
+    pub(super) fn run(&self) -> RetentionCounts {
+        RetentionCounts {
+            runs: u64::from(self.result.is_ok()),
+            failed_runs: u64::from(self.result.is_err()),
+            ..RetentionCounts::default()
+        }
+    }
+
+    /// In the log, once.
+    pub(super) fn tell(&self, place: &str) {
+        match &self.result {
+            Ok((expired, pruned)) => tell(place, expired, pruned),
+            Err(error) => {
+                let hint = error.meaning().hint;
+                let error = causes::chain(error);
+                tracing::error!(place, error, hint, "retention failed; the backups stand");
+            }
+        }
+    }
+
+    /// In what the agent shows.
+    pub(super) fn note(&self, retention: &mut RetentionStatus) {
+        let (started, finished) = (self.started, self.finished);
+        match &self.result {
+            Ok((expired, pruned)) => retention.last_succeeded = Some(succeeded(expired, pruned, started, finished)),
+            Err(error) => {
+                retention.last_failed = Some(FailedRetention {
+                    started,
+                    finished,
+                    message: causes::chain(error),
+                });
+            }
+        }
+    }
+}
+
+fn tell(place: &str, expired: &ExpireReport, pruned: &PruneReport) {
     tracing::info!(
+        place,
         expired = expired.expired.len(),
         deleted_objects = pruned.deleted.objects,
         deleted_bytes = pruned.deleted.bytes,
         "retention done"
     );
+    if let Some(why) = &pruned.frozen {
+        tracing::warn!(
+            place,
+            why,
+            "deletion is frozen until a person accepts what is missing; no more chunks are deleted"
+        );
+    }
     let (backups, objects) = (expired.retained.len(), pruned.retained.objects);
     if backups > 0 || objects > 0 {
         let reason = expired.retained.first().map(|retained| retained.reason.as_str());
         tracing::warn!(
+            place,
             backups,
             objects,
             reason,
@@ -68,10 +143,20 @@ fn tell(expired: &ExpireReport, pruned: &PruneReport) {
     }
 }
 
-fn count(counts: &mut RetentionCounts, expired: &ExpireReport, pruned: &PruneReport) {
-    counts.runs += 1;
-    counts.expired_backups += expired.expired.len() as u64;
-    counts.deleted_objects += pruned.deleted.objects;
-    counts.deleted_bytes += pruned.deleted.bytes;
-    counts.retained_objects = pruned.retained.objects + expired.retained.len() as u64;
+fn succeeded(
+    expired: &ExpireReport,
+    pruned: &PruneReport,
+    started: Timestamp,
+    finished: Timestamp,
+) -> SucceededRetention {
+    let frozen = pruned.frozen.as_ref().map(|why| format!("deletion is frozen: {why}"));
+    let refused = || expired.retained.first().map(|retained| retained.reason.clone());
+    SucceededRetention {
+        started,
+        finished,
+        expired_backups: expired.expired.len() as u64,
+        deleted_objects: pruned.deleted.objects,
+        retained_objects: pruned.retained.objects + pruned.leftovers.retained + expired.retained.len() as u64,
+        message: frozen.or_else(refused),
+    }
 }

@@ -1,4 +1,5 @@
-//! What the agent is at: at most one run and one look at the bucket, side by side.
+//! What the agent is at: at most one run, one look at the bucket, one expiry with prune and one filling of each copy, side by
+//! side.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Rules};
 use super::attempt::{Attempt, Attempted};
+use super::copies::Copies;
+use super::retention::let_go;
 use super::workplace::Workplace;
 use crate::agent::error::Result;
 use crate::agent::live::{Live, RunEnd};
@@ -50,6 +53,11 @@ pub(super) struct Work {
     cancel: CancellationToken,
     run: Option<BoxFuture<'static, Attempted>>,
     look: Option<Look>,
+    copies: Copies,
+    /// What follows a backup holds up no other one.
+    retention: Option<BoxFuture<'static, ()>>,
+    /// One more is due: a backup was made while it went on.
+    retention_again: bool,
     /// What was seen before then is out of date: a run has ended since.
     stale_before: Instant,
     /// Here while nobody looks.
@@ -70,6 +78,7 @@ impl Work {
         );
         let holder = holder();
         Self {
+            copies: Copies::new(&settings, Timestamp::now()),
             agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
@@ -79,6 +88,8 @@ impl Work {
             cancel,
             run: None,
             look: None,
+            retention: None,
+            retention_again: false,
             stale_before: Instant::now(),
             view: Some(View::default()),
             run_waits_for: None,
@@ -106,6 +117,7 @@ impl Work {
             };
             self.run = Some(attempt.run().boxed());
         }
+        self.copies.begin(&self.workplace, &self.live, &self.cancel, now);
     }
 
     /// Tells the status where things stand.
@@ -127,11 +139,12 @@ impl Work {
             self.told_next = Some(next.clone());
         }
         self.live.set_next_run(next);
+        self.copies.tell(&self.live);
     }
 
     /// All of this process.
     fn count_requests(&mut self) -> StoreCounts {
-        if self.run.is_none() {
+        if self.run.is_none() && self.retention.is_none() {
             for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
                 self.earlier_requests.add(&requests);
             }
@@ -169,6 +182,7 @@ impl Work {
         };
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, Timestamp::now());
+        self.copies = Copies::new(&settings, Timestamp::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
         self.earlier
             .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
@@ -181,6 +195,8 @@ impl Work {
         tokio::select! {
             attempted = ongoing(&mut self.run) => self.attempted(attempted),
             looked = ongoing(&mut self.look) => self.looked(looked),
+            (number, filled) = self.copies.goes_on() => self.copies.filled(number, filled, &self.live, Timestamp::now()),
+            () = ongoing(&mut self.retention) => self.retained(),
         }
     }
 
@@ -202,13 +218,38 @@ impl Work {
         self.stale_before = Instant::now();
         match attempted {
             Attempted::NotYet(..) => {}
-            Attempted::Succeeded(started) => self.agenda.succeeded(started, now),
+            Attempted::Succeeded(started) => {
+                self.agenda.succeeded(started, now);
+                self.copies.want(now);
+                self.begin_retention();
+            }
             Attempted::Failed(class, started) => self.agenda.failed(class, started, now),
             Attempted::Skipped => self.agenda.rest(now),
             Attempted::Superseded => {
                 tracing::info!("the backup that was due has been made meanwhile");
                 self.agenda.superseded(now);
             }
+        }
+    }
+
+    /// Expires and prunes, if `retention.after_backup` says so; once more at the end of one that goes on.
+    fn begin_retention(&mut self) {
+        if !self.workplace.settings.retention.after_backup {
+            return;
+        }
+        if self.retention.is_some() {
+            self.retention_again = true;
+            return;
+        }
+        let job = let_go(Arc::clone(&self.workplace), self.live.clone(), self.cancel.clone());
+        self.retention = Some(job.boxed());
+    }
+
+    fn retained(&mut self) {
+        // Backups have gone, perhaps.
+        self.agenda.look_again(Timestamp::now());
+        if std::mem::take(&mut self.retention_again) {
+            self.begin_retention();
         }
     }
 
@@ -239,6 +280,7 @@ impl Work {
         match looked.seen {
             Ok(repository) => {
                 self.look_waits_for = None;
+                self.copies.saw(&repository, now);
                 self.live.set_repository(repository);
             }
             Err(error) => {
@@ -257,6 +299,9 @@ impl Work {
 
     /// Lets a run that was told to stop close its sessions.
     pub(super) async fn stop(self, limit: Duration) {
+        if self.retention.is_some() {
+            tracing::info!("retention interrupted; the next run goes on");
+        }
         let Some(run) = self.run else { return };
         if timeout(limit, run).await.is_err() {
             tracing::warn!("the run did not end in time and is left behind");

@@ -97,8 +97,8 @@ impl Class {
             Self::LostChunk => "A chunk that was to be reused is gone or damaged; the next backup stores it anew.",
             Self::Unknown => "Anything that has no row of its own, such as a client program that failed.",
             Self::Operator => {
-                "Credentials, privileges or the bucket's policy refuse, a database is missing, the repository needs a newer \
-                 program."
+                "Credentials, privileges or the bucket's policy refuse, the store is full, a bucket or a database is missing, \
+                 the repository needs a newer program."
             }
             Self::Settings => "Settings that cannot work.",
             Self::Refused => "A guard refused, or the database holds what cannot be read or backed up.",

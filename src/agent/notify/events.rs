@@ -8,7 +8,6 @@ use jiff::tz::TimeZone;
 
 use crate::config::NotifySuccess;
 use crate::http::status::{BackupStatus, DrillState, DrillStatus, RepositoryStatus};
-use crate::repository::id::BackupId;
 
 /// Why somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +97,7 @@ pub(in crate::agent) fn again(repository: &RepositoryStatus, wanted: Wanted) -> 
             .map(move |drill| (backup.backup_id.as_str(), drill))
     });
     let last = all
-        .filter(|(_, drill)| judges(drill))
+        .filter(|(_, drill)| drill.judges())
         .max_by(|(_, one), (_, other)| one.drill_id.cmp(&other.drill_id));
     let (backup_id, drill) = last?;
     let this = Drilled {
@@ -116,36 +115,13 @@ pub(in crate::agent) fn again(repository: &RepositoryStatus, wanted: Wanted) -> 
 
 /// Whether the newest backup has been without a verdict, and all drills without one, for `after`.
 pub(in crate::agent) fn overdue(repository: &RepositoryStatus, after: Duration, now: Timestamp) -> Option<Overdue> {
-    let since = unjudged_since(repository, None)?;
+    let since = repository.unjudged_since()?;
     let is_due = since.checked_add(after).is_ok_and(|due| due <= now);
     let newest = repository.backups.last().filter(|_| is_due)?;
     Some(Overdue {
         backup_id: newest.backup_id.clone(),
         since,
     })
-}
-
-/// Since when a verdict has been waited for: since the last one, or, where that is later, since the first of the newest
-/// backups without any could be used. None while the newest has one. The drill `except` is passed over.
-fn unjudged_since(repository: &RepositoryStatus, except: Option<Drilled<'_>>) -> Option<Timestamp> {
-    let counts = |drill: &&DrillStatus| judges(drill) && except.is_none_or(|this| drill.drill_id != this.drill_id);
-    let is_open = |backup: &&BackupStatus| !backup.drills.iter().any(|drill| counts(&drill));
-    let open = repository.backups.iter().rev().take_while(is_open);
-    let first = open.filter_map(waits_since).min()?;
-    let drills = repository.backups.iter().flat_map(|backup| &backup.drills);
-    let last = drills.filter(counts).map(|drill| drill.started).max();
-    Some(last.map_or(first, |last| last.max(first)))
-}
-
-fn waits_since(backup: &BackupStatus) -> Option<Timestamp> {
-    let contents = backup.contents.as_ref().map(|contents| contents.usable_since);
-    // A root that cannot be read is waited for too.
-    let id = || backup.backup_id.parse::<BackupId>().ok().map(|id| id.time());
-    contents.or_else(id)
-}
-
-fn judges(drill: &DrillStatus) -> bool {
-    matches!(drill.state, DrillState::Certified | DrillState::Failed)
 }
 
 /// In order of time.
@@ -163,14 +139,14 @@ fn may_have_been_told(
     this: Drilled<'_>,
     wanted: Wanted,
 ) -> bool {
-    let in_vain = before.last().is_some_and(|drill| !judges(drill));
-    let since =
-        unjudged_since(repository, Some(this)).and_then(|since| since.checked_add(wanted.unverified_after).ok());
-    wanted.has_told_unverified || in_vain && since.is_some_and(|due| due <= this.started)
+    let in_vain = before.last().is_some_and(|drill| !drill.judges());
+    let since = repository.unjudged_since_without(Some(this.drill_id));
+    let due = since.and_then(|since| since.checked_add(wanted.unverified_after).ok());
+    wanted.has_told_unverified || in_vain && due.is_some_and(|due| due <= this.started)
 }
 
 fn verdict_before(backup: &BackupStatus, this: Drilled<'_>) -> Option<DrillState> {
-    let judged = |drill: &&DrillStatus| drill.drill_id.as_str() < this.drill_id && judges(drill);
+    let judged = |drill: &&DrillStatus| drill.drill_id.as_str() < this.drill_id && drill.judges();
     backup.drills.iter().rfind(judged).map(|drill| drill.state)
 }
 

@@ -41,6 +41,7 @@ pub(super) fn describe(certificate: Certificate, state: DrillState) -> Certifica
         differing_tables,
         not_tested,
         total_not_tested,
+        older_versions: certificate.older_versions.len() as u64,
     }
 }
 

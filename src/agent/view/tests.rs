@@ -273,3 +273,21 @@ async fn a_backup_of_a_server_whose_clock_is_ahead_counts_from_when_the_agent_be
     view.read_backups(&ground.repository).await.unwrap();
     assert_eq!(view.newest_started(Some("shop"), time(1)), Some(time(1)));
 }
+
+#[tokio::test]
+async fn a_backup_of_a_long_run_that_comes_after_a_newer_one_is_seen() {
+    let ground = Ground::new().await;
+    let mut view = View::default();
+    let ids = |seen: &RepositoryStatus| -> Vec<String> {
+        let ids = seen.backups.iter().map(|backup| backup.backup_id.clone());
+        ids.collect()
+    };
+    ground.put(5, 5).await;
+    ground.certify(5, 1, 10).await;
+    let seen = view.refresh(&ground.repository, None).await.unwrap();
+    assert_eq!(ids(&seen), [backup_id(5).to_string()]);
+    ground.put(1, 5).await;
+    let seen = view.refresh(&ground.repository, None).await.unwrap();
+    assert_eq!(ids(&seen), [backup_id(1).to_string(), backup_id(5).to_string()]);
+    assert_eq!(seen.backups[0].verdict(), None);
+}

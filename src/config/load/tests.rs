@@ -210,6 +210,10 @@ fn a_value_that_cannot_work_is_refused_with_the_mend() {
             "repository.endpoint must begin with https:// or http://",
         ),
         (
+            "repository: {prefix: a/../b}",
+            "repository.prefix must have no part that is . or .. and no control character",
+        ),
+        (
             "repository: {prefix: a/}",
             "repository.prefix must not begin or end with a slash nor hold two in a row",
         ),
@@ -292,8 +296,60 @@ copies:
 }
 
 #[test]
+fn a_copy_is_kept_by_its_own_rules_as_a_whole_or_else_by_those_of_the_section() {
+    let text = "
+repository: {bucket: b}
+retention: {keep_last: 7, keep_daily: 3, time_zone: Europe/Berlin}
+prune: {grace: 30h}
+copies:
+  - {name: same, bucket: c}
+  - {name: own, bucket: d, after_backup: false, retention: {keep_monthly: 24, after_backup: true}, prune: {grace: 72h}}
+";
+    let settings = load_text(text, &[]).unwrap();
+    let [same, own] = ["same", "own"].map(|name| {
+        (
+            settings.copy(name).unwrap().after_backup,
+            settings.clone().on_copy(name).unwrap(),
+        )
+    });
+    assert_eq!(
+        (same.0, same.1.retention.keep_last, same.1.prune.grace.0),
+        (true, 7, Duration::from_hours(30))
+    );
+    let rules = &own.1.retention;
+    assert_eq!(
+        (own.0, rules.keep_last, rules.keep_daily, rules.keep_monthly),
+        (false, 0, 0, 24)
+    );
+    assert_eq!((rules.keep_certified, rules.after_backup), (2, true));
+    assert_eq!(rules.time_zone.0, jiff::tz::TimeZone::UTC);
+    assert_eq!(own.1.prune.grace.0, Duration::from_hours(72));
+    assert_eq!(own.1.copies.len(), 1, "none of itself");
+}
+
+#[test]
 fn copies_that_cannot_work_are_refused_with_the_mend() {
     for (text, expected) in [
+        (
+            "copies: [{name: a, bucket: c, retention: {keep_dayly: 1}}]",
+            "unknown setting 'copies[0].retention.keep_dayly'; did you mean 'keep_daily'?",
+        ),
+        (
+            "copies: [{name: a, bucket: c, retention: 3}]",
+            "copies[0].retention is a section; give its settings below it, or leave it out",
+        ),
+        (
+            "copies: [{name: a, bucket: c, retention: {after_backup: true}}]",
+            "copies ('a').retention.after_backup needs a rule, such as retention.keep_daily: without one nothing is ever expired",
+        ),
+        (
+            "copies: [{name: a, bucket: c, prune: {grace: 2h}}]",
+            "copies ('a').prune.grace must be at least 12h longer than backup.max_duration: a backup under way must not lose what it refers to",
+        ),
+        (
+            "copies: [{name: a, bucket: c, after_backup: sometimes}]",
+            "copies[0].after_backup must be true or false",
+        ),
         ("copies: volume", "copies must be a list of mappings, each with a name"),
         (
             "copies: [volume]",

@@ -85,6 +85,7 @@ fn last_drill(sheet: &Sheet, drill: &DrillStatus) {
 
 fn newest_certificate(sheet: &Sheet, certificate: &CertificateStatus) {
     phases(sheet, "last_drill_phase_seconds", &certificate.phases);
+    sheet.number("older_versions_read", certificate.older_versions);
     sheet.number("untested_items", certificate.total_not_tested);
     sheet.gauge("recovery_seconds", certificate.recovery_seconds);
 }

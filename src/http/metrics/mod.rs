@@ -4,6 +4,7 @@
 //! metric there is; `docs/metrics.md` is made from it.
 
 mod bucket;
+mod copies;
 mod objectives;
 mod process;
 mod sheet;
@@ -23,6 +24,7 @@ pub fn exposition(status: &Status, memory: ProcessMemory) -> String {
     if let Some(repository) = &status.repository {
         bucket::write(&sheet, repository);
     }
+    copies::write(&sheet, status);
     objectives::write(&sheet, status);
     sheet.text()
 }

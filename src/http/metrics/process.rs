@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sheet::{ProcessMemory, Sheet};
-use crate::http::status::{AgentKind, Counts, CurrentRun, Outcome, Status, StoreCounts, Trigger};
+use crate::http::status::{AgentKind, Counts, CurrentRun, Outcome, RetentionStatus, Status, StoreCounts, Trigger};
 
 /// How an agent's runs can end. All are shown from the beginning, since what has been counted is known to be 0, and
 /// Prometheus sees an increase only between two values.
@@ -50,6 +50,7 @@ pub(super) fn write(sheet: &Sheet, status: &Status, memory: ProcessMemory) {
     }
     sheet.time("last_attempt_timestamp_seconds", last_attempt(status));
     counts(sheet, &status.counts);
+    retention(sheet, &status.retention);
     store(sheet, &status.counts.store);
 }
 
@@ -118,7 +119,6 @@ fn counts(sheet: &Sheet, counts: &Counts) {
         sheet.counter("expired_backups_total", &[], retention.expired_backups);
         sheet.counter("pruned_objects_total", &[], retention.deleted_objects);
         sheet.counter("pruned_bytes_total", &[], retention.deleted_bytes);
-        sheet.number("retained_objects", retention.retained_objects);
     }
     if sheet.agent == AgentKind::RestoreAgent {
         sheet.counter("notifications_total", &[("outcome", "sent")], counts.notifications);
@@ -128,6 +128,24 @@ fn counts(sheet: &Sheet, counts: &Counts) {
             counts.failed_notifications,
         );
     }
+}
+
+fn retention(sheet: &Sheet, retention: &RetentionStatus) {
+    let current = retention.current.as_ref();
+    sheet.time(
+        "retention_in_progress_since_timestamp_seconds",
+        current.map(|current| current.started),
+    );
+    let succeeded = retention.last_succeeded.as_ref();
+    let failed = retention.last_failed.as_ref();
+    let ends = [
+        ("succeeded", succeeded.map(|last| last.finished)),
+        ("failed", failed.map(|last| last.finished)),
+    ];
+    for (outcome, finished) in ends {
+        sheet.labelled_time("last_retention_timestamp_seconds", &[("outcome", outcome)], finished);
+    }
+    sheet.number("retained_objects", succeeded.map(|last| last.retained_objects));
 }
 
 fn store(sheet: &Sheet, store: &StoreCounts) {

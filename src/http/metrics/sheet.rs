@@ -66,6 +66,10 @@ impl Sheet {
         self.gauge(name, time.into().map(unix_seconds));
     }
 
+    pub(super) fn labelled_time(&self, name: &str, labels: &[(&'static str, &str)], time: Option<Timestamp>) {
+        self.labelled_gauge(name, labels, time.map(unix_seconds));
+    }
+
     pub(super) fn number(&self, name: &str, number: impl Into<Option<u64>>) {
         self.gauge(name, number.into().map(float));
     }

@@ -31,6 +31,7 @@ pub(super) fn findings(status: &Status) -> Vec<Finding> {
         }
     }
     of_process(&mut found, status);
+    copies(&mut found, status);
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     found
 }
@@ -106,6 +107,14 @@ fn of_repository(found: &mut Vec<Finding>, status: &Status, repository: &Reposit
             Level::Warn,
             "The newest certificate cannot be read; the agent's log says why.",
         );
+    }
+    let certificate = repository.newest_certificate.as_ref();
+    if let Some(objects @ 1..) = certificate.map(|certificate| certificate.older_versions) {
+        let text = format!(
+            "Somebody has overwritten or hidden what backups consist of: the last drill read {objects} from older versions that \
+             the bucket keeps."
+        );
+        say(found, Level::Bad, text);
     }
     if repository.newest_certified().is_none() {
         say(found, Level::Warn, "No backup has been certified yet.");
@@ -195,10 +204,72 @@ fn ages(found: &mut Vec<Finding>, status: &Status, repository: &RepositoryStatus
     }
 }
 
+/// The age of the alert rule.
+const COPY_BEHIND_SECONDS: f64 = 6.0 * 3600.0;
+
+fn copies(found: &mut Vec<Finding>, status: &Status) {
+    for copy in &status.copies {
+        let name = &copy.name;
+        let lag = copy.behind_since.map(|since| words::since(status.now, since));
+        let is_late = lag.is_some_and(|lag| lag > COPY_BEHIND_SECONDS);
+        let lacks = match copy.missing {
+            None => "it is not known what it holds".to_owned(),
+            Some(0) => "nothing of this cluster is missing there".to_owned(),
+            Some(1) => "one backup is not there".to_owned(),
+            Some(missing) => format!("{missing} backups are not there"),
+        };
+        let since = lag.map_or_else(String::new, |lag| format!(", for {}", words::span(lag)));
+        match &copy.trouble {
+            Some(trouble) => {
+                let text = format!("The copy '{name}' could not be filled: {trouble}. Now {lacks}{since}.");
+                say(found, Level::Warn, text);
+            }
+            None if is_late => say(
+                found,
+                Level::Warn,
+                format!("The copy '{name}' is behind: {lacks}{since}."),
+            ),
+            None => {}
+        }
+        if let Some(failed) = copy.retention.failing() {
+            let when = words::ago(status.now, failed.finished);
+            let text = format!("Retention of the copy '{name}' failed {when}: {}.", failed.message);
+            say(found, Level::Warn, text);
+        }
+    }
+}
+
+/// A store that keeps for longer what should go, by a lock of some hours, is tried again after the next backup.
+fn retention(found: &mut Vec<Finding>, status: &Status) {
+    if let Some(failed) = status.retention.failing() {
+        let when = words::ago(status.now, failed.finished);
+        let text = format!(
+            "Retention failed {when}: {}. The backups stand, and old ones stay.",
+            failed.message
+        );
+        say(found, Level::Warn, text);
+    }
+    let Some(last) = &status.retention.last_succeeded else {
+        return;
+    };
+    let why = last
+        .message
+        .as_deref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    let text = match last.retained_objects {
+        0 => return,
+        1 => format!("The store kept one object that should have gone{why}."),
+        objects => format!("The store kept {objects} objects that should have gone{why}."),
+    };
+    say(found, Level::Warn, text);
+}
+
 fn of_process(found: &mut Vec<Finding>, status: &Status) {
     if let Some(what) = &status.waiting_for {
         say(found, Level::Warn, format!("Waiting: {what}."));
     }
+    retention(found, status);
     let last = status.runs.iter().find(|run| run.outcome != Outcome::Skipped);
     let is_bad = |outcome| matches!(outcome, Outcome::Failed | Outcome::Yielded | Outcome::Unverified);
     if let Some(run) = last.filter(|run| is_bad(run.outcome)) {

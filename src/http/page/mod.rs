@@ -5,6 +5,7 @@
 
 mod certificate;
 mod chart;
+mod copies;
 mod figures;
 mod findings;
 mod headline;
@@ -35,12 +36,14 @@ pub fn page(status: &Status) -> String {
     headline::write(&mut html, status);
     figures::write(&mut html, status);
     runs::write_current(&mut html, status);
+    runs::write_retention(&mut html, status);
     if let Some(repository) = &status.repository {
         timeline::write(&mut html, status.now, repository);
         if let Some(certificate) = &repository.newest_certificate {
             certificate::write(&mut html, status.now, certificate);
         }
     }
+    copies::write(&mut html, status);
     runs::write_ended(&mut html, status);
     html.raw("</main>\n");
     footer(&mut html, status);

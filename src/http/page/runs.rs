@@ -22,6 +22,22 @@ pub(super) fn write_current(html: &mut Html, status: &Status) {
     html.raw("\n");
 }
 
+/// Expiry and prune, which go on beside a backup.
+pub(super) fn write_retention(html: &mut Html, status: &Status) {
+    let Some(current) = &status.retention.current else {
+        return;
+    };
+    html.tag("section", &[("class", &"current")], |html| {
+        html.tag("h2", &[], |html| html.put("Old backups are let go"));
+        html.tag("p", &[], |html| {
+            html.raw("Begun ").text(words::ago(status.now, current.started));
+            html.raw(", at ").tag("strong", &[], |html| html.put(&current.step));
+            html.raw(".");
+        });
+    });
+    html.raw("\n");
+}
+
 fn said(html: &mut Html, status: &Status, run: &CurrentRun) {
     html.raw("Begun ")
         .text(words::ago(status.now, run.started))

@@ -211,3 +211,26 @@ fn luminances(rule: &str) -> BTreeMap<&str, f64> {
     };
     colours.map(|(name, digits)| (name, luminance(digits))).collect()
 }
+
+#[test]
+fn copies_stand_in_a_table_with_what_is_known_of_each_and_only_where_there_are_some() {
+    let mut status = sample::backup_agent();
+    status.copies[1].trouble = Some("<b>away</b>".to_owned());
+    status.copies[1].missing = None;
+    let page = page(&status);
+    assert!(!page.contains("<b>away"), "{page}");
+    let text = text(&page);
+    let (_, copies) = text.split_once("Copies").unwrap();
+    for told in [
+        "nas",
+        "being filled",
+        "20 min ago",
+        "offsite",
+        "behind",
+        "away",
+        "not known",
+    ] {
+        assert!(copies.contains(told), "{told}: {copies}");
+    }
+    assert!(!super::page(&sample::restore_agent()).contains("Copies"));
+}

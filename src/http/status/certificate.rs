@@ -38,6 +38,9 @@ pub struct CertificateStatus {
     /// At most [`KEPT_LINES`] of them.
     pub not_tested: Vec<String>,
     pub total_not_tested: u64,
+    /// Objects that were overwritten or hidden, and read from older versions.
+    #[serde(default)]
+    pub older_versions: u64,
 }
 
 /// One table of a certificate.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::CopyCounts;
 use super::run::{Outcome, Trigger};
 
 /// What this process has counted since it began.
@@ -23,6 +24,9 @@ pub struct Counts {
     /// On a backup agent that expires and prunes.
     #[serde(default)]
     pub retention: RetentionCounts,
+    /// On a backup agent that fills copies, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<String, CopyCounts>,
     /// Requests to the store that ended, retries included.
     #[serde(default)]
     pub store: StoreCounts,
@@ -37,8 +41,17 @@ pub struct RetentionCounts {
     pub expired_backups: u64,
     pub deleted_objects: u64,
     pub deleted_bytes: u64,
-    /// What the last run should have deleted and the store kept.
-    pub retained_objects: u64,
+}
+
+impl RetentionCounts {
+    /// Counts what was done since.
+    pub fn add(&mut self, done: &Self) {
+        self.runs += done.runs;
+        self.failed_runs += done.failed_runs;
+        self.expired_backups += done.expired_backups;
+        self.deleted_objects += done.deleted_objects;
+        self.deleted_bytes += done.deleted_bytes;
+    }
 }
 
 /// Requests to the store.

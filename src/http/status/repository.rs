@@ -1,6 +1,8 @@
 //! What lies in the bucket: backups, the drills that were made of them, and what these say together.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateStatus;
@@ -108,8 +110,31 @@ impl BackupStatus {
     /// The verdict that counts: the newest that certifies or fails.
     #[must_use]
     pub fn verdict(&self) -> Option<DrillState> {
-        let judged = |drill: &&DrillStatus| matches!(drill.state, DrillState::Certified | DrillState::Failed);
-        self.drills.iter().rfind(judged).map(|drill| drill.state)
+        self.drills
+            .iter()
+            .rfind(|drill| drill.judges())
+            .map(|drill| drill.state)
+    }
+
+    /// Since when there is something to judge.
+    fn waits_since(&self) -> Option<Timestamp> {
+        let contents = self.contents.as_ref().map(|contents| contents.usable_since);
+        contents.or_else(|| time_of_id(&self.backup_id))
+    }
+}
+
+/// The time that an id begins with.
+fn time_of_id(backup_id: &str) -> Option<Timestamp> {
+    let (time, _) = backup_id.split_once('-')?;
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", time).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+impl DrillStatus {
+    /// Whether it says something about its backup.
+    #[must_use]
+    pub fn judges(&self) -> bool {
+        matches!(self.state, DrillState::Certified | DrillState::Failed)
     }
 }
 
@@ -143,18 +168,22 @@ impl RepositoryStatus {
             .max_by_key(|drill| drill.started)
     }
 
-    /// Since when a verdict has been waited for, of the backups that can be read: since the last one, or, where that is
-    /// later, since the first of the newest backups without any could be used. None while the newest has one.
+    /// Since when a verdict has been waited for: since the last one, or, where that is later, since the first of the newest
+    /// backups without any could be used; one whose root cannot be read is waited for too. None while the newest has one.
     #[must_use]
     pub fn unjudged_since(&self) -> Option<Timestamp> {
-        let open = self
-            .readable()
-            .rev()
-            .take_while(|(backup, _)| backup.verdict().is_none());
-        let first = open.map(|(_, contents)| contents.usable_since).min()?;
+        self.unjudged_since_without(None)
+    }
+
+    /// The same as if the drill `except` were not there.
+    #[must_use]
+    pub fn unjudged_since_without(&self, except: Option<&str>) -> Option<Timestamp> {
+        let counts = |drill: &&DrillStatus| drill.judges() && except != Some(drill.drill_id.as_str());
+        let is_open = |backup: &&BackupStatus| !backup.drills.iter().any(|drill| counts(&drill));
+        let open = self.backups.iter().rev().take_while(is_open);
+        let first = open.filter_map(BackupStatus::waits_since).min()?;
         let drills = self.backups.iter().flat_map(|backup| &backup.drills);
-        let judged = drills.filter(|drill| matches!(drill.state, DrillState::Certified | DrillState::Failed));
-        let last = judged.map(|drill| drill.started).max();
+        let last = drills.filter(counts).map(|drill| drill.started).max();
         Some(last.map_or(first, |last| last.max(first)))
     }
 
@@ -181,3 +210,43 @@ labels!(DrillState {
     Failed => "failed",
     Unverified => "unverified",
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::sample;
+
+    #[test]
+    fn the_time_of_an_id_is_read_from_it_and_of_anything_else_is_not_known() {
+        let expected = "2026-11-15T14:58:30Z".parse().unwrap();
+        assert_eq!(time_of_id("20261115T145830Z-7f0c0000"), Some(expected));
+        for other in ["20261115T145830Z", "20261315T145830Z-7f0c0000", "latest-1", ""] {
+            assert_eq!(time_of_id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_newest_backup_whose_root_cannot_be_read_waits_for_its_verdict_too() {
+        let mut repository = sample::repository();
+        repository.backups.truncate(3);
+        let unreadable = BackupStatus {
+            backup_id: "20991115T145830Z-7f0c0000".to_owned(),
+            damage: Some("the digest differs".to_owned()),
+            contents: None,
+            drills: Vec::new(),
+            drift: None,
+        };
+        let judged = DrillStatus {
+            drill_id: "20261115T145830Z-00000001".to_owned(),
+            started: sample::NOW,
+            state: DrillState::Certified,
+        };
+        repository.backups[2].drills = vec![judged.clone()];
+        assert_eq!(repository.unjudged_since(), None);
+        repository.backups.push(unreadable);
+        assert_eq!(
+            repository.unjudged_since(),
+            Some("2099-11-15T14:58:30Z".parse().unwrap())
+        );
+    }
+}

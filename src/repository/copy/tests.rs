@@ -4,14 +4,19 @@ use super::super::testing::{Ground, backup_id, rows, two_tables};
 use super::*;
 use crate::repository::{PruneOptions, prune};
 use crate::storage::faults::{Effect, Fault, FaultStore};
-use crate::storage::{LockPeriod, MemoryStore, Operation};
+use crate::storage::{LockPeriod, MemoryStore, Operation, list_all};
 use crate::telemetry::progress::Silent;
 use tokio_util::sync::CancellationToken;
 
-const OPTIONS: CopyOptions = CopyOptions {
-    concurrency: 4,
-    grace: Duration::from_hours(24),
-};
+const GRACE: Duration = Duration::from_hours(24);
+
+fn options() -> CopyOptions {
+    CopyOptions {
+        concurrency: 4,
+        grace: GRACE,
+        policy: Policy::none(),
+    }
+}
 
 async fn empty_copy(ground: &Ground) -> (Arc<MemoryStore>, Repository) {
     let store = Arc::new(MemoryStore::new());
@@ -20,7 +25,7 @@ async fn empty_copy(ground: &Ground) -> (Arc<MemoryStore>, Repository) {
 }
 
 async fn run(ground: &Ground, to: &Repository) -> CopyReport {
-    copy(&ground.repository, to, &OPTIONS, &Silent).await.unwrap()
+    copy(&ground.repository, to, &options(), &Silent).await.unwrap()
 }
 
 async fn keys(store: &MemoryStore) -> Vec<String> {
@@ -93,7 +98,7 @@ async fn a_copy_that_is_cut_off_anywhere_shows_no_half_backup_and_goes_on() {
         let refused = Fault::first(Operation::Put, "", Effect::Refuse(ErrorKind::Unavailable));
         let faulty = FaultStore::new(store.clone(), vec![refused.after(fault).always()]);
         let to = Repository::open(Arc::new(faulty)).await.unwrap();
-        let ended = copy(&ground.repository, &to, &OPTIONS, &Silent).await;
+        let ended = copy(&ground.repository, &to, &options(), &Silent).await;
         let to = Repository::open(store.clone()).await.unwrap();
         for there in to.backup_ids().await.unwrap() {
             let backup = to.read_backup(&there).await.unwrap();
@@ -193,7 +198,7 @@ async fn another_repository_is_never_written_into() {
         .unwrap();
     for refused in [
         open_copy(&ground.repository, store.clone()).await.map(|_| ()),
-        copy(&ground.repository, &other, &OPTIONS, &Silent).await.map(|_| ()),
+        copy(&ground.repository, &other, &options(), &Silent).await.map(|_| ()),
     ] {
         assert!(matches!(refused, Err(Error::OtherRepository { .. })), "{refused:?}");
     }
@@ -235,7 +240,7 @@ async fn what_waits_has_brought_its_index_and_keeps_no_prune_from_its_work() {
     for hours in [31, 50, 56, 80] {
         store.set_clock(start + Duration::from_hours(hours));
         let options = PruneOptions {
-            grace: OPTIONS.grace,
+            grace: GRACE,
             dry_run: false,
         };
         let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();

@@ -46,7 +46,9 @@ pub struct Frozen {
 /// Decides. The order of `records` does not matter.
 #[must_use]
 pub fn frozen(records: &[DriftRecord]) -> Option<Frozen> {
-    let time = |record: &DriftRecord| (record.backup_id.time(), record.finished);
+    // A snapshot is never later than the end of its run: where the server's clock says so, that clock was ahead. Taken at
+    // its word such a backup would stand for the comparisons that were missed until its time has come.
+    let time = |record: &DriftRecord| (record.backup_id.time().min(record.finished), record.finished);
     let compared = records
         .iter()
         .filter(|record| matches!(record.state, DriftState::Compared(_)));

@@ -360,6 +360,25 @@ fn a_backup_that_was_not_compared_freezes_until_a_later_one_was() {
     assert_eq!(frozen_by(&[record(1, NotCompared, true)]), [0; 0]);
 }
 
+#[test]
+fn a_compared_backup_from_the_future_thaws_no_comparison_that_was_missed_after_it() {
+    use DriftState::{Compared, NotCompared};
+    let from_the_future = DriftRecord {
+        finished: time(1),
+        ..record(15, Compared(0), false)
+    };
+    let missed = record(2, NotCompared, false);
+    assert_eq!(frozen_by(&[from_the_future.clone(), missed.clone()]), [2]);
+    assert_eq!(
+        frozen_by(&[record(0, NotCompared, false), from_the_future.clone()]),
+        [0; 0]
+    );
+    assert_eq!(
+        frozen_by(&[from_the_future, missed, record(3, Compared(0), false)]),
+        [0; 0]
+    );
+}
+
 fn states() -> impl Strategy<Value = Vec<(DriftState, bool)>> {
     let state = prop_oneof![
         Just(DriftState::Unjudged),

@@ -24,6 +24,8 @@ pub struct Leftovers {
     /// What announced copies that have come, or never will.
     pub announcements: u64,
     pub certificates: u64,
+    /// What drills in other places had said.
+    pub words_from_elsewhere: u64,
     pub damage_records: u64,
     pub leases: u64,
     pub probes: u64,
@@ -44,6 +46,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
     run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
     run.collect_holds(is_gone).await?;
+    run.collect_words_from_elsewhere(is_gone).await?;
     run.collect_certificates(is_gone).await?;
     run.collect_damage_records().await?;
     run.collect_leases().await?;
@@ -59,7 +62,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// A tombstone before its mark: the other way round the next run would take it for fresh and look for an index that
-    /// is no more. Returns the backups whose tombstones stay.
+    /// is no more. The mark stays for as long as a store with versions has the manifest: it says that it was expired, and
+    /// not hidden by somebody. Returns the backups whose tombstones stay.
     async fn collect_tombstones(&mut self, marks: &Marks) -> Result<BTreeSet<BackupId>> {
         let (mut over, mut marked, mut stay) = (Vec::new(), Vec::new(), BTreeSet::new());
         let gone = marks.tombstones.iter().filter(|(id, _)| !marks.manifests.contains(*id));
@@ -81,7 +85,9 @@ impl Run<'_> {
         let is_left = |backup_id: &BackupId| left.contains(&Key::Tombstone(backup_id.clone()).to_string());
         let (left, marked): (Vec<BackupId>, Vec<BackupId>) = marked.into_iter().partition(is_left);
         stay.extend(left);
-        let keys: Vec<String> = marked.into_iter().map(|id| Key::Gone(id).to_string()).collect();
+        let is_kept = |backup_id: &BackupId| marks.hidden.as_ref().is_some_and(|hidden| hidden.contains(backup_id));
+        let marked = marked.into_iter().filter(|backup_id| !is_kept(backup_id));
+        let keys: Vec<String> = marked.map(|id| Key::Gone(id).to_string()).collect();
         self.delete(&keys).await?;
         Ok(stay)
     }
@@ -110,6 +116,16 @@ impl Run<'_> {
             }
         }
         self.leftovers.certificates = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    async fn collect_words_from_elsewhere(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        let is_over = |key: &String| match key.parse() {
+            Ok(Key::Elsewhere { backup_id, .. }) => is_gone(&backup_id),
+            _ => false,
+        };
+        let keys = self.old(layout::ELSEWHERE).await?.into_iter().filter(is_over);
+        self.leftovers.words_from_elsewhere = self.delete_all(keys.collect()).await?;
         Ok(())
     }
 

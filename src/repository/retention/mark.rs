@@ -42,20 +42,29 @@ pub(super) struct Marks {
     pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
     /// Backups that copies are bringing here, and since when.
     incoming: BTreeMap<BackupId, Timestamp>,
+    /// Backups whose manifests a store with versions still has, behind a deletion; none where it cannot say so.
+    pub(super) hidden: Option<BTreeSet<BackupId>>,
+    /// It has been asked, and need not be again where it cannot say so.
+    has_asked_hidden: bool,
 }
 
 impl Marks {
     /// Looks at what there is and marks what was not known. Nothing is ever taken back.
     ///
-    /// What comes is listed before manifests, and these before tombstones: whatever goes from one to the next in between is
-    /// seen in the latter.
+    /// What comes is listed before manifests, and these and the hidden ones before tombstones: whatever goes from one to the
+    /// next in between is seen in the latter.
     ///
     /// # Errors
-    /// `Unmarked` when a root or an index cannot be read; the store's own.
+    /// `Unmarked` when a root or an index cannot be read, or a manifest was hidden by who did not expire it; the store's own.
     pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
         self.incoming = incoming(repository).await?;
         self.manifests = repository.backup_ids().await?.into_iter().collect();
+        if self.hidden.is_some() || !self.has_asked_hidden {
+            self.hidden = hidden(repository).await?;
+            self.has_asked_hidden = true;
+        }
         self.tombstones = repository.tombstones().await?;
+        self.check_hidden()?;
         if may_write {
             self.complete_tombstones(repository).await?;
         }
@@ -90,6 +99,24 @@ impl Marks {
         }
         self.settle();
         Ok(())
+    }
+
+    /// An expiry leaves a tombstone or, once that has been collected, its mark. Who hid a manifest without either did not
+    /// mean its chunks to go, or should not have.
+    fn check_hidden(&self) -> Result<()> {
+        let expired = |backup_id: &&BackupId| self.tombstones.contains_key(*backup_id);
+        let hidden = self.hidden.iter().flatten();
+        match hidden
+            .filter(|backup_id| !self.manifests.contains(*backup_id))
+            .find(|id| !expired(id))
+        {
+            None => Ok(()),
+            Some(backup_id) => {
+                let key = Key::Manifest(backup_id.clone()).to_string();
+                let reason = "hidden by a deletion that was no expiry: remove its delete marker, or all its versions";
+                Err(Error::unmarked(backup_id, Error::damaged(key, reason)))
+            }
+        }
     }
 
     /// Why nothing at all may be deleted: a backup that exists lacks what nobody has let go. Chunks belong to no cluster.
@@ -228,6 +255,18 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Marked> {
         .await?
         .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))?;
     Ok(Marked { names, cluster, drift })
+}
+
+/// Backups whose manifests are hidden; none where the store cannot say so.
+async fn hidden(repository: &Repository) -> Result<Option<BTreeSet<BackupId>>> {
+    let keys = repository.store().hidden(layout::MANIFESTS).await?;
+    Ok(keys.map(|keys| {
+        let ids = keys.iter().filter_map(|key| match key.parse() {
+            Ok(Key::Manifest(backup_id)) => Some(backup_id),
+            _ => None,
+        });
+        ids.collect()
+    }))
 }
 
 /// What copies are bringing here.

@@ -6,6 +6,7 @@
 //! and when it is older than that itself. All times are the store's.
 
 mod calendar;
+mod declined;
 mod expire;
 mod leftovers;
 mod mark;
@@ -20,6 +21,7 @@ mod tests;
 mod thousand;
 mod tombstone;
 
+pub(super) use declined::Declining;
 pub use expire::{ClusterPlan, ExpireOptions, ExpireReport, Retained, expire};
 pub use leftovers::Leftovers;
 pub use plan::{Candidate, Decision, Plan, PlanLine, Proof, plan};

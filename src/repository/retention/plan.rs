@@ -42,6 +42,8 @@ pub struct Candidate {
     /// When its run ended, by the agent's clock.
     pub finished: Timestamp,
     pub proof: Proof,
+    /// A drill of another place has found it, of the same backup.
+    pub is_proof_from_elsewhere: bool,
     /// Why a person wants it kept, if so.
     pub hold: Option<String>,
 }
@@ -59,6 +61,9 @@ pub struct PlanLine {
     pub backup_id: BackupId,
     pub snapshot_time: Timestamp,
     pub proof: Proof,
+    /// A drill of another place has found it, of the same backup.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_proof_from_elsewhere: bool,
     pub decision: Decision,
     pub reasons: Vec<Reason>,
 }
@@ -167,6 +172,7 @@ impl<'a> Entry<'a> {
             backup_id: self.backup.backup_id.clone(),
             snapshot_time: self.backup.snapshot_time,
             proof: self.backup.proof,
+            is_proof_from_elsewhere: self.backup.is_proof_from_elsewhere,
             decision,
             reasons: match decision {
                 Decision::Keep => self.keeps,

@@ -70,6 +70,8 @@ pub struct PruneReport {
     /// The store keeps them: Object Lock, a policy, or credentials that may not delete.
     pub retained: Counted,
     pub leftovers: Leftovers,
+    /// Whether the store let us see manifests that are hidden behind deletions. There are none that were not expired.
+    pub hidden_seen: bool,
 }
 
 impl Counted {
@@ -142,6 +144,7 @@ impl PruneReport {
             deleted: Counted::default(),
             retained: Counted::default(),
             leftovers: Leftovers::default(),
+            hidden_seen: marks.hidden.is_some(),
         }
     }
 }

@@ -35,6 +35,25 @@ impl Cluster {
     }
 }
 
+impl Survey {
+    /// Takes in what another place has and this one has not.
+    pub(super) fn join(&mut self, other: Self) {
+        for (name, other) in other.clusters {
+            let cluster = self.clusters.entry(name).or_default();
+            let is_known = |backup_id: &BackupId| cluster.backups.iter().any(|known| known.backup_id == *backup_id);
+            let (backups, drift): (Vec<Candidate>, Vec<DriftRecord>) = other
+                .backups
+                .into_iter()
+                .zip(other.drift)
+                .filter(|(backup, _)| !is_known(&backup.backup_id))
+                .unzip();
+            cluster.backups.extend(backups);
+            cluster.drift.extend(drift);
+        }
+        self.unreadable.extend(other.unreadable);
+    }
+}
+
 /// What a root told.
 #[derive(Clone, Debug)]
 enum Root {
@@ -56,8 +75,7 @@ pub(super) struct Surveyor {
 }
 
 impl Surveyor {
-    async fn roots(&mut self, repository: &Repository) -> Result<Vec<(BackupId, Root)>> {
-        let ids = repository.backup_ids().await?;
+    async fn roots(&mut self, repository: &Repository, ids: Vec<BackupId>) -> Result<Vec<(BackupId, Root)>> {
         let unread: Vec<BackupId> = ids.iter().filter(|id| !self.roots.contains_key(*id)).cloned().collect();
         let read: Vec<(BackupId, Root)> = stream::iter(unread)
             .map(|backup_id| async move {
@@ -75,8 +93,15 @@ impl Surveyor {
     }
 
     pub(super) async fn survey(&mut self, repository: &Repository) -> Result<Survey> {
-        let roots = self.roots(repository).await?;
+        let ids = repository.backup_ids().await?;
+        self.survey_of(repository, ids).await
+    }
+
+    /// The same of these backups alone.
+    pub(super) async fn survey_of(&mut self, repository: &Repository, ids: Vec<BackupId>) -> Result<Survey> {
+        let roots = self.roots(repository, ids).await?;
         let certificates = repository.certificates().await?;
+        let elsewhere = repository.verdicts_from_elsewhere().await?;
         let holds = repository.holds().await?;
         let accepted = repository.accepted_drifts().await?;
         let mut survey = Survey::default();
@@ -88,6 +113,7 @@ impl Surveyor {
                     snapshot_time: backup_id.time(),
                     finished: backup_id.time(),
                     proof: Proof::Unreadable,
+                    is_proof_from_elsewhere: false,
                     hold,
                     backup_id,
                 }),
@@ -98,10 +124,13 @@ impl Surveyor {
                     drift,
                 } => {
                     let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
+                    let own = last_verdict(drills);
+                    let borrowed = own.is_none().then(|| elsewhere.get(&backup_id).copied()).flatten();
                     let candidate = Candidate {
                         snapshot_time,
                         finished,
-                        proof: proof(last_verdict(drills)),
+                        proof: proof(own.or(borrowed)),
+                        is_proof_from_elsewhere: borrowed.is_some(),
                         hold,
                         backup_id,
                     };

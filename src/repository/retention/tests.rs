@@ -361,6 +361,51 @@ async fn a_backup_under_way_relies_on_no_object_that_prune_may_take() {
     assert_eq!(ground.read_rows(&backup, "orphan").await.unwrap(), orphan);
 }
 
+/// What prune deletes may be deleted once more, long after: its process was paused, or an answer was lost.
+#[tokio::test]
+async fn a_deletion_of_prune_that_arrives_late_takes_nothing_that_was_stored_since() {
+    let ground = Ground::with_days(1).await;
+    let orphan = vec![("orphan", rows(3000, 99))];
+    put_all(&ground.writer().await, &orphan).await.unwrap();
+    ground.set_minute(3 * DAY);
+    let before = ground.keys(layout::CHUNKS).await;
+    assert_eq!(ground.prune().await.deleted.objects, 1);
+    let left = ground.keys(layout::CHUNKS).await;
+    let deleted: Vec<String> = before.into_iter().filter(|key| !left.contains(key)).collect();
+    let backup = ground.backup(3 * DAY, &orphan).await;
+    assert_eq!(ground.store.delete_many(&deleted).await.unwrap().len(), 0);
+    assert!(ground.is_sound().await);
+    assert_eq!(ground.read_rows(&backup, "orphan").await.unwrap(), orphan[0].1);
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_hidden_and_not_expired_stops_the_prune_until_it_is_back() {
+    let ground = Ground::with_days(4).await;
+    ground.store.keep_versions();
+    ground.expire(&last(1)).await;
+    ground.set_minute(5 * DAY);
+    assert!(ground.prune().await.hidden_seen);
+    // The tombstones are gone, and what says that these were expired is not.
+    let marks = ground.keys(layout::TOMBSTONES).await;
+    assert_eq!(marks.len(), 3, "{marks:?}");
+    assert!(marks.iter().all(|key| key.ends_with(".gone.json")), "{marks:?}");
+    assert_eq!(ground.prune().await.leftovers, Leftovers::default());
+
+    let manifest = Key::Manifest(backup_id(3 * DAY)).to_string();
+    let root = ground.object(&manifest).await;
+    ground.store.delete(&manifest).await.unwrap();
+    ground.set_minute(50 * DAY);
+    let before = ground.keys("").await;
+    let error = ground.try_prune().await.unwrap_err();
+    assert!(matches!(error, Error::Unmarked { .. }), "{error}");
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(said.contains(&manifest) && said.contains("no expiry"), "{said}");
+    assert_eq!(ground.keys("").await, before);
+    ground.store.put_new(&manifest, root).await.unwrap();
+    assert_eq!(ground.prune().await.manifests, 1);
+    assert!(ground.is_sound().await);
+}
+
 /// The backup under way took its list of chunks from a manifest that is then expired.
 #[tokio::test]
 async fn a_backup_under_way_loses_nothing_to_an_expiry_and_a_prune() {

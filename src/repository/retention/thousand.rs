@@ -148,8 +148,8 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
             2 * dropped,
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
-            // Manifests, certificates, holds and accepted drift, again before each batch; tombstones.
-            4 + 1 + 4 * batches,
+            // Manifests, certificates of here and elsewhere, holds and accepted drift, again before each batch; tombstones.
+            5 + 1 + 5 * batches,
             batches
         ]
     );
@@ -175,7 +175,7 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
     let pages = chunks.div_ceil(1000);
     // What copies bring and manifests in one page each, tombstones and marks in two; looked at once for the marks and once before each page's deletion.
     let looks = (pages + 1) * (2 + (2 * dropped).div_ceil(1000));
-    let leftovers = 6;
+    let leftovers = 7;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
     // The clock once; accepted drift at first and before each page's deletion; each page.
     assert_eq!(lists, 1 + looks + (1 + pages) + pages + leftovers);

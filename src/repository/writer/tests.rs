@@ -1,7 +1,7 @@
 //! Writing, reusing, healing, committing: over a repository in memory.
 
 use super::*;
-use crate::repository::testing::{Ground, draft, put_all, rows, two_tables};
+use crate::repository::testing::{Ground, draft, next_name, put_all, rows, time, two_tables};
 use crate::repository::{CertificateState, id::BackupId};
 use crate::storage::faults::{Effect, Fault, Operation};
 use crate::storage::{ErrorKind, ObjectStore as _};
@@ -23,6 +23,7 @@ async fn what_was_put_is_read_back() {
 #[tokio::test]
 async fn an_unchanged_second_backup_stores_nothing_but_its_root() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let first = ground.backup(0, &two_tables()).await;
     let puts = ground.store.stats().puts;
     let second = ground.backup(1, &two_tables()).await;
@@ -83,6 +84,7 @@ async fn the_same_contents_divided_differently_are_another_chunk() {
 #[tokio::test]
 async fn what_an_interrupted_run_left_is_found_and_used() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     put_all(&ground.writer().await, &two_tables()).await.unwrap();
     assert_eq!(ground.repository.backup_ids().await.unwrap(), Vec::<BackupId>::new());
     let stats = ground.backup(0, &two_tables()).await.manifest.stats;
@@ -90,8 +92,35 @@ async fn what_an_interrupted_run_left_is_found_and_used() {
 }
 
 #[tokio::test]
+async fn a_name_is_taken_again_for_some_hours_and_then_never() {
+    let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
+    let put = async || -> Vec<String> {
+        put_all(&ground.writer().await, &two_tables()).await.unwrap();
+        let objects = crate::storage::list_all(ground.store.as_ref(), "chunks/", None)
+            .await
+            .unwrap();
+        objects.into_iter().map(|object| object.key).collect()
+    };
+    let first = put().await;
+    assert_eq!(put().await, first);
+    ground.store.set_clock(time(7 * 60));
+    let all = put().await;
+    assert_eq!(all.len(), 2 * first.len(), "each under one more name: {all:?}");
+    for key in &first {
+        ground.store.delete(key).await.unwrap();
+    }
+    let second = put().await;
+    assert!(
+        second.len() == first.len() && first.iter().all(|key| !second.contains(key)),
+        "{second:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_chunk_that_a_failed_certificate_names_is_stored_beside_it() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let first = ground.backup(0, &two_tables()).await;
     let rotten = first.chunks[1].key.clone();
     let mut body = ground.object(&rotten).await.to_vec();
@@ -100,7 +129,7 @@ async fn a_chunk_that_a_failed_certificate_names_is_stored_beside_it() {
     ground.verdict(0, 5, CertificateState::Failed, &[&rotten]).await;
 
     let second = ground.backup(1, &two_tables()).await;
-    assert_eq!(second.chunks[1].key, format!("{rotten}.1"));
+    assert_eq!(second.chunks[1].key, next_name(&rotten));
     assert_eq!(second.manifest.stats.healed_chunks, 1);
     assert_eq!(ground.read_rows(&second, "orders").await.unwrap(), two_tables()[0].1);
     // The copy is what later backups reuse.
@@ -112,28 +141,32 @@ async fn a_chunk_that_a_failed_certificate_names_is_stored_beside_it() {
 #[tokio::test]
 async fn a_damaged_copy_is_healed_by_another_copy() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let key = ground.backup(0, &two_tables()).await.chunks[1].key.clone();
-    let copy = format!("{key}.1");
+    let copy = next_name(&key);
     ground.verdict(0, 5, CertificateState::Failed, &[&key, &copy]).await;
     let second = ground.backup(1, &two_tables()).await;
-    assert_eq!(second.chunks[1].key, format!("{key}.2"));
+    assert_eq!(second.chunks[1].key, next_name(&copy));
 }
 
 #[tokio::test]
 async fn a_truncated_chunk_is_noticed_without_any_record_and_stored_beside_it() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let first = ground.backup(0, &two_tables()).await;
     let key = &first.chunks[2].key;
     let short = ground.object(key).await.slice(..100);
     ground.store.replace(key, short);
     let second = ground.backup(1, &two_tables()).await;
-    assert_eq!(second.chunks[2].key, format!("{key}.1"));
+    assert_eq!(second.chunks[2].key, next_name(key));
+    assert_eq!(second.manifest.stats.healed_chunks, 1);
     assert_eq!(ground.read_rows(&second, "items").await.unwrap(), two_tables()[1].1);
 }
 
 #[tokio::test]
 async fn a_chunk_that_vanished_between_two_backups_is_stored_again() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let first = ground.backup(0, &two_tables()).await;
     ground.store.delete(&first.chunks[1].key).await.unwrap();
     let second = ground.backup(1, &two_tables()).await;
@@ -161,6 +194,7 @@ async fn a_backup_whose_reused_chunk_vanishes_before_its_end_does_not_come_to_ex
 #[tokio::test]
 async fn a_damaged_index_of_the_previous_backup_does_not_stop_the_next() {
     let ground = Ground::new().await;
+    ground.store.set_clock(time(0));
     let first = ground.backup(0, &two_tables()).await;
     ground.store.delete(&first.manifest.index[0].key).await.unwrap();
     let second = ground.backup(1, &two_tables()).await;

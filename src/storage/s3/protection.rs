@@ -9,10 +9,8 @@ use std::time::Duration;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectVersion,
-    ServerSideEncryption,
+    ChecksumAlgorithm, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ServerSideEncryption,
 };
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::S3Store;
@@ -20,9 +18,6 @@ use super::errors::translate;
 use crate::storage::{Error, ErrorKind, LockPeriod, Result};
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// Versions of one key that are looked at, the newest first.
-const MAX_VERSIONS: i32 = 100;
 
 /// What new objects are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,51 +119,6 @@ impl S3Store {
         answer.map_err(|error| translate("lock", key, &self.place, &error))?;
         Timestamp::from_second(until.as_second())
             .map_err(|error| Error::new(ErrorKind::Other, "lock", key).with_source(error))
-    }
-
-    /// The versions of `key` that hold something, the newest first; none where the bucket keeps no versions.
-    pub(super) async fn versions_of(&self, key: &str) -> Result<Vec<String>> {
-        let full_key = self.full_key(key);
-        let request = || {
-            self.client
-                .list_object_versions()
-                .bucket(&self.options.bucket)
-                .prefix(&full_key)
-                .max_keys(MAX_VERSIONS)
-                .send()
-        };
-        match self.send(request).await {
-            Ok(answer) => {
-                let is_it = |version: &&ObjectVersion| version.key() == Some(full_key.as_str());
-                let versions = answer.versions().iter().filter(is_it);
-                Ok(versions
-                    .filter_map(|version| version.version_id().map(str::to_owned))
-                    .collect())
-            }
-            Err(error) => {
-                let error = translate("list", key, &self.place, &error);
-                match error.kind {
-                    ErrorKind::Unavailable | ErrorKind::Credentials => Err(error),
-                    // A store without versions, or credentials that may not see them.
-                    _ => Ok(Vec::new()),
-                }
-            }
-        }
-    }
-
-    /// One version as a whole.
-    pub(super) async fn read_version(&self, key: &str, version: &str) -> Result<Bytes> {
-        let request = || {
-            self.client
-                .get_object()
-                .bucket(&self.options.bucket)
-                .key(self.full_key(key))
-                .version_id(version)
-                .send()
-        };
-        let answer = self.send(request).await;
-        let answer = answer.map_err(|error| translate("get", key, &self.place, &error))?;
-        self.collect("get", key, answer).await
     }
 }
 

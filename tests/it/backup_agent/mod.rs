@@ -64,12 +64,24 @@ impl Agent {
 
     /// What it shows at `/status`; none while nobody answers there.
     pub(crate) fn status(&self) -> Option<Status> {
+        let body = self.ask("/status")?;
+        Some(serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+    }
+
+    /// What it answers at `path`.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.ask(path).expect("it answers")
+    }
+
+    fn ask(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some(serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
+        Some(body.to_owned())
     }
 
     /// Waits until the status is as wanted, and returns it.

@@ -48,6 +48,53 @@ fn it_expires_and_prunes_after_its_backup() {
 }
 
 #[test]
+fn a_backup_waits_for_no_expiry_and_one_that_was_made_meanwhile_makes_it_begin_once_more() {
+    let (world, first) = two_backups();
+    let go = world.directory().join("go");
+    let failpoint = format!("expire-after-tombstones=go:{}", go.display());
+    let settings = [SELDOM, AFTER_BACKUP, ("KUBEBACKUP_FAILPOINT", &failpoint)];
+    let mut agent = Agent::start(&world, &settings);
+    agent.wait_until("it to have nothing to do", |status| status.next_run.is_some());
+    agent.trigger();
+    let step = |status: &Status| status.retention.current.as_ref().map(|current| current.step.clone());
+    let status = agent.wait_until("the expiry", |status| step(status).is_some());
+    assert!(status.next_run.is_some() && status.current.is_none(), "{status:?}");
+    agent.wait_for("failpoint expire-after-tombstones");
+    agent.trigger();
+    let succeeded = |status: &Status| status.counts.runs.get(&Outcome::Succeeded) == Some(&2);
+    let status = agent.wait_until("a second backup", succeeded);
+    assert_eq!(step(&status).as_deref(), Some("expire"), "it goes on beside it");
+    assert_eq!(status.counts.retention.runs, 0);
+
+    fs::write(go, "").unwrap();
+    let is_over = |status: &Status| status.counts.retention.runs == 2 && step(status).is_none();
+    let status = agent.wait_until("both to end", is_over);
+    assert_eq!(status.retention.failing(), None);
+    assert!(status.retention.last_succeeded.is_some());
+    assert!(!world.keys("manifests/").contains(&format!("manifests/{first}.json")));
+    agent.stop();
+    world.all_is_sound();
+}
+
+#[test]
+fn an_agent_that_is_stopped_amid_an_expiry_ends_at_once_and_the_next_one_finishes_it() {
+    let (world, first) = two_backups();
+    let failpoint = ("KUBEBACKUP_FAILPOINT", "expire-after-tombstones");
+    let mut agent = Agent::start(&world, &[SELDOM, AFTER_BACKUP, failpoint]);
+    agent.wait_until("it to have nothing to do", |status| status.next_run.is_some());
+    agent.trigger();
+    agent.wait_for("failpoint expire-after-tombstones");
+    let printed = agent.stop().printed();
+    assert!(printed.contains("retention interrupted"), "{printed}");
+    assert!(world.keys("manifests/").contains(&format!("manifests/{first}.json")));
+    let mut agent = Agent::start(&world, &[SELDOM, AFTER_BACKUP]);
+    after_a_backup(&mut agent, |status| status.counts.retention.runs == 1);
+    assert!(!world.keys("manifests/").contains(&format!("manifests/{first}.json")));
+    agent.stop();
+    world.all_is_sound();
+}
+
+#[test]
 fn without_the_setting_it_lets_nothing_go() {
     let (world, _) = two_backups();
     let mut agent = Agent::start(&world, &[SELDOM]);
@@ -79,18 +126,26 @@ fn credentials_without_delete_and_a_damaged_manifest_cost_no_backup() {
     ];
     let mut agent = Agent::start(&world, &writer);
     let status = after_a_backup(&mut agent, |status| status.counts.retention.runs == 1);
-    assert_eq!(
-        (
-            status.counts.retention.expired_backups,
-            status.counts.retention.retained_objects
-        ),
-        (0, 1)
-    );
+    let last = status.retention.last_succeeded.unwrap();
+    assert_eq!((last.expired_backups, last.retained_objects), (0, 1));
+    assert!(last.message.unwrap().contains("access denied"));
+    assert_eq!(status.counts.retention.expired_backups, 0);
+    let metrics = agent.get("/metrics");
+    assert!(metrics.contains("kubebackup_retained_objects 1\n"), "{metrics}");
     agent.wait_for("retained: the store does not let these credentials delete");
 
     world.s3.flip_a_bit(&World::object(&format!("manifests/{first}.json")));
     let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 1);
     assert_eq!(status.counts.retention.runs, 1);
     agent.wait_for("retention failed; the backup stands");
+    assert!(
+        status.retention.failing().unwrap().message.contains(&first),
+        "{status:?}"
+    );
+    let page = agent.get("/");
+    assert!(
+        page.contains("Retention failed") && page.contains("The store kept one object"),
+        "{page}"
+    );
     agent.stop();
 }

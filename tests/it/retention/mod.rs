@@ -3,6 +3,7 @@
 //! Time is the store's: objects grow old by setting back the times of their files.
 
 mod agent;
+mod directory;
 mod identities;
 mod interrupted;
 mod story;

@@ -116,6 +116,16 @@ impl Moto {
             .collect()
     }
 
+    /// Versions that are nothing but deletions of one key.
+    pub(crate) fn delete_markers(&self, key: &str) -> Vec<String> {
+        let listed = self.send("GET", &format!("?versions&prefix={key}"), &[], "");
+        let markers = between(&listed.body, "<DeleteMarker>", "</DeleteMarker>");
+        let ids = markers
+            .iter()
+            .flat_map(|marker| between(marker, "<VersionId>", "</VersionId>"));
+        ids.collect()
+    }
+
     /// Until when an object is locked, and how.
     pub(crate) fn retention(&self, key: &str) -> Option<(String, jiff::Timestamp)> {
         let head = self.send("HEAD", &format!("/{key}"), &[], "").head;

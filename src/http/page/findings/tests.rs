@@ -127,6 +127,42 @@ fn a_frozen_deletion_comes_first_and_names_the_tables() {
 }
 
 #[test]
+fn retention_that_failed_is_told_until_one_comes_to_its_end_and_so_is_what_the_store_kept() {
+    let mut status = sample::backup_agent();
+    status.retention.current = None;
+    let told = |status: &Status| -> Vec<String> {
+        let texts = findings(status).into_iter().map(|finding| finding.text);
+        texts
+            .filter(|text| text.starts_with("Retention") || text.starts_with("The store kept"))
+            .collect()
+    };
+    assert_eq!(told(&status), [""; 0]);
+    let succeeded = status.retention.last_succeeded.take();
+    assert_eq!(
+        told(&status),
+        ["Retention failed 11 h ago: the store answered 503. The backups stand, and old ones stay."]
+    );
+    status.retention.last_succeeded = succeeded;
+    let last = status.retention.last_succeeded.as_mut().unwrap();
+    last.retained_objects = 7;
+    last.message = Some("access denied".to_owned());
+    assert_eq!(
+        told(&status),
+        ["The store kept 7 objects that should have gone: access denied."]
+    );
+}
+
+#[test]
+fn objects_that_had_to_be_read_from_older_versions_are_an_alarm() {
+    let mut status = good();
+    let certificate = sample::repository_of(&mut status).newest_certificate.as_mut();
+    certificate.unwrap().older_versions = 3;
+    let found = findings(&status);
+    assert_eq!(found[0].level, Level::Bad);
+    assert!(found[0].text.contains("read 3 from older versions"), "{found:?}");
+}
+
+#[test]
 fn what_was_read_long_ago_is_not_called_well() {
     let mut status = sample::restore_agent();
     let is_stale = |status: &Status| {
@@ -166,4 +202,47 @@ fn an_unread_and_an_empty_bucket_are_unknown_and_never_good() {
     repository.newest_certificate = None;
     status.repository = Some(Arc::new(repository));
     assert_eq!(findings(&status)[0].level, Level::Unknown);
+}
+
+#[test]
+fn a_copy_that_could_not_be_filled_or_is_late_is_named_with_what_it_lacks() {
+    let told = |change: &dyn Fn(&mut Vec<crate::http::status::CopyStatus>)| {
+        let mut status = good();
+        status.copies = sample::copies();
+        change(&mut status.copies);
+        let texts = findings(&status).into_iter().map(|finding| finding.text);
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&|_| {}),
+        [
+            "The copy 'offsite' could not be filled: put 'probes/5f': connection refused. Now 2 backups are not there, for \
+             6 h 20 min."
+        ]
+    );
+    let unknown = told(&|copies| {
+        copies[1].trouble = None;
+        copies[1].missing = None;
+    });
+    assert_eq!(
+        unknown,
+        ["The copy 'offsite' is behind: it is not known what it holds, for 6 h 20 min."]
+    );
+    let in_time = told(&|copies| {
+        copies[1].trouble = None;
+        copies[1].behind_since = Some(sample::NOW - SignedDuration::from_hours(5));
+    });
+    assert_eq!(in_time, [""; 0]);
+    let retention_failed = told(&|copies| {
+        copies.truncate(1);
+        copies[0].retention.last_failed = Some(crate::http::status::FailedRetention {
+            started: sample::NOW - SignedDuration::from_mins(2),
+            finished: sample::NOW - SignedDuration::from_mins(1),
+            message: "the store answered 503".to_owned(),
+        });
+    });
+    assert_eq!(
+        retention_failed,
+        ["Retention of the copy 'nas' failed 1 min ago: the store answered 503."]
+    );
 }

@@ -24,6 +24,7 @@ fn candidate(hours_ago: i64, suffix: u32, proof: Proof) -> Candidate {
         snapshot_time,
         finished: snapshot_time,
         proof,
+        is_proof_from_elsewhere: false,
         hold: None,
     }
 }

@@ -1,0 +1,52 @@
+//! The copies that a backup agent fills, by their names in the settings.
+
+use super::sheet::{Sheet, unix_seconds};
+use crate::http::status::Status;
+
+pub(super) fn write(sheet: &Sheet, status: &Status) {
+    for copy in &status.copies {
+        let labels = [("copy", copy.name.as_str())];
+        let times = [
+            ("copy_last_success_timestamp_seconds", copy.last_success),
+            ("copy_behind_since_timestamp_seconds", copy.behind_since),
+            ("copy_in_progress_since_timestamp_seconds", copy.running_since),
+        ];
+        for (name, time) in times {
+            sheet.labelled_gauge(name, &labels, time.map(unix_seconds));
+        }
+        let retained = copy.retention.last_succeeded.as_ref();
+        let retained = retained.map(|last| last.retained_objects);
+        let numbers = [
+            ("copy_missing_backups", copy.missing),
+            ("copy_let_go_backups", copy.let_go),
+            ("copy_retained_objects", retained),
+        ];
+        for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
+            sheet.labelled_number(name, &labels, number);
+        }
+        counts(sheet, status, &copy.name);
+    }
+}
+
+fn counts(sheet: &Sheet, status: &Status, copy: &str) {
+    let counts = status.counts.copies.get(copy).cloned().unwrap_or_default();
+    let by = |name: &str, outcomes: &[(&str, u64)]| {
+        for (outcome, number) in outcomes {
+            sheet.counter(name, &[("copy", copy), ("outcome", outcome)], *number);
+        }
+    };
+    let runs = [
+        ("complete", counts.complete),
+        ("incomplete", counts.incomplete),
+        ("failed", counts.failed),
+    ];
+    by("copy_runs_total", &runs);
+    let labels = [("copy", copy)];
+    sheet.counter("copied_backups_total", &labels, counts.copied_backups);
+    sheet.counter("copied_bytes_total", &labels, counts.copied_bytes);
+    let retention = &counts.retention;
+    let runs = [("succeeded", retention.runs), ("failed", retention.failed_runs)];
+    by("copy_retention_runs_total", &runs);
+    sheet.counter("copy_expired_backups_total", &labels, retention.expired_backups);
+    sheet.counter("copy_pruned_bytes_total", &labels, retention.deleted_bytes);
+}

@@ -1,0 +1,71 @@
+//! The same on a directory: what a bucket's store does by itself, this program does on files.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::support::world::mark_disposable;
+
+/// A world whose repository is a directory, and that directory.
+fn in_a_directory() -> (World, PathBuf) {
+    let mut world = world();
+    let settings = fs::read_to_string(&world.settings_file).unwrap();
+    let (before, rest) = settings.split_once("repository:").unwrap();
+    let (_, after) = rest.split_once("source:").unwrap();
+    let directory = world.directory().join("volume");
+    fs::create_dir(&directory).unwrap();
+    let text = format!(
+        "{before}repository: {{directory: {}}}\nsource:{after}",
+        directory.display()
+    );
+    world.settings_file = world.directory().join("directory.yaml");
+    fs::write(&world.settings_file, text).unwrap();
+    (world, directory)
+}
+
+/// Files below `directory`; the store's own places left out.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if path.file_name().unwrap().to_string_lossy().starts_with('.') => {}
+                true => open.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found
+}
+
+fn age_all(directory: &Path, by: Duration) {
+    for path in files(directory) {
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(modified - by).unwrap();
+    }
+}
+
+#[test]
+fn what_is_expired_in_a_directory_is_pruned_and_the_rest_stays_whole() {
+    let (world, directory) = in_a_directory();
+    let first = world.back_up_state(1);
+    world.back_up_state(2);
+    let repository: Value = serde_json::from_slice(&fs::read(directory.join("repository.json")).unwrap()).unwrap();
+    mark_disposable(&world.target, &world.restored(), &text(&repository["repository_id"]));
+    world.program(&["drill"]).run().ok();
+    let chunks = || files(&directory.join("chunks")).len();
+    let before = chunks();
+
+    let expired = world.expire();
+    assert_eq!(expired["expired"], serde_json::json!([first]));
+    assert_eq!(world.prune()["deleted"]["objects"], 0, "within the grace period");
+    age_all(&directory, 3 * DAY);
+    let pruned = world.prune();
+    let deleted = pruned["deleted"]["objects"].as_u64().unwrap();
+    assert!(deleted > 0, "{pruned}");
+    assert_eq!(before - chunks(), usize::try_from(deleted).unwrap());
+    assert_eq!(pruned["referenced"]["objects"], chunks());
+    assert_eq!(pruned["leftovers"]["tombstones"], 1);
+    world.all_is_sound();
+}
