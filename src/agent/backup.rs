@@ -69,9 +69,9 @@ pub fn backup_options(settings: &Settings, overrides: &BackupOverrides) -> Resul
         exclude_tables: parse_patterns("source.exclude_tables", &settings.source.exclude_tables)?,
         include_unlogged: settings.source.include_unlogged,
         jobs: overrides.jobs.unwrap_or(backup.jobs),
-        pace: match overrides.pace.or(backup.pace) {
-            Some(PaceSetting::Polite) => PaceOption::Polite,
-            Some(PaceSetting::Full) | None => PaceOption::Full,
+        pace: match overrides.pace.unwrap_or(backup.pace) {
+            PaceSetting::Polite => PaceOption::Polite,
+            PaceSetting::Full => PaceOption::Full,
         },
         compression_level: backup.compression_level,
         chunks: ChunkSizes {
@@ -147,15 +147,21 @@ mod tests {
 
     #[test]
     fn arguments_win_over_settings() {
-        let variables = [("KUBEBACKUP_CLUSTER", "c"), ("KUBEBACKUP_SOURCE_DATABASES", "a,b")];
+        let variables = [
+            ("KUBEBACKUP_CLUSTER", "c"),
+            ("KUBEBACKUP_SOURCE_DATABASES", "a,b"),
+            ("KUBEBACKUP_BACKUP_PACE", "polite"),
+        ];
+        assert_eq!(options(&variables).pace, PaceOption::Polite);
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings = config::load(None, variables).unwrap();
         let overrides = BackupOverrides {
             jobs: Some(7),
-            pace: None,
+            pace: Some(PaceSetting::Full),
             databases: vec!["z".to_owned()],
         };
         let options = backup_options(&settings, &overrides).unwrap();
         assert_eq!((options.jobs, options.databases.unwrap()), (7, vec!["z".to_owned()]));
+        assert_eq!(options.pace, PaceOption::Full);
     }
 }

@@ -16,7 +16,7 @@ mod records;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,9 @@ async fn run(
     let all = databases::list_all_databases(&session.client).await?;
     let included = choose_databases(&present, options)?;
     let predecessor = repository.previous_backup(&options.cluster).await?;
+    if let Some(stored) = &predecessor {
+        pacer.expect(without_pauses(&stored.manifest.stats));
+    }
     let assembly = assemble(repository, predecessor.as_ref(), options).await?;
     let run = Run {
         options,
@@ -164,6 +167,12 @@ async fn compare_with_earlier(
         tracing::error!(%drift, "this backup holds less than one before it, or nobody knows: deletion is frozen");
     }
     drift
+}
+
+/// How long a backup would have taken at full speed, as far as it tells.
+fn without_pauses(stats: &BackupStats) -> Duration {
+    let seconds = stats.duration_seconds - stats.paced_seconds.unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 fn phase(name: &str, seconds: f64) -> PhaseSeconds {

@@ -23,7 +23,7 @@ pub(super) struct BackupArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
-    /// Let production go first (`polite`), or read as fast as the server can (`full`) [default: the setting backup.pace, or full]
+    /// Read as fast as the server can (`full`), or let production go first (`polite`) [default: the setting backup.pace]
     #[arg(long, value_name = "PACE", value_enum)]
     pace: Option<PaceArgument>,
 
@@ -34,8 +34,8 @@ pub(super) struct BackupArguments {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum PaceArgument {
-    Polite,
     Full,
+    Polite,
 }
 
 impl From<PaceArgument> for PaceSetting {

@@ -153,7 +153,7 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, Deserialize)]
 pub struct BackupSettings {
     pub jobs: usize,
-    pub pace: Option<PaceSetting>,
+    pub pace: PaceSetting,
     pub compression_level: i32,
     pub chunk_min_bytes: ByteSize,
     pub chunk_mean_bytes: ByteSize,

@@ -234,9 +234,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.pace",
         Choice(&["polite", "full"]),
-        None,
-        "`polite`: pause as soon and as much as the server answers late, down to a quarter of full speed; `full`: never. Not \
-         set: the agent is polite, and the verb `backup`, whose end somebody waits for, is not. See [pacing.md](pacing.md).",
+        Some("full"),
+        "`full`: a backup reads as fast as it can; `polite`: it pauses as soon and as much as the server answers late, down \
+         to a quarter of full speed. See [pacing.md](pacing.md) before you choose.",
     ),
     Setting::new(
         "backup.compression_level",

@@ -68,8 +68,8 @@ impl ObjectStore for DistantStore {
         self.inner.put_new(key, body).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        self.inner.get(key).await
+    async fn get_at_most(&self, key: &str, most: u64) -> Result<Bytes> {
+        self.inner.get_at_most(key, most).await
     }
 
     async fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Result<Bytes> {

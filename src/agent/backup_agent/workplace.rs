@@ -9,7 +9,7 @@ use crate::agent::backup::{BackupOverrides, backup_options};
 use crate::agent::error::Result;
 use crate::agent::open::{open_store, prepare_repository, source};
 use crate::backup::BackupOptions;
-use crate::config::{PaceSetting, RunOn, Settings};
+use crate::config::{RunOn, Settings};
 use crate::http::status::StoreCounts;
 use crate::postgres::server::read_in_recovery;
 use crate::postgres::{ConnectOptions, Environment, connect};
@@ -69,13 +69,7 @@ impl Workplace {
     }
 
     pub(super) fn backup_options(&self) -> Result<BackupOptions> {
-        // Nobody waits for its backups; production would notice them.
-        let pace = self.settings.backup.pace.or(Some(PaceSetting::Polite));
-        let overrides = BackupOverrides {
-            pace,
-            ..BackupOverrides::default()
-        };
-        backup_options(&self.settings, &overrides)
+        backup_options(&self.settings, &BackupOverrides::default())
     }
 
     pub(super) fn lease_options(&self) -> Result<LeaseOptions> {

@@ -26,8 +26,10 @@ const LEAST: f64 = 0.25;
 const LEAST_IN_VAIN: f64 = 0.5;
 const IN_VAIN: u32 = 25;
 
-/// A run that has used so much of its time goes on at full speed.
+/// A run that has used so much of its time goes on at full speed, ...
 const PACED_PART: f64 = 0.5;
+/// ... and sooner where the one before it tells that it will need the rest; this one may take so many times as long.
+const GROWN: f64 = 1.25;
 
 /// What came of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) enum Answer {
 pub(super) struct Controller {
     workers: f64,
     max_duration: Duration,
+    /// The age from which on the run is paced no longer.
+    paced_until: Duration,
     /// In workers at full speed.
     share: f64,
     soonest: Option<Duration>,
@@ -60,6 +64,7 @@ impl Controller {
         Self {
             workers,
             max_duration,
+            paced_until: max_duration.mul_f64(PACED_PART),
             share: workers * LEAST,
             soonest: None,
             answers: 0,
@@ -69,13 +74,20 @@ impl Controller {
         }
     }
 
+    /// The run may take as long as this at full speed. Until `paced_until` it does at least the least share of the work:
+    /// what is left is made in time at full speed.
+    pub(super) fn expect(&mut self, at_full_speed: Duration) {
+        let spare = self.max_duration.saturating_sub(at_full_speed.mul_f64(GROWN));
+        self.paced_until = self.paced_until.min(spare.div_f64(1.0 - LEAST));
+    }
+
     pub(super) fn workers(&self) -> f64 {
         self.workers
     }
 
     /// How many workers' full speed the run may use, `now` being its age; infinite: without a pause.
     pub(super) fn share(&self, now: Duration) -> f64 {
-        if self.is_blocking || now >= self.max_duration.mul_f64(PACED_PART) {
+        if self.is_blocking || now >= self.paced_until {
             f64::INFINITY
         } else {
             self.share
@@ -210,5 +222,25 @@ mod tests {
         let controller = controller();
         assert!(controller.share(HOUR / 2 - Duration::from_secs(1)).is_finite());
         assert!(controller.share(HOUR / 2).is_infinite());
+    }
+
+    #[test]
+    fn a_run_that_will_need_its_time_is_paced_for_as_long_as_it_can_still_end_in_time() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        for (at_full_speed, paced) in [(0, 30), (30, 30), (36, 20), (48, 0), (70, 0)] {
+            let mut controller = controller();
+            controller.expect(minutes(at_full_speed));
+            assert!(controller.share(minutes(paced)).is_infinite(), "{at_full_speed}");
+            if paced > 0 {
+                assert!(
+                    controller.share(minutes(paced) - Duration::from_secs(1)).is_finite(),
+                    "{at_full_speed}"
+                );
+            }
+            // The worst that pauses can do to a run that has grown by a quarter.
+            let done_meanwhile = minutes(paced).mul_f64(LEAST);
+            let end = minutes(paced) + minutes(at_full_speed).mul_f64(GROWN).saturating_sub(done_meanwhile);
+            assert!(paced == 0 || end <= HOUR, "{end:?}");
+        }
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// not lose its share, and a burst stays short.
 const SLACK: Duration = Duration::from_millis(5);
 
+/// No pause is longer: whoever must go on at full speed all of a sudden does not sit out what a huge row has cost, and a
+/// wrong idea of costs never stops a run.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// A clock that goes on by what was read, at the speed that is allowed.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -16,7 +20,7 @@ impl Gate {
     /// What has just been read cost the server `cost`, of which `share` seconds a second are allowed: until when to pause.
     pub(super) fn pass(&mut self, now: Duration, cost: Duration, share: f64) -> Duration {
         let earliest = self.next.max(now.saturating_sub(SLACK));
-        self.next = earliest + cost.div_f64(share.max(0.001));
+        self.next = (earliest + cost.div_f64(share.max(0.001))).min(now + LONGEST_PAUSE);
         self.next
     }
 }
@@ -55,6 +59,15 @@ mod tests {
                 "{took:?} for {share} of {workers}"
             );
         }
+    }
+
+    #[test]
+    fn a_row_of_a_gigabyte_pauses_its_worker_for_a_second_and_not_for_an_hour() {
+        let mut gate = Gate::default();
+        let now = Duration::from_secs(10);
+        assert_eq!(gate.pass(now, Duration::from_secs(1000), 0.25), now + LONGEST_PAUSE);
+        // Nor is anything of it left for the others.
+        assert_eq!(gate.pass(now, MILLISECOND, f64::INFINITY), now + LONGEST_PAUSE);
     }
 
     #[test]

@@ -84,6 +84,13 @@ impl Pacer {
         }
     }
 
+    /// The run before this one took so long but for its pauses.
+    pub(super) fn expect(&self, at_full_speed: Duration) {
+        if let Some(shared) = &self.0 {
+            shared.lock().controller.expect(at_full_speed);
+        }
+    }
+
     /// Sessions of others that wait for this run's locks, as last looked at.
     pub(super) fn blocked_sessions(&self, sessions: u64) {
         if let Some(shared) = &self.0 {
