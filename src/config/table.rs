@@ -233,7 +233,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "backup.pace",
-        Choice(&["polite", "full"]),
+        Choice(&["full", "polite"]),
         Some("full"),
         "`full`: a backup reads as fast as it can; `polite`: it pauses as soon and as much as the server answers late, down \
          to a quarter of full speed. See [pacing.md](pacing.md) before you choose.",
