@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 pub use super::Operation;
 use super::{
-    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
-    Versions,
+    BucketReport, Capabilities, Error, ErrorKind, Hidden, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats,
+    Result, Versions,
 };
 
 /// What goes wrong.
@@ -245,7 +245,7 @@ impl ObjectStore for FaultStore {
         self.inner.versions(key).await
     }
 
-    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+    async fn hidden(&self, prefix: &str) -> Result<Hidden> {
         self.inner.hidden(prefix).await
     }
 

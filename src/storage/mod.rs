@@ -15,6 +15,7 @@ mod memory;
 mod s3;
 mod stats;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -84,6 +85,17 @@ pub struct Versions {
     pub all: Vec<Version>,
     /// There are more than anybody looks at.
     pub is_cut: bool,
+}
+
+/// What deletions have hidden below a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// The store keeps nothing of what is deleted.
+    NotKept,
+    /// It may keep something, and does not let us see it.
+    Unseen,
+    /// Keys that hold something, and since when no listing shows them, by the store's clock.
+    Seen(BTreeMap<String, jiff::Timestamp>),
 }
 
 /// One of them.
@@ -199,13 +211,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         Ok(Versions::default())
     }
 
-    /// Keys below `prefix` that hold something and are hidden by a deletion; `None` where the store cannot say so, or does
-    /// not let us see it.
+    /// Keys below `prefix` that hold something and are hidden by a deletion.
     ///
     /// # Errors
-    /// Whatever stopped the request otherwise.
-    async fn hidden(&self, _prefix: &str) -> Result<Option<Vec<String>>> {
-        Ok(None)
+    /// Whatever stopped the request, unless the store cannot do it or does not let us.
+    async fn hidden(&self, _prefix: &str) -> Result<Hidden> {
+        Ok(Hidden::NotKept)
     }
 
     /// One of these versions, whole.

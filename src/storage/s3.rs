@@ -36,8 +36,8 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::{
-    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
-    Versions,
+    BucketReport, Capabilities, Error, ErrorKind, Hidden, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats,
+    Result, Versions,
 };
 use counting::Counters;
 use credentials::FreshCredentials;
@@ -288,7 +288,7 @@ impl ObjectStore for S3Store {
         self.versions_of(key).await
     }
 
-    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+    async fn hidden(&self, prefix: &str) -> Result<Hidden> {
         self.hidden_below(prefix).await
     }
 
