@@ -233,6 +233,10 @@ impl ObjectStore for FaultStore {
         self.inner.lock_period()
     }
 
+    fn place_name(&self) -> Option<String> {
+        self.inner.place_name()
+    }
+
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         self.inner.lock_again(key).await
     }

@@ -30,6 +30,7 @@ struct State {
     /// As a store that ignores `If-None-Match` says of itself.
     ignores_conditions: bool,
     lock_period: Option<LockPeriod>,
+    place_name: Option<String>,
     /// Keys that were locked again, in the order of the requests.
     locked_again: Vec<String>,
     /// What a store with versions keeps of what was deleted, and since when; none where it keeps nothing.
@@ -81,8 +82,17 @@ impl MemoryStore {
     #[must_use]
     pub fn with_locks(period: LockPeriod) -> Self {
         let store = Self::default();
-        store.lock().lock_period = Some(period);
+        {
+            let mut state = store.lock();
+            state.lock_period = Some(period);
+            state.place_name = Some("the first place".to_owned());
+        }
         store
+    }
+
+    /// From now on it is another place, with the same objects, as a copy is.
+    pub fn move_to(&self, place_name: &str) {
+        self.lock().place_name = Some(place_name.to_owned());
     }
 
     /// From now on it says which objects deletions have hidden, as a store with versions does.
@@ -254,6 +264,10 @@ impl ObjectStore for MemoryStore {
 
     fn lock_period(&self) -> Option<LockPeriod> {
         self.lock().lock_period
+    }
+
+    fn place_name(&self) -> Option<String> {
+        self.lock().place_name.clone()
     }
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {

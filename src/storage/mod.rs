@@ -195,6 +195,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What tells this place from others that may hold the same objects; none: nothing does.
+    fn place_name(&self) -> Option<String> {
+        None
+    }
+
     /// Locks `key`, which exists, as if it were new, and tells until when at least.
     ///
     /// # Errors

@@ -276,6 +276,10 @@ impl ObjectStore for S3Store {
         self.lock().map(Lock::period)
     }
 
+    fn place_name(&self) -> Option<String> {
+        Some(format!("{} below '{}'", self.place, self.key_prefix))
+    }
+
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         S3Store::lock_again(self, key).await
     }
