@@ -22,6 +22,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_OUTPUT",
     "KUBEBACKUP_PG_BINDIR",
     "KUBEBACKUP_FAILPOINT",
+    "KUBEBACKUP_CLOCK_FILE",
 ];
 
 /// Reads and validates the settings of `file` (none: defaults) with the overrides among `variables`.

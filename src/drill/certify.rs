@@ -113,7 +113,7 @@ impl Run<'_> {
             reasons: Vec::new(),
             damaged_objects: Vec::new(),
             started: self.started,
-            finished: jiff::Timestamp::now(),
+            finished: crate::telemetry::clock::now(),
             source: None,
             target: None,
             versions: Versions {
