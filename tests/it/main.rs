@@ -11,6 +11,7 @@ mod alerts;
 mod backup;
 mod backup_agent;
 mod cli;
+mod clocks;
 mod compare;
 mod connect;
 mod consistency;
