@@ -40,7 +40,7 @@ impl Drop for Log {
 }
 
 /// In the suite a slow machine carries out a shorter beginning of the same plan.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 #[track_caller]
 fn run(seed: u64, steps: usize, limit: Duration) {
