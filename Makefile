@@ -38,6 +38,17 @@ tools: ## Fetch into target/tools what tests of the manifests need (kustomize, k
 unit: ## All tests, without lint and set-up
 	$(CARGO) test $(FEATURES)
 
+# Of a run that failed, or to look for one that does.
+SEEDED = $(if $(SEED),KUBEBACKUP_TEST_SEED=$(SEED)) KUBEBACKUP_TEST_TELL=1
+
+.PHONY: model
+model: setup ## The model test, longer: SEED=... (any) STEPS=... (1000)
+	$(SEEDED) KUBEBACKUP_TEST_STEPS=$(or $(STEPS),1000) $(CARGO) test $(FEATURES) --test it model::whatever_else -- --nocapture
+
+.PHONY: soak
+soak: setup ## Both agents under load and random faults: MINUTES=... (60) SEED=... (any)
+	$(SEEDED) KUBEBACKUP_TEST_SOAK_SECONDS=$$(( $(or $(MINUTES),60) * 60 )) $(CARGO) test $(FEATURES) --test it soak:: -- --nocapture
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt

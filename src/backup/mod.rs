@@ -76,7 +76,7 @@ async fn run(
     options: &BackupOptions,
     progress: Arc<dyn Progress>,
 ) -> Result<StoredManifest> {
-    let (clock, started) = (Instant::now(), jiff::Timestamp::now());
+    let (clock, started) = (Instant::now(), crate::telemetry::clock::now());
     let session = connect(source, "backup").await?;
     let server = read_server(&session.client).await?;
     let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
@@ -115,7 +115,7 @@ async fn run(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         source: describe_source(options, &server, &programs),
         started,
-        finished: jiff::Timestamp::now(),
+        finished: crate::telemetry::clock::now(),
         databases: backed_up.iter().map(summarize).collect(),
         databases_not_included: not_included,
         stats: count(&backed_up, clock),

@@ -23,6 +23,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_PG_BINDIR",
     #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
+    "KUBEBACKUP_CLOCK_FILE",
 ];
 
 /// Reads and validates the settings of `file` (none: defaults) with the overrides among `variables`.

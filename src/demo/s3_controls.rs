@@ -141,6 +141,8 @@ pub(super) struct State {
     pub(super) lost_answers: HashSet<String>,
     faults: Vec<S3Fault>,
     log: VecDeque<S3Request>,
+    asked: u64,
+    struck: u64,
 }
 
 impl S3Controls {
@@ -172,6 +174,23 @@ impl S3Controls {
         self.lock().faults.push(fault);
     }
 
+    /// From now on nothing goes wrong that was injected before.
+    pub fn calm(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// How many requests there were so far; those whose signature was refused are not among them.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
+    /// How many faults have taken effect so far.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
     /// The requests so far, oldest first; those whose signature was refused are not among them.
     #[must_use]
     pub fn requests(&self) -> Vec<S3Request> {
@@ -199,6 +218,7 @@ impl State {
             self.log.pop_front();
         }
         self.log.push_back(request);
+        self.asked += 1;
     }
 
     /// The effect of the first fault that matches, used up once.
@@ -209,6 +229,7 @@ impl State {
                 && key.starts_with(&fault.key_prefix)
         })?;
         fault.times -= 1;
+        self.struck += 1;
         Some(fault.effect.clone())
     }
 }
