@@ -19,6 +19,7 @@ pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod s3;
+pub(crate) mod tcp_proxy;
 pub(crate) mod template;
 pub(crate) mod wait;
 pub(crate) mod world;
