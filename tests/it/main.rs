@@ -47,6 +47,7 @@ mod retention;
 mod round_trip;
 mod secrets;
 mod shop;
+mod source_faults;
 mod storage;
 mod support;
 mod three_nodes;

@@ -11,6 +11,7 @@
 pub(crate) mod agents;
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod http;
 pub(crate) mod library;

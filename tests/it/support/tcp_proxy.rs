@@ -68,6 +68,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     rules: Vec<Rule>,
+    /// How often they were cleared.
+    cleared: usize,
     /// Every connection with its fault, for who reads a failure.
     log: Vec<String>,
     /// Bytes that have passed to clients, by purpose.
@@ -127,9 +129,11 @@ impl TcpProxy {
         });
     }
 
-    /// From now on everything passes; what hangs goes on hanging.
+    /// From now on everything passes, and what was slow at full speed; what hangs goes on hanging.
     pub(crate) fn clear(&self) {
-        self.shared.state().rules.clear();
+        let mut state = self.shared.state();
+        state.rules.clear();
+        state.cleared += 1;
     }
 
     /// Closes every connection that is open.
@@ -247,6 +251,7 @@ fn serve(mut client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
             from: from.try_clone()?,
             to: to.try_clone()?,
             ended: Arc::clone(&ended),
+            cleared: shared.state().cleared,
             shared: Arc::clone(shared),
         };
         Ok::<_, std::io::Error>(pump)
@@ -322,6 +327,8 @@ struct Pump {
     to: TcpStream,
     /// One of the two directions is over.
     ended: Arc<AtomicBool>,
+    /// What the proxy's was when the connection came.
+    cleared: usize,
     shared: Arc<Shared>,
 }
 
@@ -371,7 +378,7 @@ impl Pump {
             Fault::Hang(way, after) | Fault::Cut(way, after) if way == self.way => {
                 usize::try_from(after.saturating_sub(passed)).unwrap_or(most).min(most)
             }
-            Fault::Slow(way, bytes) if way == self.way => bytes.min(most),
+            Fault::Slow(_, bytes) if self.is_slow() => bytes.min(most),
             _ => most,
         }
     }
@@ -402,9 +409,13 @@ impl Pump {
     }
 
     fn pause(&self) {
-        if matches!(self.fault, Fault::Slow(way, _) if way == self.way) {
+        if self.is_slow() {
             std::thread::park_timeout(Duration::from_millis(5));
         }
+    }
+
+    fn is_slow(&self) -> bool {
+        matches!(self.fault, Fault::Slow(way, _) if way == self.way) && self.shared.state().cleared == self.cleared
     }
 }
 
