@@ -90,7 +90,11 @@ fn a_thousand_partitions_are_certified_within_the_same_memory() {
     let drill = world.program(&["--output", "json", "drill"]).spawn();
     let (drilled, peak_of_drill) = peak_until_its_end(drill);
     let certificate = drilled.ok().json();
-    println!("backup {} MiB, drill {} MiB at most", peak_of_backup / MIB, peak_of_drill / MIB);
+    println!(
+        "backup {} MiB, drill {} MiB at most",
+        peak_of_backup / MIB,
+        peak_of_drill / MIB
+    );
     assert_eq!(certificate["verdict"], "certified", "{}", certificate["summary"]);
     assert_eq!(certificate["databases"][0]["tables"].as_array().unwrap().len(), 1000);
     assert!(peak_of_backup < PEAK, "{} MiB of the backup", peak_of_backup / MIB);
