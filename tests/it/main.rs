@@ -56,6 +56,7 @@ mod secrets;
 mod settings;
 mod shop;
 mod soak;
+mod source_faults;
 mod storage;
 mod store_faults;
 mod support;
