@@ -20,7 +20,8 @@ COPY src src
 # Newer than the placeholders, whatever the clock of the machine that checked them out.
 RUN find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked \
-    && strip target/release/kubebackup
+    && strip target/release/kubebackup \
+    && ! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
 
 # Debian's client package brings psql, Perl and wrappers. Two of its programs are used.
 FROM docker.io/library/debian:${DEBIAN}-slim AS client

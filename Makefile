@@ -21,6 +21,7 @@ setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 clien
 .PHONY: build
 build: ## Build the release program, without the demo
 	$(CARGO) build --release --locked
+	@! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
 
 .PHONY: demo
 demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
@@ -36,6 +37,17 @@ tools: ## Fetch into target/tools what tests of the manifests need (kustomize, k
 .PHONY: unit
 unit: ## All tests, without lint and set-up
 	$(CARGO) test $(FEATURES)
+
+# Of a run that failed, or to look for one that does.
+SEEDED = $(if $(SEED),KUBEBACKUP_TEST_SEED=$(SEED)) KUBEBACKUP_TEST_TELL=1
+
+.PHONY: model
+model: setup ## The model test, longer: SEED=... (any) STEPS=... (1000)
+	$(SEEDED) KUBEBACKUP_TEST_STEPS=$(or $(STEPS),1000) $(CARGO) test $(FEATURES) --test it model::whatever_else -- --nocapture
+
+.PHONY: soak
+soak: setup ## Both agents under load and random faults: MINUTES=... (60) SEED=... (any)
+	$(SEEDED) KUBEBACKUP_TEST_SOAK_SECONDS=$$(( $(or $(MINUTES),60) * 60 )) $(CARGO) test $(FEATURES) --test it soak:: -- --nocapture
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -55,8 +67,15 @@ doc: ## Build the API documentation, warnings are errors
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps $(FEATURES)
 
 .PHONY: deny
-deny: ## Licences, duplicate versions and banned crates (needs cargo-deny)
+deny: ## Licences, duplicate versions and banned crates (installs cargo-deny)
+	@command -v cargo-deny > /dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --all-features check bans licenses sources
+
+.PHONY: sbom
+sbom: ## Write the software bill of materials (CycloneDX) of the released program to target/sbom.cdx.json
+	@mkdir -p target
+	@scripts/sbom.sh > target/sbom.cdx.json
+	@echo target/sbom.cdx.json
 
 .PHONY: image
 image: ## Build the container image IMAGE

@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 pub use class::{Class, Next, Severity};
 
 use super::error::Error;
+use crate::postgres::Circumstance;
 use crate::storage::ErrorKind;
 use crate::{backup, drill, postgres, repository, restore, storage};
 
@@ -69,7 +70,15 @@ fn of_backup(error: &backup::Error) -> Meaning {
         ),
         backup::Error::LeaseLost { .. } => plain(Class::GaveWay),
         backup::Error::Cancelled => plain(Class::Interrupted),
-        backup::Error::SnapshotLost { .. } => plain(Class::Unavailable),
+        backup::Error::SnapshotLost { source: None, .. } => plain(Class::Unavailable),
+        backup::Error::SnapshotLost {
+            source: Some(source), ..
+        }
+        | backup::Error::Silent { source, .. } => of_postgres(source),
+        backup::Error::DatabaseDropped { .. } => hinted(
+            Class::Unavailable,
+            "the next run lists the databases anew; take it out of source.databases if it stands there",
+        ),
         backup::Error::Unaccounted(_) | backup::Error::NothingToBackUp => plain(Class::Operator),
         backup::Error::Worker(_) => plain(Class::Unknown),
     }
@@ -142,7 +151,18 @@ fn of_storage(error: &storage::Error) -> Meaning {
             Class::Unavailable,
             "look at repository.endpoint and the way there; 'kubebackup check' tries it",
         ),
-        ErrorKind::Checksum => plain(Class::Unavailable),
+        ErrorKind::Checksum => hinted(
+            Class::Unavailable,
+            "bytes change on their way to the store: look at what lies between here and repository.endpoint",
+        ),
+        ErrorKind::NoBucket => hinted(
+            Class::Operator,
+            "create the bucket, or look at repository.bucket, repository.endpoint and repository.region",
+        ),
+        ErrorKind::Full => hinted(
+            Class::Operator,
+            "give the bucket room or a larger quota, or expire and prune more (docs/retention.md)",
+        ),
         _ => plain(Class::Unknown),
     }
 }
@@ -150,6 +170,7 @@ fn of_storage(error: &storage::Error) -> Meaning {
 fn of_postgres(error: &postgres::Error) -> Meaning {
     use postgres::Error;
     const LATER: &str = "no backup was made; try again later";
+    let circumstance = Circumstance::of(error);
     match error {
         Error::Settings(_) => plain(Class::Settings),
         _ if postgres::watch::is_shutdown(error) => hinted(Class::GaveWay, LATER),
@@ -159,9 +180,10 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
                 "look at user and password (password_file, PGPASSWORD, ~/.pgpass) and at the server's pg_hba.conf",
             ),
             Some("3D000") => hinted(Class::Operator, "name an existing database by dbname or PGDATABASE"),
-            // Too many connections, out of memory, disk full: of the server's moment.
-            Some(code) if code.starts_with("53") => plain(Class::Unavailable),
-            Some(_) => plain(Class::Operator),
+            Some(_) => match circumstance {
+                Some(circumstance) => of_circumstance(circumstance),
+                None => plain(Class::Operator),
+            },
             None => hinted(
                 Class::Unavailable,
                 "look at host, port and sslmode; 'kubebackup check' tries them",
@@ -171,7 +193,6 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
             Class::Unavailable,
             "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
         ),
-        // The connection broke.
         Error::Query { .. } if error.sqlstate().is_none() => plain(Class::Unavailable),
         Error::Unsupported { .. } => plain(Class::Refused),
         Error::Unreadable { .. } => hinted(
@@ -181,7 +202,20 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
         Error::LockTimeout { .. } | Error::Unstable { .. } | Error::Yielded { .. } | Error::ShuttingDown => {
             hinted(Class::GaveWay, LATER)
         }
-        _ => plain(Class::Unknown),
+        _ => circumstance.map_or(plain(Class::Unknown), of_circumstance),
+    }
+}
+
+/// Of the server's moment: it passes, or a person helps.
+const fn of_circumstance(circumstance: Circumstance) -> Meaning {
+    let class = match circumstance {
+        // Somebody, or the standby's own work, went first.
+        Circumstance::Cancelled | Circumstance::Recovery | Circumstance::Ended => Class::GaveWay,
+        _ => Class::Unavailable,
+    };
+    Meaning {
+        class,
+        hint: circumstance.hint(),
     }
 }
 

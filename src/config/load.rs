@@ -21,7 +21,9 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_CONFIG",
     "KUBEBACKUP_OUTPUT",
     "KUBEBACKUP_PG_BINDIR",
+    #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
+    "KUBEBACKUP_CLOCK_FILE",
 ];
 
 /// Reads and validates the settings of `file` (none: defaults) with the overrides among `variables`.
@@ -135,3 +137,5 @@ fn parse_variable(kind: Kind, text: &str, name: &str) -> Result<Value> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

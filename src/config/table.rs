@@ -164,13 +164,13 @@ pub const SETTINGS: &[Setting] = &[
         "repository.read_timeout",
         Duration,
         Some("30s"),
-        "Longest wait for the store's first byte.",
+        "Longest wait for the store's first byte. An upload has the time of its body more, at 128 KiB a second.",
     ),
     Setting::new(
         "repository.attempt_timeout",
         Duration,
         Some("60s"),
-        "Longest single attempt of a request.",
+        "Longest single attempt of a request, up to the answer's first byte. An upload has the time of its body more, at 128 KiB a second.",
     ),
     Setting::new(
         "repository.max_attempts",

@@ -100,7 +100,10 @@ fn scalar(key: &str, value: &Value) -> Result<String> {
         ValueKind::Array(_) | ValueKind::Table(_) | ValueKind::Nil => {
             Err(Error::invalid(key, "must be a single value"))
         }
-        _ => Ok(value.to_string()),
+        _ => match value.to_string() {
+            text if text.contains('\0') => Err(Error::invalid(key, "must not hold a zero byte")),
+            text => Ok(text),
+        },
     }
 }
 
@@ -235,6 +238,9 @@ fn validate_repository(place: &str, repository: &RepositorySettings) -> Result<(
     let prefix = &repository.prefix;
     if prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("//") {
         return refused("prefix", "must not begin or end with a slash nor hold two in a row");
+    }
+    if prefix.split('/').any(|part| matches!(part, "." | "..")) || prefix.chars().any(char::is_control) {
+        return refused("prefix", "must have no part that is . or .. and no control character");
     }
     let endpoint = repository.endpoint.as_deref();
     if endpoint.is_some_and(|endpoint| !endpoint.starts_with("http://") && !endpoint.starts_with("https://")) {

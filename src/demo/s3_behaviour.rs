@@ -54,6 +54,7 @@ impl S3Access for S3Controls {
                 operation: operation.clone(),
                 key: key.clone(),
                 access_key,
+                query: context.uri().query().unwrap_or_default().to_owned(),
                 headers,
             });
             let is_refused = |name, treatment| has(name) && treatment == Treatment::Refused;

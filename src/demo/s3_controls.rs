@@ -93,11 +93,30 @@ pub struct S3Request {
     /// Key in the bucket; empty for requests about the bucket.
     pub key: String,
     pub access_key: String,
+    pub(super) query: String,
     /// Names in lower case; values that are no text are left out.
     pub(super) headers: Vec<(String, String)>,
 }
 
 impl S3Request {
+    /// The beginning of keys that a listing asks for; none of any other request.
+    #[must_use]
+    pub fn prefix(&self) -> Option<String> {
+        let text = self.query.split('&').find_map(|pair| pair.strip_prefix("prefix="))?;
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            if byte == b'%' {
+                let mut decoded = [0];
+                hex::decode_to_slice([rest.next()?, rest.next()?], &mut decoded).ok()?;
+                bytes.extend(decoded);
+            } else {
+                bytes.push(byte);
+            }
+        }
+        String::from_utf8(bytes).ok()
+    }
+
     /// The header `name` (in lower case), as it was sent.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -122,6 +141,8 @@ pub(super) struct State {
     pub(super) lost_answers: HashSet<String>,
     faults: Vec<S3Fault>,
     log: VecDeque<S3Request>,
+    asked: u64,
+    struck: u64,
 }
 
 impl S3Controls {
@@ -153,6 +174,23 @@ impl S3Controls {
         self.lock().faults.push(fault);
     }
 
+    /// From now on nothing goes wrong that was injected before.
+    pub fn calm(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// How many requests there were so far; those whose signature was refused are not among them.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
+    /// How many faults have taken effect so far.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
     /// The requests so far, oldest first; those whose signature was refused are not among them.
     #[must_use]
     pub fn requests(&self) -> Vec<S3Request> {
@@ -180,6 +218,7 @@ impl State {
             self.log.pop_front();
         }
         self.log.push_back(request);
+        self.asked += 1;
     }
 
     /// The effect of the first fault that matches, used up once.
@@ -190,6 +229,7 @@ impl State {
                 && key.starts_with(&fault.key_prefix)
         })?;
         fault.times -= 1;
+        self.struck += 1;
         Some(fault.effect.clone())
     }
 }

@@ -1,11 +1,12 @@
-//! The user's own read-only queries, answered again by the rebuilt server.
+//! The user's own read-only queries, answered again by the rebuilt server, in a transaction that cannot write.
 
 use tokio_postgres::Client;
 
 use super::check::{Check, CheckName, Findings};
 use super::error::Result;
 use crate::content::RowTally;
-use crate::postgres::copy::{copy_query_statement, tally_of};
+use crate::postgres::copy::tally_of_query;
+use crate::postgres::{self, Error as PostgresError};
 use crate::repository::manifest::Database;
 
 /// Every assertion returns what it returned in the backup's snapshot.
@@ -16,10 +17,9 @@ pub(super) async fn compare_assertions(client: &Client, database: &Database) -> 
     }
     let mut findings = Findings::new(CheckName::Assertions);
     for assertion in assertions {
-        let statement = copy_query_statement(&assertion.query);
         let object = format!("assertion {}", assertion.name);
         let expected = words(assertion.result);
-        match tally_of(client, &statement, "answer an assertion").await {
+        match answer(client, &assertion.query).await {
             Ok(found) => findings.expect(&object, &expected, &words(found), ""),
             Err(error) => match error.server_message() {
                 Some(message) => findings.differs(object, expected, "an error", message),
@@ -28,6 +28,22 @@ pub(super) async fn compare_assertions(client: &Client, database: &Database) -> 
         }
     }
     Ok(findings.finish(format!("{} assertions with equal answers", assertions.len())))
+}
+
+async fn answer(client: &Client, query: &str) -> postgres::Result<RowTally> {
+    let doing = "answer an assertion";
+    let frame = async |statement| {
+        client
+            .batch_execute(statement)
+            .await
+            .map_err(PostgresError::query(doing))
+    };
+    frame("BEGIN READ ONLY").await?;
+    let answer = tally_of_query(client, query, doing).await;
+    if answer.is_ok() || answer.as_ref().is_err_and(|error| error.server_message().is_some()) {
+        frame("ROLLBACK").await?;
+    }
+    answer
 }
 
 fn words(tally: RowTally) -> String {

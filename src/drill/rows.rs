@@ -15,10 +15,11 @@ use tokio_postgres::Client;
 
 use super::check::{Check, CheckName, Findings};
 use super::error::{Error, Result};
-use crate::content::{Fingerprint, QualifiedName, RowTally};
+use crate::content::{Fingerprint, QualifiedName, RowTally, TableDescription, TableSource};
 use crate::postgres::copy::{
     CopyRange, copy_generated_statement, copy_out_statement, copy_out_tree_statement, tally_of,
 };
+use crate::postgres::extension::configuration_conditions;
 use crate::postgres::{ConnectOptions, connect};
 use crate::repository::manifest::{Database, Table};
 use crate::telemetry::progress::Progress;
@@ -48,6 +49,8 @@ struct Unit {
     name: QualifiedName,
     leaves: usize,
     statement: String,
+    /// Why it is not to be executed.
+    refusal: Option<String>,
     expected: RowTally,
     /// Statement and expected fingerprint; no fingerprint when the source took none.
     generated: Option<(String, Option<Fingerprint>)>,
@@ -67,7 +70,7 @@ pub(super) async fn compare_rows(
     jobs: usize,
     progress: &dyn Progress,
 ) -> Result<(Vec<Check>, Vec<TableComparison>)> {
-    let units = Arc::new(plan(database));
+    let units = Arc::new(plan(database, &conditions_of(database, target).await?));
     let next = Arc::new(AtomicUsize::new(0));
     // A worker waits with its next table until the last one was taken note of.
     let (sender, mut receiver) = mpsc::channel(jobs.max(1));
@@ -102,7 +105,10 @@ async fn work(
     loop {
         let position = next.fetch_add(1, Ordering::Relaxed);
         let Some(unit) = units.get(position) else { return Ok(()) };
-        let rows = tally(&session.client, &unit.statement, &unit.name).await?;
+        let rows = match &unit.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => tally(&session.client, &unit.statement, &unit.name).await?,
+        };
         let generated = match &unit.generated {
             Some((statement, Some(_))) => Some(tally(&session.client, statement, &unit.name).await?),
             _ => None,
@@ -190,8 +196,31 @@ fn figures(tally: RowTally) -> String {
     format!("{} rows, {} bytes, {}", tally.rows, tally.raw_bytes, tally.fingerprint)
 }
 
+/// The conditions by which extensions on the target tell a user's rows from their own, where the backup has such tables.
+async fn conditions_of(database: &Database, target: &ConnectOptions) -> Result<BTreeMap<QualifiedName, String>> {
+    let has_condition = |table: &Table| !matches!(table.description.source, TableSource::Table);
+    if !database.tables.iter().any(has_condition) {
+        return Ok(BTreeMap::new());
+    }
+    Ok(configuration_conditions(&connect(target, "compare").await?.client).await?)
+}
+
+/// A condition is SQL, so that the backup's is executed only where the extension on the target says the same.
+fn refusal(table: &TableDescription, conditions: &BTreeMap<QualifiedName, String>) -> Option<String> {
+    let TableSource::ExtensionConfiguration { extension, condition } = &table.source else {
+        return None;
+    };
+    match conditions.get(&table.name) {
+        Some(found) if found == condition => None,
+        Some(found) => Some(format!(
+            "extension {extension} chooses its rows by '{found}' here and by '{condition}' in the backup"
+        )),
+        None => Some(format!("it is no configuration table of extension {extension} here")),
+    }
+}
+
 /// What is to be read, largest first.
-fn plan(database: &Database) -> Vec<Unit> {
+fn plan(database: &Database, conditions: &BTreeMap<QualifiedName, String>) -> Vec<Unit> {
     let encoding = &database.head.properties.encoding;
     let mut units: Vec<Unit> = Vec::new();
     // Leaves with the same columns can be read in one statement; a manifest keeps them in the root's order.
@@ -203,6 +232,7 @@ fn plan(database: &Database) -> Vec<Unit> {
                 name: table.name().clone(),
                 leaves: 0,
                 statement: copy_out_statement(&table.description, CopyRange::All, encoding),
+                refusal: refusal(&table.description, conditions),
                 expected: table.tally,
                 generated: copy_generated_statement(&table.description, encoding)
                     .map(|statement| (statement, table.generated.map(|generated| generated.fingerprint))),
@@ -227,6 +257,7 @@ fn tree(root: &QualifiedName, columns: &[String], leaves: &[&Table], encoding: &
         name: root.clone(),
         leaves: leaves.len(),
         statement: copy_out_tree_statement(root, columns, encoding),
+        refusal: None,
         expected: leaves
             .iter()
             .fold(RowTally::default(), |sum, leaf| sum.union(leaf.tally)),

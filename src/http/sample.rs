@@ -109,7 +109,17 @@ pub fn copies() -> Vec<CopyStatus> {
         behind_since: None,
         let_go: Some(3),
         trouble: None,
-        retention: RetentionStatus::default(),
+        retention: RetentionStatus {
+            last_succeeded: Some(SucceededRetention {
+                started: ago(1200),
+                finished: ago(1190),
+                expired_backups: 1,
+                deleted_objects: 96,
+                retained_objects: 0,
+                message: None,
+            }),
+            ..RetentionStatus::default()
+        },
     };
     let offsite = CopyStatus {
         name: "offsite".to_owned(),
@@ -120,14 +130,7 @@ pub fn copies() -> Vec<CopyStatus> {
         behind_since: Some(ago(6 * 3600 + 1200)),
         let_go: Some(0),
         trouble: Some("put 'probes/5f': connection refused".to_owned()),
-        retention: RetentionStatus {
-            last_failed: Some(FailedRetention {
-                started: ago(7 * 3600),
-                finished: ago(7 * 3600 - 3),
-                message: "list 'manifests/': connection refused".to_owned(),
-            }),
-            ..RetentionStatus::default()
-        },
+        retention: RetentionStatus::default(),
     };
     vec![nas, offsite]
 }

@@ -75,14 +75,22 @@ pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Opt
     })
 }
 
-/// `COPY ... TO STDOUT` of a user's query, for the fingerprint of its answer.
-#[must_use]
-pub fn copy_query_statement(query: &str) -> String {
+/// Count and fingerprint of the answer to a user's query.
+///
+/// The query is read by the server as a statement of its own first. What stands there by itself cannot end the
+/// parenthesis of a `COPY` and go on behind it, with `TO PROGRAM` for example.
+///
+/// # Errors
+/// As [`tally_of`]; the server's when it is not one statement.
+pub async fn tally_of_query(client: &Client, query: &str, doing: &str) -> Result<RowTally> {
+    let query = query.trim().trim_end_matches(';');
+    client.prepare(query).await.map_err(Error::query(doing.to_owned()))?;
+    tally_of(client, &copy_query_statement(query), doing).await
+}
+
+fn copy_query_statement(query: &str) -> String {
     // The line break keeps a comment at the query's end from swallowing what follows.
-    format!(
-        "COPY ({}\n) TO STDOUT (FORMAT text)",
-        query.trim().trim_end_matches(';')
-    )
+    format!("COPY ({query}\n) TO STDOUT (FORMAT text)")
 }
 
 /// `COPY ... FROM STDIN` into the table itself, or into the root of its tree where it must go through that.

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::error::{Error, Result};
 use super::row::column;
-use crate::content::{Extension, quote_identifier, quote_literal};
+use crate::content::{Extension, QualifiedName, quote_identifier, quote_literal};
 
 /// What the server's machine has of one extension.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,27 @@ pub async fn available_extensions(client: &Client) -> Result<BTreeMap<String, Av
         extension.default_version = column(row, "default_version")?;
     }
     Ok(available)
+}
+
+/// The condition of every configuration table of an extension that is installed: which of its rows are the user's.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn configuration_conditions(client: &Client) -> Result<BTreeMap<QualifiedName, String>> {
+    let rows = client
+        .query(
+            "SELECT n.nspname::text AS schema, c.relname::text AS name, coalesce(config.condition, '') AS condition
+             FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) AS config(oid, condition)
+             JOIN pg_catalog.pg_class c ON c.oid = config.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+            &[],
+        )
+        .await
+        .map_err(Error::query("read the extensions' configuration tables"))?;
+    let of_row = |row| -> Result<(QualifiedName, String)> {
+        let name = QualifiedName::new(column::<String>(row, "schema")?, column::<String>(row, "name")?);
+        Ok((name, column(row, "condition")?))
+    };
+    rows.iter().map(of_row).collect()
 }
 
 /// `CREATE EXTENSION` in its schema, in the version it had if `has_version`, else in the server's default.

@@ -38,7 +38,8 @@ pub fn set_statement(head: &str, setting: &str) -> Option<String> {
 }
 
 /// Gives the database called `name` the owner, privileges, comment, limit and settings of `properties`. Settings of roles
-/// that do not exist on this server are returned, not set.
+/// that do not exist on this server are returned, not set. This program's own settings are never taken over: the marker
+/// that lets a database be destroyed is its owner's word, not a backup's.
 ///
 /// # Errors
 /// The server's.
@@ -68,7 +69,7 @@ pub async fn apply_database_properties(
         statements.push(format!("COMMENT ON DATABASE {quoted} IS {}", quote_literal(comment)));
     }
     let mut not_set = Vec::new();
-    for setting in &properties.settings {
+    for setting in properties.settings.iter().filter(|setting| !is_own(&setting.setting)) {
         let head = match &setting.role {
             None => format!("ALTER DATABASE {quoted}"),
             Some(role) if has_role(role) => format!("ALTER ROLE {} IN DATABASE {quoted}", quote_identifier(role)),
@@ -86,6 +87,14 @@ pub async fn apply_database_properties(
             .map_err(Error::query(format!("put the properties of database {quoted} back")))?;
     }
     Ok(not_set)
+}
+
+/// Names of settings are compared without regard to case, as the server does.
+fn is_own(setting: &str) -> bool {
+    const PREFIX: &str = "kubebackup.";
+    setting
+        .get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// The elements of a flattened list: names, in double quotes where they need them.
@@ -125,6 +134,12 @@ fn list_elements(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_owners_marker_is_no_setting_of_a_backup_however_it_is_spelt() {
+        assert!(is_own("kubebackup.disposable=x") && is_own("KubeBackup.Disposable=x"));
+        assert!(!is_own("kube=x") && !is_own("kubebackuq.disposable=x") && !is_own("é"));
+    }
 
     #[test]
     fn a_list_keeps_its_elements_apart_and_any_other_value_is_one_literal() {

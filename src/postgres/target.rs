@@ -297,7 +297,7 @@ fn create_statement(name: &str, properties: &DatabaseProperties, major: u32) -> 
     );
     if major >= 15 {
         statement.push_str(" LOCALE_PROVIDER ");
-        statement.push_str(&properties.locale_provider);
+        statement.push_str(&quote_literal(&properties.locale_provider));
         if let Some(locale) = &properties.icu_locale {
             let option = if properties.locale_provider == "builtin" {
                 "BUILTIN_LOCALE"
@@ -348,7 +348,7 @@ mod tests {
             icu_locale: Some("de".to_owned()),
             ..properties()
         };
-        assert!(create_statement("x", &icu, 15).ends_with("LOCALE_PROVIDER icu ICU_LOCALE 'de'"));
+        assert!(create_statement("x", &icu, 15).ends_with("LOCALE_PROVIDER 'icu' ICU_LOCALE 'de'"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::{Error, Result};
 use super::id::{BackupId, DrillId};
 use super::layout::{self, CertificateState, Key};
+use super::limits::MAX_REPORT_BYTES;
 use super::listing::ListedCertificates;
 use super::reader::Repository;
 use crate::storage::Put;
@@ -85,9 +86,15 @@ impl Repository {
     ) -> Result<()> {
         let drill_id = drill_id.clone();
         let key = CertificateRef { drill_id, state }.key(backup_id);
+        if body.len() as u64 > MAX_REPORT_BYTES {
+            let bytes = body.len();
+            return Err(Error::invalid(format!(
+                "a certificate of {bytes} bytes, at most {MAX_REPORT_BYTES} can be read"
+            )));
+        }
         match self.store().put_new(&key, body.clone()).await? {
             Put::Created => Ok(()),
-            Put::Exists if self.store().get(&key).await? == body => Ok(()),
+            Put::Exists if self.store().get_at_most(&key, MAX_REPORT_BYTES).await? == body => Ok(()),
             Put::Exists => Err(Error::Conflict { key }),
         }
     }
@@ -98,7 +105,7 @@ impl Repository {
     /// `Damaged` when it is gone, or the store's own.
     pub async fn read_certificate(&self, backup_id: &BackupId, certificate: &CertificateRef) -> Result<Bytes> {
         self.store()
-            .get(&certificate.key(backup_id))
+            .get_at_most(&certificate.key(backup_id), MAX_REPORT_BYTES)
             .await
             .map_err(Error::of_get)
     }

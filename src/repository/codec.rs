@@ -13,6 +13,9 @@ use zstd::zstd_safe::{self, CParameter};
 use super::error::{Error, Result};
 use super::manifest::{Chunk, Frame};
 
+/// A frame may make its reader remember 16 MiB of what it has decompressed: twice as much as any level up to 19 does.
+const MAX_WINDOW_LOG: u32 = 24;
+
 /// Compresses the frames of a chunk with one zstd context. Making one costs some ten microseconds, so that a chunk of
 /// megabytes gains nothing from a context kept longer.
 pub(super) struct Sealer {
@@ -111,7 +114,8 @@ impl ChunkBytes {
             .ok_or_else(|| Error::damaged(&self.key, format!("frame {number} reaches beyond its end")))?;
         check_frame(&bytes, frame.raw_bytes)
             .map_err(|reason| Error::damaged(&self.key, format!("frame {number} {reason}")))?;
-        let decoder = Decoder::with_buffer(Cursor::new(bytes)).map_err(Error::Zstd)?;
+        let mut decoder = Decoder::with_buffer(Cursor::new(bytes)).map_err(Error::Zstd)?;
+        decoder.window_log_max(MAX_WINDOW_LOG).map_err(Error::Zstd)?;
         Ok(FrameReader {
             decoder: decoder.single_frame(),
             remaining: frame.raw_bytes,

@@ -149,7 +149,7 @@ impl BackupWriter {
         if matches!(put, Ok(Put::Created)) {
             return Ok(());
         }
-        match (store.get(&key).await, put) {
+        match (store.get_at_most(&key, object.len() as u64).await, put) {
             (Ok(existing), _) if existing == object => Ok(()),
             (_, Err(error)) => Err(error.into()),
             (_, Ok(_)) => Err(Error::Conflict { key }),

@@ -13,6 +13,7 @@ use super::certificates::{CertificateRef, last_verdict};
 use super::error::Result;
 use super::id::BackupId;
 use super::layout::{self, CertificateState, Key};
+use super::limits::MAX_REPORT_BYTES;
 use super::reader::Repository;
 use crate::storage::list_all;
 
@@ -75,7 +76,7 @@ impl Repository {
     async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
         let mut damaged = BTreeSet::new();
         for record in list_all(self.store().as_ref(), layout::DAMAGE, None).await? {
-            let body = match self.store().get(&record.key).await {
+            let body = match self.store().get_at_most(&record.key, MAX_REPORT_BYTES).await {
                 Ok(body) => body,
                 Err(error) if error.is_not_found() => continue,
                 Err(error) => return Err(error.into()),

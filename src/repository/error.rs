@@ -68,8 +68,8 @@ pub enum Error {
 impl Error {
     pub(super) fn damaged(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Damaged {
-            key: key.into(),
-            reason: reason.into(),
+            key: clean(&key.into()),
+            reason: clean(&reason.into()),
         }
     }
 
@@ -95,6 +95,13 @@ impl Error {
             storage::ErrorKind::NotFound => Self::damaged(error.key, "missing"),
             storage::ErrorKind::Checksum => {
                 Self::damaged(error.key, "its bytes contradict the checksum kept by the store")
+            }
+            storage::ErrorKind::TooLarge => {
+                let size = error
+                    .source
+                    .as_ref()
+                    .map_or_else(String::new, |size| format!(": {size}"));
+                Self::damaged(error.key, format!("larger than it may be{size}"))
             }
             _ => Self::Storage(error),
         }
@@ -137,6 +144,25 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Such words quote what lies in the bucket, which may be of any length and hold what moves a terminal or forges a line of
+/// a log.
+fn clean(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut clean = String::new();
+    for character in text.chars() {
+        if clean.len() >= LONGEST {
+            clean.push_str("...");
+            break;
+        }
+        if character.is_control() {
+            clean.extend(character.escape_default());
+        } else {
+            clean.push(character);
+        }
+    }
+    clean
 }
 
 impl From<ParseIdError> for Error {

@@ -9,9 +9,10 @@ use super::certificates::{CertificateRef, last_verdict};
 use super::error::{Error, Result};
 use super::id::BackupId;
 use super::layout::{self, CertificateState};
+use super::limits::MAX_REPORT_BYTES;
 use super::presence::CONCURRENCY;
 use super::reader::{Repository, StoredManifest};
-use crate::storage::list_all;
+use crate::storage::{ErrorKind, list_all};
 
 /// What certificates and damage records share.
 #[derive(Deserialize)]
@@ -116,9 +117,13 @@ impl Repository {
 
     /// The keys that one certificate or damage record names; none where it cannot be read and may name anything.
     pub(super) async fn damage_named_in(&self, key: &str) -> Result<Option<Vec<String>>> {
-        let object = match self.store().get(key).await {
+        let object = match self.store().get_at_most(key, MAX_REPORT_BYTES).await {
             Ok(object) => object,
             Err(error) if error.is_not_found() => return Ok(Some(Vec::new())),
+            Err(error) if error.kind == ErrorKind::TooLarge => {
+                tracing::warn!(key, "too large to say which objects are damaged");
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         match serde_json::from_slice::<NamesDamage>(&object) {

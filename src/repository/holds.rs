@@ -12,9 +12,10 @@ use super::document;
 use super::error::{Error, Result};
 use super::id::BackupId;
 use super::layout::{self, Key};
+use super::limits::MAX_RECORD_BYTES;
 use super::manifest::FORMAT_VERSION;
 use super::reader::Repository;
-use crate::storage::{Put, list_all};
+use crate::storage::{ErrorKind, Put, list_all};
 
 /// Shown where the reason cannot be read: the hold is one all the same.
 const UNKNOWN: &str = "for a reason that cannot be read";
@@ -171,12 +172,14 @@ impl Repository {
             generation,
         };
         let key = key.to_string();
-        match self.store().get(&key).await {
+        match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => {
                 let read = document::decode::<HoldDocument>(&key, &object).ok();
                 Ok(read.and_then(|read| read.reason).unwrap_or_else(|| UNKNOWN.to_owned()))
             }
-            Err(error) if error.is_not_found() || error.is_refused() => Ok(UNKNOWN.to_owned()),
+            Err(error) if error.is_not_found() || error.is_refused() || error.kind == ErrorKind::TooLarge => {
+                Ok(UNKNOWN.to_owned())
+            }
             Err(error) => Err(error.into()),
         }
     }

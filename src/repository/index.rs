@@ -9,10 +9,8 @@ use serde::Serialize;
 
 use super::id::Sha256Digest;
 use super::layout::Key;
+use super::limits::{MAX_CHUNK_BYTES, MAX_PIECE_BYTES, MAX_SCHEMA_ARCHIVE_BYTES};
 use super::manifest::{Backup, Chunk, Database, DatabaseHead, Manifest, Record, Segment, Table};
-
-/// Raw bytes of one index chunk at most.
-pub(super) const MAX_PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Collects lines of JSON and gives them away in full pieces. A line may lie across pieces.
 #[derive(Default)]
@@ -170,16 +168,36 @@ pub(super) fn check_chunk(chunk: &Chunk) -> Result<(), String> {
     }
     let stored_bytes = sum(chunk.frames.iter().map(|frame| frame.stored_bytes));
     let raw_bytes = sum(chunk.frames.iter().map(|frame| frame.raw_bytes));
-    if stored_bytes == Some(chunk.stored_bytes) && raw_bytes == Some(chunk.raw_bytes) {
-        Ok(())
-    } else {
-        wrong("has sizes that its frames do not add up to")
+    if stored_bytes != Some(chunk.stored_bytes) || raw_bytes != Some(chunk.raw_bytes) {
+        return wrong("has sizes that its frames do not add up to");
     }
+    if chunk.stored_bytes.max(chunk.raw_bytes) > MAX_CHUNK_BYTES {
+        return wrong("is larger than any chunk may be");
+    }
+    Ok(())
+}
+
+/// A chunk of the index itself: its root names it, and it is held in memory as a whole.
+pub(super) fn check_piece(chunk: &Chunk) -> Result<(), String> {
+    check_chunk(chunk)?;
+    if chunk.raw_bytes > MAX_PIECE_BYTES as u64 {
+        return Err(format!(
+            "chunk '{}' is larger than a piece of an index may be",
+            chunk.key
+        ));
+    }
+    Ok(())
 }
 
 fn check_head(chunks: &[Chunk], head: &DatabaseHead) -> Result<(), String> {
     let name = &head.properties.name;
-    raw_bytes_of(chunks, &head.schema_archive).map_err(|reason| format!("schema archive of '{name}': {reason}"))?;
+    let archive_bytes =
+        raw_bytes_of(chunks, &head.schema_archive).map_err(|reason| format!("schema archive of '{name}': {reason}"))?;
+    if archive_bytes > MAX_SCHEMA_ARCHIVE_BYTES {
+        return Err(format!(
+            "schema archive of '{name}': it has {archive_bytes} bytes, at most {MAX_SCHEMA_ARCHIVE_BYTES} are allowed"
+        ));
+    }
     raw_bytes_of(chunks, &head.large_object_segments)
         .map_err(|reason| format!("large objects of '{name}': {reason}"))?;
     Ok(())

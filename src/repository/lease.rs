@@ -20,6 +20,7 @@ use super::document;
 use super::error::{Error, Result};
 use super::id::LeaseScope;
 use super::layout::{self, Key};
+use super::limits::MAX_RECORD_BYTES;
 use super::manifest::FORMAT_VERSION;
 use super::reader::Repository;
 use crate::storage::{ErrorKind, ObjectStore, Put, list_all};
@@ -282,9 +283,9 @@ impl Lease {
     /// None when the object is gone or no lease that we understand.
     async fn read(&self, generation: u64) -> Result<Option<LeaseDocument>> {
         let key = self.key(generation);
-        match self.0.store.get(&key).await {
+        match self.0.store.get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => Ok(document::decode(&key, &object).ok()),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_not_found() || error.kind == ErrorKind::TooLarge => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -3,6 +3,8 @@
 //! Objects are created once and never overwritten. A backup exists if and only if its manifest does, and the manifest
 //! is written last. Only `layout` builds keys. `docs/format.md` describes it all for a second implementation.
 
+#[cfg(test)]
+mod adversary;
 mod certificates;
 mod codec;
 mod commit;
@@ -20,6 +22,7 @@ pub mod id;
 mod index;
 pub mod layout;
 mod lease;
+mod limits;
 mod listing;
 mod locks;
 pub mod manifest;

@@ -169,9 +169,14 @@ impl Placement {
             return Ok(kept == sha256.0);
         }
         tracing::debug!(key, "the store keeps no checksum, so the object is read back");
-        match store.get(key).await {
+        match store.get_at_most(key, stored.len() as u64).await {
             Ok(bytes) => Ok(bytes == *stored),
-            Err(error) if matches!(error.kind, storage::ErrorKind::NotFound | storage::ErrorKind::Checksum) => {
+            Err(error)
+                if matches!(
+                    error.kind,
+                    storage::ErrorKind::NotFound | storage::ErrorKind::Checksum | storage::ErrorKind::TooLarge
+                ) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(error.into()),

@@ -11,6 +11,7 @@ use super::error::{Error, Result};
 use super::id::{BackupId, RepositoryId, Sha256Digest};
 use super::index;
 use super::layout::{self, Key};
+use super::limits::MAX_RECORD_BYTES;
 use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
 use super::older_versions::OlderVersions;
 use crate::storage::{ObjectStore, Version};
@@ -45,17 +46,30 @@ impl Repository {
     /// # Errors
     /// `Missing`, `UnknownFormat`, `Damaged`, or the store's own.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self> {
-        let key = Key::Repository.to_string();
-        let object = store.get(&key).await.map_err(|error| match error {
-            error if error.is_not_found() => Error::Missing,
-            error => Error::of_get(error),
-        })?;
-        let document: RepositoryDocument = document::decode(&key, &object)?;
+        let document = match Self::read_document(store.as_ref()).await {
+            Err(Error::Damaged { key, reason }) => {
+                warn_of_second_reading(&key, &reason);
+                Self::read_document(store.as_ref()).await?
+            }
+            first => first?,
+        };
         Ok(Self {
             store,
             id: document.repository_id,
             older: Arc::default(),
         })
+    }
+
+    async fn read_document(store: &dyn ObjectStore) -> Result<RepositoryDocument> {
+        let key = Key::Repository.to_string();
+        let object = store
+            .get_at_most(&key, MAX_RECORD_BYTES)
+            .await
+            .map_err(|error| match error {
+                error if error.is_not_found() => Error::Missing,
+                error => Error::of_get(error),
+            })?;
+        document::decode(&key, &object)
     }
 
     /// Opens what lies in `store`; where there is nothing, creates a repository named `id` first.
@@ -133,10 +147,14 @@ impl Repository {
 
     async fn read_root_once(&self, backup_id: &BackupId) -> Result<(StoredManifest, Bytes)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
-        let object = self.store.get(&key).await.map_err(|error| match error {
-            error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
-            error => Error::of_get(error),
-        })?;
+        let object = self
+            .store
+            .get_at_most(&key, MAX_ROOT_BYTES as u64)
+            .await
+            .map_err(|error| match error {
+                error if error.is_not_found() => Error::NoSuchBackup(backup_id.clone()),
+                error => Error::of_get(error),
+            })?;
         self.decode_root(&key, backup_id, object)
     }
 
@@ -152,7 +170,8 @@ impl Repository {
     async fn read_older_root(&self, backup_id: &BackupId, damaged: Error) -> Result<(StoredManifest, Bytes)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let decode = |object| self.decode_root(&key, backup_id, object).ok();
-        self.read_older(&key, None, decode, damaged).await
+        self.read_older(&key, (None, MAX_ROOT_BYTES as u64), decode, damaged)
+            .await
     }
 
     /// The same for a chunk, also one that is hidden behind a deletion.
@@ -161,23 +180,28 @@ impl Repository {
             let is_it = check_size(chunk, &stored).is_ok() && Sha256Digest::of(&stored) == chunk.stored_sha256;
             is_it.then_some(stored)
         };
-        self.read_older(&chunk.key, Some(chunk.stored_bytes), is_it, damaged)
-            .await
+        self.read_older(
+            &chunk.key,
+            (Some(chunk.stored_bytes), chunk.stored_bytes),
+            is_it,
+            damaged,
+        )
+        .await
     }
 
-    /// The newest version of `key` that has so many bytes, where that is known, and `fits`.
+    /// The newest version of `key` that `fits`: one of so many bytes, where that is known, and no larger than the limit.
     async fn read_older<T>(
         &self,
         key: &str,
-        bytes: Option<u64>,
+        (bytes, limit): (Option<u64>, u64),
         fits: impl Fn(Bytes) -> Option<T> + Send + Sync,
         damaged: Error,
     ) -> Result<T> {
         let versions = self.store.versions(key).await?;
         let looked_at = versions.all.len();
-        let may_fit = |version: &Version| bytes.is_none_or(|bytes| bytes == version.bytes);
+        let may_fit = |version: &Version| bytes.map_or(version.bytes <= limit, |bytes| bytes == version.bytes);
         for Version { id: version, .. } in versions.all.into_iter().filter(may_fit) {
-            match self.store.get_version(key, &version).await {
+            match self.store.get_version(key, &version, limit).await {
                 Ok(object) => {
                     if let Some(found) = fits(object) {
                         tracing::warn!(
@@ -222,7 +246,7 @@ impl Repository {
     /// The root of a backup that a copy is bringing here, if one is.
     pub(super) async fn read_incoming(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
         let key = Key::Incoming(backup_id.clone()).to_string();
-        let object = match self.store.get(&key).await {
+        let object = match self.store.get_at_most(&key, MAX_ROOT_BYTES as u64).await {
             Ok(object) => object,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(Error::of_get(error)),
@@ -246,7 +270,7 @@ impl Repository {
                 manifest.repository_id, self.id
             ));
         }
-        manifest.index.iter().try_for_each(index::check_chunk)
+        manifest.index.iter().try_for_each(index::check_piece)
     }
 
     /// A whole backup: the root and its records, all numbers in them checked.
@@ -311,7 +335,9 @@ impl Repository {
     }
 
     async fn read_stored_once(&self, chunk: &Chunk) -> Result<Bytes> {
-        let stored = self.store.get(&chunk.key).await.map_err(Error::of_get)?;
+        // What is longer than it should be is refused before it is read, what is shorter right after.
+        let stored = self.store.get_at_most(&chunk.key, chunk.stored_bytes).await;
+        let stored = stored.map_err(Error::of_get)?;
         check_size(chunk, &stored)?;
         let (stored, sha256) = tokio::task::spawn_blocking(move || {
             let sha256 = Sha256Digest::of(&stored);

@@ -1,6 +1,6 @@
 //! The records of a backup piece by piece, for whoever needs each of them once and none of them all.
 //!
-//! At most one piece of the index ([`index::MAX_PIECE_BYTES`] raw, as this program writes it) is in memory. Chunks are
+//! At most one piece of the index (`limits::MAX_PIECE_BYTES` raw) is in memory. Chunks are
 //! found right like any other; that the records fit together is not looked at.
 
 use super::error::{Error, Result};

@@ -27,6 +27,7 @@ use crate::postgres::target::{create_database, is_missing_locale};
 use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::Repository;
 use crate::repository::manifest::{Backup, Database, Table};
+use crate::telemetry::failpoint;
 use crate::telemetry::progress::{Progress, Silent};
 
 /// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
@@ -120,6 +121,7 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         self.data(&ready, &chosen, &mut report).await?;
+        failpoint::reach("after-data").await;
 
         let clock = self.begin("post-data", None);
         let jobs = self.options.jobs;

@@ -20,6 +20,8 @@ pub async fn conformance(store: &dyn ObjectStore) {
     an_object_is_never_replaced(store).await;
     what_is_missing_is_not_found(store).await;
     ranges_are_exact(store).await;
+    what_is_larger_than_was_asked_for_is_not_read(store).await;
+    keys_that_lead_elsewhere_are_no_keys(store).await;
     a_listing_is_ordered_and_bounded_by_its_prefix(store).await;
     pages_join_into_the_whole(store).await;
     a_listing_starts_after_any_text(store).await;
@@ -109,6 +111,58 @@ async fn ranges_are_exact(store: &dyn ObjectStore) {
         assert_eq!(error.kind, ErrorKind::InvalidRange, "{beyond:?}");
     }
     store.delete("range").await.unwrap();
+}
+
+async fn what_is_larger_than_was_asked_for_is_not_read(store: &dyn ObjectStore) {
+    let body = Bytes::from(vec![7; 300_000]);
+    store.put_new("limit", body.clone()).await.unwrap();
+    let received = store.stats().bytes_received;
+    for limit in [0, 1, 299_999] {
+        let error = store.get_at_most("limit", limit).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{limit}");
+        assert!(!error.is_retryable());
+    }
+    assert_eq!(store.stats().bytes_received, received, "no byte of it");
+    for limit in [300_000, u64::MAX] {
+        assert_eq!(store.get_at_most("limit", limit).await.unwrap(), body);
+    }
+    store.delete("limit").await.unwrap();
+}
+
+async fn keys_that_lead_elsewhere_are_no_keys(store: &dyn ObjectStore) {
+    let long = "x".repeat(1025);
+    for key in [
+        "",
+        "/",
+        "..",
+        "../x",
+        "/etc/passwd",
+        "a/../b",
+        "a/./b",
+        "a//b",
+        "a/",
+        "./a",
+        "a\0b",
+        "a\nb",
+        "\u{1b}[2J",
+        &long,
+    ] {
+        let errors = [
+            store.put_new(key, Bytes::new()).await.unwrap_err(),
+            store.get_at_most(key, 1).await.unwrap_err(),
+            store.get_range(key, 0..1).await.unwrap_err(),
+            store.head(key).await.unwrap_err(),
+            store.delete(key).await.unwrap_err(),
+            store.delete_many(&[key.to_owned()]).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind, ErrorKind::Other, "{key:?}: {error}");
+            assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+        }
+    }
+    for prefix in ["../", "/etc/", "a/../../", "./"] {
+        assert_eq!(keys(store, prefix).await, Vec::<String>::new(), "{prefix}");
+    }
 }
 
 async fn a_listing_is_ordered_and_bounded_by_its_prefix(store: &dyn ObjectStore) {

@@ -8,14 +8,20 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The kinds of failure that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The object or the bucket does not exist.
+    /// The object does not exist.
     NotFound,
+    /// The bucket does not exist, so that nothing is known of any object.
+    NoBucket,
+    /// The store has no room, or the bucket's quota is reached.
+    Full,
     /// Credentials are missing, wrong or expired, or the clock is off.
     Credentials,
     /// The credentials are good but may not do this.
     Denied,
     /// A range outside the object.
     InvalidRange,
+    /// The object is larger than what was asked for may be.
+    TooLarge,
     /// The store found the body damaged on arrival.
     Checksum,
     /// Time-out, connection failure, throttling or a server error, after all retries.
@@ -45,9 +51,12 @@ impl ErrorKind {
     fn as_text(self) -> &'static str {
         match self {
             Self::NotFound => "not found",
+            Self::NoBucket => "there is no such bucket",
+            Self::Full => "the store is full",
             Self::Credentials => "credentials refused",
             Self::Denied => "access denied",
             Self::InvalidRange => "range outside the object",
+            Self::TooLarge => "larger than it may be",
             Self::Checksum => "body damaged on the way",
             Self::Unavailable => "store unavailable",
             Self::Unsupported => "not supported by the store",
@@ -74,6 +83,12 @@ impl Error {
         self
     }
 
+    /// An object of `bytes` where at most `limit` were wanted.
+    pub(super) fn too_large(operation: &'static str, key: &str, bytes: u64, limit: u64) -> Self {
+        let reason = format!("it has {bytes} bytes or more, at most {limit} are read");
+        Self::new(ErrorKind::TooLarge, operation, key).with_source(reason)
+    }
+
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind == ErrorKind::NotFound
@@ -89,6 +104,12 @@ impl Error {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.kind == ErrorKind::Unavailable
+    }
+
+    /// Not this object is at fault, but where it was looked for.
+    #[must_use]
+    pub fn is_of_place(&self) -> bool {
+        matches!(self.kind, ErrorKind::NoBucket | ErrorKind::Settings)
     }
 
     /// A later run may meet a better store; the operator need not act first.

@@ -1,12 +1,14 @@
 //! A store that fails on purpose, at chosen requests, over any other store. For tests only.
 //!
 //! A fault names an operation, the beginning of a key, and which of the matching requests it strikes. What a network or
-//! a disk can do is all there: refuse, fail after the work was done, hang, be slow, return other bytes than were stored.
+//! a disk can do is all there: refuse, fail after the work was done, hang, be slow, return other bytes than were stored,
+//! or fewer, or a listing that was true before.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +34,15 @@ pub enum Effect {
     Slow(Duration),
     /// One bit of the body that is read is flipped.
     Corrupt,
+    /// The second half of the body that is read does not come, and nobody says so.
+    Truncate,
+    /// A page of a listing is what it was the last time that it was asked for and not struck; one never asked for is
+    /// empty.
+    Stale,
 }
+
+/// Which page of which listing: prefix, where it begins, how long it may be.
+type Asked = (String, Option<String>, usize);
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug)]
@@ -81,6 +91,7 @@ pub struct FaultStore {
     inner: Arc<dyn ObjectStore>,
     plan: Vec<(Fault, AtomicUsize)>,
     struck: watch::Sender<usize>,
+    listed: Mutex<HashMap<Asked, Page>>,
 }
 
 impl fmt::Debug for FaultStore {
@@ -100,6 +111,7 @@ impl FaultStore {
             inner,
             plan: plan.into_iter().map(|fault| (fault, AtomicUsize::new(0))).collect(),
             struck: watch::Sender::new(0),
+            listed: Mutex::default(),
         }
     }
 
@@ -156,19 +168,22 @@ impl FaultStore {
                 tokio::time::sleep(time).await;
                 request.await
             }
-            Effect::Corrupt => request.await,
+            Effect::Corrupt | Effect::Truncate | Effect::Stale => request.await,
         }
     }
 }
 
-fn corrupt_if_asked((body, effect): (Bytes, Option<Effect>)) -> Bytes {
-    if effect != Some(Effect::Corrupt) || body.is_empty() {
-        return body;
-    }
-    let mut body = BytesMut::from(&body[..]);
+fn harm_if_asked((body, effect): (Bytes, Option<Effect>)) -> Bytes {
     let middle = body.len() / 2;
-    body[middle] ^= 1;
-    body.freeze()
+    match effect {
+        Some(Effect::Truncate) => body.slice(..middle),
+        Some(Effect::Corrupt) if !body.is_empty() => {
+            let mut body = BytesMut::from(&body[..]);
+            body[middle] ^= 1;
+            body.freeze()
+        }
+        _ => body,
+    }
 }
 
 #[async_trait]
@@ -177,14 +192,15 @@ impl ObjectStore for FaultStore {
         Ok(self.run(Operation::Put, key, self.inner.put_new(key, body)).await?.0)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        Ok(corrupt_if_asked(
-            self.run(Operation::Get, key, self.inner.get(key)).await?,
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
+        Ok(harm_if_asked(
+            self.run(Operation::Get, key, self.inner.get_at_most(key, limit))
+                .await?,
         ))
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
-        Ok(corrupt_if_asked(
+        Ok(harm_if_asked(
             self.run(Operation::Get, key, self.inner.get_range(key, range)).await?,
         ))
     }
@@ -194,10 +210,15 @@ impl ObjectStore for FaultStore {
     }
 
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
-        Ok(self
-            .run(Operation::List, prefix, self.inner.list(prefix, start_after, limit))
-            .await?
-            .0)
+        let request = self.inner.list(prefix, start_after, limit);
+        let (page, effect) = self.run(Operation::List, prefix, request).await?;
+        let asked = (prefix.to_owned(), start_after.map(str::to_owned), limit);
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if effect == Some(Effect::Stale) {
+            return Ok(listed.get(&asked).cloned().unwrap_or_default());
+        }
+        listed.insert(asked, page.clone());
+        Ok(page)
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
@@ -253,8 +274,8 @@ impl ObjectStore for FaultStore {
         self.inner.hidden(prefix).await
     }
 
-    async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {
-        self.inner.get_version(key, version).await
+    async fn get_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
+        self.inner.get_version(key, version, limit).await
     }
 
     fn stats(&self) -> RequestStats {
@@ -338,6 +359,28 @@ mod tests {
         store.put_new("key", BODY).await.unwrap();
         assert_ne!(store.get("key").await.unwrap(), BODY);
         assert_eq!(store.get("key").await.unwrap(), BODY);
+    }
+
+    #[tokio::test]
+    async fn a_truncated_body_is_half_of_what_is_stored() {
+        let store = store(vec![Fault::first(Operation::Get, "", Effect::Truncate)]);
+        store.put_new("key", BODY).await.unwrap();
+        assert_eq!(store.get("key").await.unwrap(), &BODY[..2]);
+        assert_eq!(store.get("key").await.unwrap(), BODY);
+    }
+
+    #[tokio::test]
+    async fn a_stale_page_is_what_was_listed_before_it_was_struck() {
+        let store = store(vec![
+            Fault::first(Operation::List, "", Effect::Stale),
+            Fault::first(Operation::List, "", Effect::Stale).after(2),
+        ]);
+        let listed = async || store.list("", None, 10).await.unwrap().objects.len();
+        store.put_new("a", BODY).await.unwrap();
+        assert_eq!(listed().await, 0, "never asked before");
+        assert_eq!(listed().await, 1);
+        store.put_new("b", BODY).await.unwrap();
+        assert_eq!((listed().await, listed().await), (1, 2));
     }
 
     #[tokio::test]

@@ -88,10 +88,10 @@ impl FilesystemStore {
         result
     }
 
-    async fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+    async fn read(&self, key: &str, wanted: Wanted) -> Result<Bytes> {
         let name = key.to_owned();
         let body = self
-            .run(Operation::Get, key, move |base| read(base, &name, range))
+            .run(Operation::Get, key, move |base| read(base, &name, wanted))
             .await?;
         self.shared.count(|stats| stats.bytes_received += body.len() as u64);
         Ok(body)
@@ -133,15 +133,15 @@ impl ObjectStore for FilesystemStore {
         Ok(put)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        self.read(key, None).await
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
+        self.read(key, Wanted::AtMost(limit)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        self.read(key, Some(range)).await
+        self.read(key, Wanted::Range(range)).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
@@ -227,7 +227,13 @@ impl ObjectStore for FilesystemStore {
     }
 }
 
-fn read(base: &Base, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+/// How much of a file.
+enum Wanted {
+    AtMost(u64),
+    Range(Range<u64>),
+}
+
+fn read(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
     let fail = |error: std::io::Error| translate("get", key, base, &error);
     let path = path_of(base, "get", key)?;
     // Asked before it is opened: opening a pipe that somebody put there would wait for ever.
@@ -236,7 +242,11 @@ fn read(base: &Base, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
     }
     let mut file = std::fs::File::open(&path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();
-    let range = range.unwrap_or(0..size);
+    let range = match wanted {
+        Wanted::AtMost(limit) if size > limit => return Err(Error::too_large("get", key, size, limit)),
+        Wanted::AtMost(_) => 0..size,
+        Wanted::Range(range) => range,
+    };
     if range.end > size {
         return Err(Error::new(ErrorKind::InvalidRange, "get", key));
     }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::key::check_key;
 use super::{
     Capabilities, Error, ErrorKind, Hidden, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page,
     Put, RequestStats, Result,
@@ -171,6 +172,7 @@ impl State {
 #[async_trait]
 impl ObjectStore for MemoryStore {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        check_key("put", key)?;
         let mut state = self.lock();
         state.stats.puts += 1;
         state.stats.bytes_sent += body.len() as u64;
@@ -188,11 +190,19 @@ impl ObjectStore for MemoryStore {
         Ok(put)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        self.lock().read(key, |body| Ok(body.clone()))
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
+        check_key("get", key)?;
+        self.lock().read(key, |body| {
+            let bytes = body.len() as u64;
+            if bytes > limit {
+                return Err(Error::too_large("get", key, bytes, limit));
+            }
+            Ok(body.clone())
+        })
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        check_key("get", key)?;
         if range.is_empty() {
             return Ok(Bytes::new());
         }
@@ -206,6 +216,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        check_key("head", key)?;
         let mut state = self.lock();
         state.stats.heads += 1;
         let meta = state.object("head", key).map(|object| ObjectMeta {
@@ -236,6 +247,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
+        check_key("delete", key)?;
         let mut state = self.lock();
         state.stats.deletes += 1;
         state.remove(key);
@@ -243,6 +255,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        keys.iter().try_for_each(|key| check_key("delete", key))?;
         let mut state = self.lock();
         for batch in keys.chunks(MAX_DELETES) {
             state.stats.deletes += 1;

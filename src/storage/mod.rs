@@ -11,6 +11,7 @@ mod error;
 #[cfg(any(test, feature = "demo"))]
 pub mod faults;
 mod filesystem;
+mod key;
 mod memory;
 mod s3;
 mod stats;
@@ -139,11 +140,21 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whatever stopped the request after the store's own retries.
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put>;
 
-    /// The whole object.
+    /// The whole object, if it has no more than `limit` bytes. A larger one is refused by the size that the store
+    /// announces, before any byte of it is read.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLarge`, or whatever stopped the request.
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes>;
+
+    /// The whole object, whatever its size: for tests and the demo alone, since what lies in a bucket may be of any size.
     ///
     /// # Errors
     /// `NotFound`, or whatever stopped the request.
-    async fn get(&self, key: &str) -> Result<Bytes>;
+    #[cfg(any(test, feature = "demo"))]
+    async fn get(&self, key: &str) -> Result<Bytes> {
+        self.get_at_most(key, u64::MAX).await
+    }
 
     /// Bytes `range` of the object; the range must lie within it. An empty range is answered without asking the store.
     ///
@@ -224,11 +235,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         Ok(Hidden::NotKept)
     }
 
-    /// One of these versions, whole.
+    /// One of these versions, whole, if it has no more than `limit` bytes.
     ///
     /// # Errors
-    /// `NotFound`, or whatever stopped the request.
-    async fn get_version(&self, key: &str, _version: &str) -> Result<Bytes> {
+    /// `NotFound`, `TooLarge`, or whatever stopped the request.
+    async fn get_version(&self, key: &str, _version: &str, _limit: u64) -> Result<Bytes> {
         Err(Error::new(ErrorKind::NotFound, "get", key))
     }
 

@@ -35,6 +35,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::key::check_key;
 use super::{
     BucketReport, Capabilities, Error, ErrorKind, Hidden, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats,
     Result, Versions,
@@ -45,6 +46,7 @@ use errors::{is_of_credentials, refusal, translate};
 pub use options::{S3Credentials, S3Options};
 pub use protection::{Encryption, Lock, LockMode, Protection};
 use put::Refused;
+use read::Wanted;
 
 /// Keys that one listing request may return, by the protocol.
 const MAX_PAGE: usize = 1000;
@@ -141,7 +143,7 @@ impl S3Store {
     }
 
     async fn explain_head(&self, key: &str, denied: Error) -> Error {
-        match self.read("head", key, Some(0..1)).await {
+        match self.read("head", key, Wanted::Range(0..1)).await {
             Err(explained) if matches!(explained.kind, ErrorKind::Credentials | ErrorKind::Denied) => explained,
             _ => denied,
         }
@@ -180,22 +182,26 @@ impl S3Store {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
+        check_key("put", key)?;
         self.put_create_only(key, body).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes> {
-        self.read("get", key, None).await
+    async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
+        check_key("get", key)?;
+        self.read("get", key, Wanted::AtMost(limit)).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        check_key("get", key)?;
         // HTTP has no way to say an empty range.
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        self.read("get", key, Some(range)).await
+        self.read("get", key, Wanted::Range(range)).await
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        check_key("head", key)?;
         let error = match self.ask_head(key).await {
             Ok(head) => return self.meta_of_head(key, &head),
             Err(error) => error,
@@ -247,6 +253,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn delete(&self, key: &str) -> Result<()> {
+        check_key("delete", key)?;
         let request = || {
             self.client
                 .delete_object()
@@ -262,6 +269,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
+        keys.iter().try_for_each(|key| check_key("delete", key))?;
         self.delete_in_batches(keys).await
     }
 
@@ -281,6 +289,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
+        check_key("lock", key)?;
         S3Store::lock_again(self, key).await
     }
 
@@ -296,8 +305,9 @@ impl ObjectStore for S3Store {
         self.hidden_below(prefix).await
     }
 
-    async fn get_version(&self, key: &str, version: &str) -> Result<Bytes> {
-        self.read_version(key, version).await
+    async fn get_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
+        check_key("get", key)?;
+        self.read_version(key, version, limit).await
     }
 
     fn stats(&self) -> RequestStats {

@@ -66,13 +66,16 @@ impl Operation {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Exists,
         Self::Failed(ErrorKind::NotFound),
+        Self::Failed(ErrorKind::NoBucket),
+        Self::Failed(ErrorKind::Full),
         Self::Failed(ErrorKind::Credentials),
         Self::Failed(ErrorKind::Denied),
         Self::Failed(ErrorKind::InvalidRange),
+        Self::Failed(ErrorKind::TooLarge),
         Self::Failed(ErrorKind::Checksum),
         Self::Failed(ErrorKind::Unavailable),
         Self::Failed(ErrorKind::Unsupported),
@@ -87,9 +90,12 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Exists => "exists",
             Self::Failed(ErrorKind::NotFound) => "not_found",
+            Self::Failed(ErrorKind::NoBucket) => "no_bucket",
+            Self::Failed(ErrorKind::Full) => "full",
             Self::Failed(ErrorKind::Credentials) => "credentials",
             Self::Failed(ErrorKind::Denied) => "denied",
             Self::Failed(ErrorKind::InvalidRange) => "invalid_range",
+            Self::Failed(ErrorKind::TooLarge) => "too_large",
             Self::Failed(ErrorKind::Checksum) => "checksum",
             Self::Failed(ErrorKind::Unavailable) => "unavailable",
             Self::Failed(ErrorKind::Unsupported) => "unsupported",

@@ -57,6 +57,73 @@ fn what_a_push_does_not_deploy_by_itself_can_be_deployed_by_hand() {
     assert_eq!(pipeline[".cluster"]["rules"].as_vec().unwrap(), rules);
 }
 
+/// What is not in it is not in the program either: the compiler takes no other crates than those of the lock file.
+#[test]
+fn the_bill_of_materials_holds_every_crate_of_the_program_with_its_checksum_and_none_of_the_tests() {
+    let bill = |target: &str| {
+        let written = Command::new(format!("{ROOT}/scripts/sbom.sh"))
+            .env("TARGET", target)
+            .output()
+            .unwrap();
+        assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        written.stdout
+    };
+    let text = bill("x86_64-unknown-linux-gnu");
+    assert_eq!(text, bill("x86_64-unknown-linux-gnu"), "the same bytes each time");
+    let bill: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        (&bill["bomFormat"], &bill["specVersion"]),
+        (&"CycloneDX".into(), &"1.5".into())
+    );
+    assert_eq!(bill["metadata"]["component"]["version"], env!("CARGO_PKG_VERSION"));
+    let components = bill["components"].as_array().unwrap();
+    let lock = std::fs::read_to_string(format!("{ROOT}/Cargo.lock")).unwrap();
+    for component in components {
+        let checksum = component["hashes"][0]["content"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{component}"));
+        assert!(lock.contains(&format!("checksum = \"{checksum}\"")), "{component}");
+        assert!(component["licenses"][0]["expression"].is_string(), "{component}");
+    }
+    let has = |name: &str| components.iter().any(|component| component["name"] == name);
+    for compiled in [
+        "tokio",
+        "tokio-postgres",
+        "aws-sdk-s3",
+        "rustls",
+        "zstd-sys",
+        "serde_json",
+    ] {
+        assert!(has(compiled), "{compiled}");
+    }
+    for other in ["kubebackup", "proptest", "insta", "s3s", "tempfile", "windows-sys"] {
+        assert!(!has(other), "{other}");
+    }
+    let references: Vec<&str> = components
+        .iter()
+        .filter_map(|component| component["bom-ref"].as_str())
+        .collect();
+    for dependency in bill["dependencies"].as_array().unwrap() {
+        for needed in dependency["dependsOn"].as_array().unwrap() {
+            assert!(references.contains(&needed.as_str().unwrap()), "{needed}");
+        }
+    }
+}
+
+#[test]
+fn the_pipeline_checks_the_dependencies_and_keeps_their_bill() {
+    let text = std::fs::read_to_string(format!("{ROOT}/.gitlab-ci.yml")).unwrap();
+    let pipeline = &YamlLoader::load_from_str(&text).unwrap()[0];
+    let job = &pipeline["dependencies"];
+    assert_eq!(job["script"][0].as_str(), Some("make deny sbom"));
+    assert_eq!(job["artifacts"]["paths"][0].as_str(), Some("target/sbom.cdx.json"));
+    assert_eq!(
+        job["artifacts"]["reports"]["cyclonedx"].as_str(),
+        Some("target/sbom.cdx.json")
+    );
+    assert_eq!(job["allow_failure"], Yaml::BadValue, "it may not fail");
+}
+
 #[test]
 fn credentials_reach_their_secrets_and_are_in_no_argument_and_no_output() {
     let cluster = StandIn::new();

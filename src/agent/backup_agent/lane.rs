@@ -256,7 +256,7 @@ impl Run {
         let copied = Box::pin(self.copy()).await;
         let is_wanted = self.lets_go && copied.is_ok() && self.retention().retention.after_backup;
         let let_go = if is_wanted {
-            let started = Timestamp::now();
+            let started = crate::telemetry::clock::now();
             Some(LetGo::now(started, Box::pin(self.let_go()).await))
         } else {
             None

@@ -210,6 +210,10 @@ fn a_value_that_cannot_work_is_refused_with_the_mend() {
             "repository.endpoint must begin with https:// or http://",
         ),
         (
+            "repository: {prefix: a/../b}",
+            "repository.prefix must have no part that is . or .. and no control character",
+        ),
+        (
             "repository: {prefix: a/}",
             "repository.prefix must not begin or end with a slash nor hold two in a row",
         ),

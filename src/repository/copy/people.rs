@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::repository::error::Result;
+use bytes::Bytes;
+
+use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::{self, Key};
+use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::reader::Repository;
 use crate::storage::list_all;
 
@@ -13,7 +16,7 @@ pub(super) async fn copy_acceptances(from: &Repository, to: &Repository) -> Resu
     let there = keys_below(to, layout::DRIFT).await?;
     for key in keys_below(from, layout::DRIFT).await? {
         if !there.contains(&key) {
-            to.store().put_new(&key, from.store().get(&key).await?).await?;
+            to.store().put_new(&key, record(from, &key).await?).await?;
         }
     }
     Ok(())
@@ -41,14 +44,19 @@ pub(super) async fn copy_holds_of(from: &Repository, to: &Repository, backup_id:
             continue;
         }
         if let Some(begun) = begun
-            && from.store().get(&begun).await? != to.store().get(&begun).await?
+            && record(from, &begun).await? != record(to, &begun).await?
         {
             continue;
         }
-        to.store().put_new(&key, from.store().get(&key).await?).await?;
+        to.store().put_new(&key, record(from, &key).await?).await?;
         copied += 1;
     }
     Ok(copied)
+}
+
+async fn record(repository: &Repository, key: &str) -> Result<Bytes> {
+    let object = repository.store().get_at_most(key, MAX_RECORD_BYTES).await;
+    object.map_err(Error::of_get)
 }
 
 /// In their order: a hold before its end.

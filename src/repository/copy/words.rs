@@ -11,6 +11,7 @@ use crate::repository::elsewhere::key_of;
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::CertificateState;
+use crate::repository::limits::MAX_REPORT_BYTES;
 use crate::repository::presence::CONCURRENCY;
 use crate::repository::reader::Repository;
 
@@ -61,7 +62,7 @@ async fn copy_word(
         if word.state == CertificateState::Failed && from.damage_named_in(&here).await? != Some(Vec::new()) {
             continue;
         }
-        let body = match from.store().get(&here).await {
+        let body = match from.store().get_at_most(&here, MAX_REPORT_BYTES).await {
             Ok(body) => body,
             // Expired and pruned meanwhile.
             Err(error) if error.is_not_found() => return Ok(false),

@@ -5,7 +5,7 @@ use crate::repository::CertificateState;
 use crate::repository::id::BackupId;
 use crate::repository::id::DrillId;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
-use crate::storage::faults::{Effect, Fault, Operation};
+use crate::storage::faults::{Effect, Fault, FaultStore, Operation};
 use crate::storage::{ErrorKind, MemoryStore};
 
 #[tokio::test]
@@ -230,4 +230,38 @@ async fn a_lost_chunk_among_many_is_found_by_one_listing() {
     );
     // The index was found in the store, so that it alone was asked for by name.
     assert_eq!(after.heads - before.heads, 1);
+}
+
+/// Nobody says that it is too short, and no digest fits.
+#[tokio::test]
+async fn what_comes_short_once_is_read_again_and_always_is_damage() {
+    let ground = Ground::new().await;
+    ground.try_backup(0, &two_tables()).await.unwrap();
+    let short = |key: &str| Fault::first(Operation::Get, key, Effect::Truncate);
+    let once = ["repository.json", "manifests/", "chunks/"].map(short);
+    let repository = ground.with_faults(once.to_vec()).await;
+    let backup = repository.read_backup(&backup_id(0)).await.unwrap();
+    assert_eq!(backup.manifest.backup_id, backup_id(0));
+    for key in ["manifests/", "chunks/"] {
+        let repository = ground.with_faults(vec![short(key).always()]).await;
+        let read = repository.read_backup(&backup_id(0)).await;
+        assert!(matches!(read, Err(Error::Damaged { .. })), "{key}: {read:?}");
+    }
+    let store = FaultStore::new(ground.store.clone(), vec![short("repository.json").always()]);
+    let opened = Repository::open(Arc::new(store)).await;
+    assert!(matches!(opened, Err(Error::Damaged { .. })), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_listing_of_before_hides_what_came_since_and_nothing_else() {
+    let ground = Ground::new().await;
+    ground.try_backup(0, &two_tables()).await.unwrap();
+    let stale = Fault::first(Operation::List, "manifests/", Effect::Stale).after(1);
+    let repository = ground.with_faults(vec![stale]).await;
+    let ids = async || repository.backup_ids().await.unwrap();
+    assert_eq!(ids().await, [backup_id(0)]);
+    ground.try_backup(1, &two_tables()).await.unwrap();
+    assert_eq!(ids().await, [backup_id(0)], "as it was");
+    repository.read_backup(&backup_id(1)).await.unwrap();
+    assert_eq!(ids().await, [backup_id(0), backup_id(1)]);
 }

@@ -14,6 +14,7 @@ use crate::repository::document;
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::{self, Key};
+use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::manifest::{FORMAT_VERSION, Manifest};
 use crate::repository::reader::Repository;
 use crate::storage::list_all;
@@ -70,7 +71,7 @@ impl Repository {
     }
 
     /// One that is there already says the same: a manifest never changes.
-    pub(super) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<()> {
+    pub(in crate::repository) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<()> {
         let key = Key::Tombstone(manifest.backup_id.clone()).to_string();
         let object = document::encode(&TombstoneDocument {
             format_version: FORMAT_VERSION,
@@ -93,9 +94,9 @@ impl Repository {
     }
 
     /// The root of an expired backup; none where there is no tombstone.
-    pub(super) async fn read_tombstone(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
+    pub(in crate::repository) async fn read_tombstone(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
         let key = Key::Tombstone(backup_id.clone()).to_string();
-        let object = match self.store().get(&key).await {
+        let object = match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => object,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(Error::of_get(error)),

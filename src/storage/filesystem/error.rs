@@ -27,7 +27,8 @@ fn kind_of(error: &io::Error) -> ErrorKind {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
         io::ErrorKind::Unsupported => ErrorKind::Unsupported,
         io::ErrorKind::InvalidFilename => ErrorKind::Other,
-        // Full, stale, timed out, an error of the device: another time may be better.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        // Stale, timed out, an error of the device: another time may be better.
         _ => ErrorKind::Unavailable,
     }
 }

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::error::{is_absent, translate};
-use super::path::{Base, INCOMING, path_of};
+use super::path::{Base, INCOMING, path_of, refuse_links};
 use crate::storage::Result;
 
 /// Directories of the way to an object may be removed, as empty, while it is being placed: then the way is made again.
@@ -108,6 +108,7 @@ struct Incoming {
 impl Incoming {
     fn write(base: &Base, body: &[u8]) -> io::Result<Self> {
         let directory = base.root.join(INCOMING);
+        refuse_links(base, &directory)?;
         make_way(base, &directory)?;
         let path = directory.join(format!("{:032x}", rand::random::<u128>()));
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
@@ -139,7 +140,11 @@ pub(super) fn tell_time(base: &Base) -> io::Result<jiff::Timestamp> {
 
 /// Removes what writers left that were killed: bodies without a key, older than any upload takes. As far as it may.
 pub(super) fn sweep_incoming(base: &Base, now: jiff::Timestamp) {
-    let Ok(entries) = fs::read_dir(base.root.join(INCOMING)) else {
+    let directory = base.root.join(INCOMING);
+    if refuse_links(base, &directory).is_err() {
+        return;
+    }
+    let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     for entry in entries.flatten() {

@@ -191,3 +191,42 @@ async fn a_listing_crosses_directories_in_the_order_of_keys() {
         assert_eq!(seen, ordered, "pages of {limit}");
     }
 }
+
+#[tokio::test]
+async fn a_link_on_the_way_is_followed_by_no_request() {
+    let (directory, store) = store();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "a secret").unwrap();
+    symlink(outside.path(), directory.path().join("link")).unwrap();
+    symlink(outside.path(), directory.path().join(path::INCOMING)).unwrap();
+    for key in ["link/secret", "link/new", "link/below/new"] {
+        let errors = [
+            store.put_new(key, Bytes::new()).await.unwrap_err(),
+            store.get(key).await.unwrap_err(),
+            store.head(key).await.unwrap_err(),
+            store.delete(key).await.unwrap_err(),
+            store.delete_many(&[key.to_owned()]).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind, ErrorKind::Other, "{key}: {error:?}");
+        }
+    }
+    assert!(store.list("link/", None, 10).await.is_err());
+    assert_eq!(list_all(&store, "", None).await.unwrap(), []);
+    // Where bodies wait for their keys is no place of somebody else's either.
+    assert!(store.put_new("key", Bytes::new()).await.is_err());
+    let left: Vec<_> = fs::read_dir(outside.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["secret"]);
+}
+
+#[tokio::test]
+async fn the_operators_own_links_to_the_directory_are_followed() {
+    let real = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    symlink(real.path(), directory.path().join("mount")).unwrap();
+    let store = FilesystemStore::new(directory.path().join("mount"), "prefix");
+    conformance(&store).await;
+}

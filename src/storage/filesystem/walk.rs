@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::io;
 
 use super::error::is_absent;
-use super::path::{Base, is_reserved};
+use super::path::{Base, is_listable, is_reserved, refuse_links};
 use crate::storage::{ObjectMeta, Page};
 
 /// What of the keys is wanted.
@@ -25,6 +25,11 @@ pub(super) fn page(base: &Base, prefix: &str, start_after: Option<&str>, limit: 
     // Everything wanted lies below the last directory that the prefix names whole.
     let start = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
     let mut page = Page::default();
+    if !is_listable(prefix) {
+        // No key begins like that.
+        return Ok(page);
+    }
+    refuse_links(base, &base.root.join(start))?;
     walk(base, start, &wanted, &mut page)?;
     Ok(page)
 }

@@ -117,7 +117,7 @@ fn is_not_set<E>(error: &aws_sdk_s3::error::SdkError<E>) -> bool {
 /// Only what says nothing about the bucket is an error.
 fn unknown<T>(error: Error) -> Result<Option<T>> {
     match error.kind {
-        ErrorKind::Unavailable | ErrorKind::Credentials => Err(error),
+        ErrorKind::Unavailable | ErrorKind::Credentials | ErrorKind::NoBucket => Err(error),
         _ => Ok(None),
     }
 }

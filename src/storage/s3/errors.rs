@@ -18,6 +18,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::{RequestId as _, RequestIdExt as _};
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::Error as S3KeyError;
 use aws_smithy_runtime_api::client::interceptors::context::Error as InterceptorError;
 use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
@@ -41,6 +42,8 @@ pub(super) struct Answer {
     code: Option<String>,
     message: Option<String>,
     request_id: Option<String>,
+    /// How the clocks differ, where that is what the service minds.
+    clocks: Option<String>,
     place: String,
 }
 
@@ -52,6 +55,9 @@ impl fmt::Display for Answer {
         }
         if let Some(message) = &self.message {
             write!(formatter, ": {}", message.trim_end_matches('.'))?;
+        }
+        if let Some(clocks) = &self.clocks {
+            write!(formatter, "; {clocks}")?;
         }
         write!(formatter, " ({}", self.place)?;
         if let Some(request_id) = &self.request_id {
@@ -102,6 +108,7 @@ where
                 code: code.map(str::to_owned),
                 message: error.message().map(str::to_owned),
                 request_id: error.request_id().or(error.extended_request_id()).map(str::to_owned),
+                clocks: (code == Some(SKEWED)).then(|| clocks(error.raw_response(), jiff::Timestamp::now())),
                 place,
             });
             (kind_of(status, code), cause)
@@ -177,6 +184,21 @@ pub(super) fn is_damage(code: &str) -> bool {
 /// Another upload to the same key is under way; it may still fail, so this one has to ask again.
 pub(super) const CONFLICT: &str = "ConditionalRequestConflict";
 
+/// The request was signed by a clock that is too far from the store's.
+const SKEWED: &str = "RequestTimeTooSkewed";
+
+/// How this machine's clock, which says `now`, differs from the one that answered.
+fn clocks(response: Option<&HttpResponse>, now: jiff::Timestamp) -> String {
+    let date = response.and_then(|response| response.headers().get("date"));
+    let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+    match date.map(|date| now.as_second() - date.secs()) {
+        Some(seconds @ 1..) => format!("this machine's clock is {seconds} seconds ahead of the store's"),
+        Some(seconds @ ..=-1) => format!("this machine's clock is {} seconds behind the store's", -seconds),
+        // The answer may have passed somebody who put their own time into it.
+        _ => "look at this machine's clock".to_owned(),
+    }
+}
+
 /// Codes first, for stores agree on them better than on statuses (AWS answers 400 to an expired token).
 fn kind_of(status: u16, code: Option<&str>) -> ErrorKind {
     match code.unwrap_or_default() {
@@ -187,14 +209,17 @@ fn kind_of(status: u16, code: Option<&str>) -> ErrorKind {
         | "ExpiredTokenException"
         | "InvalidToken"
         | "TokenRefreshRequired"
-        | "RequestTimeTooSkewed"
+        | SKEWED
         | "RequestExpired"
         | "InvalidSecurity"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "NotSignedUp"
         | "CredentialsNotSupported" => ErrorKind::Credentials,
-        "NoSuchKey" | "NoSuchBucket" | "NotFound" => ErrorKind::NotFound,
+        "NoSuchKey" | "NotFound" => ErrorKind::NotFound,
+        "NoSuchBucket" => ErrorKind::NoBucket,
+        // MinIO's disks and its quota of a bucket; Ceph's quota of a user or a bucket.
+        "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "QuotaExceeded" => ErrorKind::Full,
         "InvalidRange" => ErrorKind::InvalidRange,
         "NotImplemented" => ErrorKind::Unsupported,
         "SlowDown"
@@ -220,10 +245,12 @@ fn kind_of_status(status: u16) -> ErrorKind {
     match status {
         301 | 307 | 308 => ErrorKind::Settings,
         401 | 403 => ErrorKind::Denied,
-        404 => ErrorKind::NotFound,
         416 => ErrorKind::InvalidRange,
         501 => ErrorKind::Unsupported,
-        408 | 429 | 500..=599 => ErrorKind::Unavailable,
+        507 => ErrorKind::Full,
+        // Every store names what it does not have. Whoever says 404 and nothing else is no store: an ingress or a proxy
+        // whose store is away, and an object that it does not have is not missing for that.
+        404 | 408 | 429 | 500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
     }
 }
@@ -278,8 +305,13 @@ mod tests {
             (403, Some("RequestTimeTooSkewed"), ErrorKind::Credentials),
             (403, Some("AccessDenied"), ErrorKind::Denied),
             (403, None, ErrorKind::Denied),
-            (404, None, ErrorKind::NotFound),
-            (404, Some("NoSuchBucket"), ErrorKind::NotFound),
+            (404, Some("NotFound"), ErrorKind::NotFound),
+            (404, None, ErrorKind::Unavailable),
+            (404, Some("NoSuchBucket"), ErrorKind::NoBucket),
+            (507, None, ErrorKind::Full),
+            (507, Some("XMinioStorageFull"), ErrorKind::Full),
+            (403, Some("QuotaExceeded"), ErrorKind::Full),
+            (400, Some("XMinioAdminBucketQuotaExceeded"), ErrorKind::Full),
             (416, Some("InvalidRange"), ErrorKind::InvalidRange),
             (400, Some("BadDigest"), ErrorKind::Checksum),
             (400, Some("XAmzContentSHA256Mismatch"), ErrorKind::Checksum),
@@ -303,11 +335,28 @@ mod tests {
             code: Some("AccessDenied".to_owned()),
             message: Some("Access Denied.".to_owned()),
             request_id: None,
+            clocks: None,
             place: "bucket 'b' at http://h".to_owned(),
         });
         assert_eq!(
             cause.to_string(),
             "status 403 AccessDenied: Access Denied (bucket 'b' at http://h)"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_told_with_its_distance() {
+        let mut response = HttpResponse::new(403.try_into().unwrap(), aws_sdk_s3::primitives::SdkBody::empty());
+        response.headers_mut().insert("date", "Mon, 01 Jan 2001 00:00:00 GMT");
+        let told = |now: &str| clocks(Some(&response), now.parse().unwrap());
+        assert_eq!(
+            told("2001-01-01T02:00:00Z"),
+            "this machine's clock is 7200 seconds ahead of the store's"
+        );
+        assert_eq!(
+            told("2000-12-31T23:00:00Z"),
+            "this machine's clock is 3600 seconds behind the store's"
+        );
+        assert_eq!(clocks(None, jiff::Timestamp::now()), "look at this machine's clock");
     }
 }

@@ -32,9 +32,9 @@ pub struct S3Options {
     /// Fixed credentials instead of the default chain.
     pub credentials: Option<S3Credentials>,
     pub connect_timeout: Duration,
-    /// Longest wait for the next bytes of an answer.
+    /// Longest wait for the next bytes of an answer; for the first of an upload's, the time of its body longer.
     pub read_timeout: Duration,
-    /// Longest single attempt, up to the answer's headers.
+    /// Longest single attempt, up to the answer's headers; of an upload, the time of its body longer.
     pub attempt_timeout: Duration,
     /// Attempts in all, the first included.
     pub max_attempts: u32,

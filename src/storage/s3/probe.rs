@@ -14,8 +14,9 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockEnabled, ObjectLockMode};
 use bytes::Bytes;
 
 use super::S3Store;
-use super::errors::{CONFLICT, refusal, translate};
+use super::errors::{CONFLICT, reasons, refusal, translate};
 use super::put::{Extras, sha256_base64};
+use super::read::pause;
 use crate::storage::{Capabilities, Error, ErrorKind, Result};
 
 /// The retention that the lock probe asks for. A store refuses a date that is past by its own clock, so this allows for
@@ -41,6 +42,22 @@ enum Answer {
 impl S3Store {
     /// Asks the three questions under `probe_prefix`.
     pub(super) async fn probe(&self, probe_prefix: &str) -> Result<Capabilities> {
+        let mut attempt = 1;
+        loop {
+            match self.probe_once(probe_prefix).await {
+                // The answer to an upload tells nothing when it was asked for twice: all of it again, under another key.
+                Err(error) if error.is_retryable() && attempt < self.options.max_attempts => {
+                    tracing::debug!(attempt, error = %reasons(&error), "a probe failed, probing again");
+                    tokio::time::sleep(pause(attempt)).await;
+                    self.counters.add_retry();
+                    attempt += 1;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn probe_once(&self, probe_prefix: &str) -> Result<Capabilities> {
         let key = format!("{probe_prefix}{:032x}", rand::random::<u128>());
         let mut written = Written::new();
         let found = self.ask(&key, &mut written).await;
@@ -202,7 +219,11 @@ impl S3Store {
 /// A store or an identity that does not do this answers in many ways; only what says nothing about it is an error.
 fn no_unless_broken(error: Error) -> Result<bool> {
     match error.kind {
-        ErrorKind::Unavailable | ErrorKind::Credentials | ErrorKind::Settings => Err(error),
+        ErrorKind::Unavailable
+        | ErrorKind::Credentials
+        | ErrorKind::Settings
+        | ErrorKind::NoBucket
+        | ErrorKind::Full => Err(error),
         _ => Ok(false),
     }
 }

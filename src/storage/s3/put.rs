@@ -3,9 +3,15 @@
 //! Until a probe has seen the condition honoured, a HEAD goes before every upload. That leaves a race on stores without
 //! the condition; nothing above rests on it, for keys are digests or random. A store that answers "not implemented" to
 //! one of our two optional headers is asked again without, and remembered.
+//!
+//! The SDK's time limits begin with the request and end with the first byte of its answer, so that the body's way up counts
+//! too: a large one is given more time, or a slow line could never take it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
@@ -19,6 +25,13 @@ use crate::storage::{Put, Result};
 
 /// Bodies from this size on are hashed off the async threads.
 const HASH_ASIDE_BYTES: usize = 256 * 1024;
+
+/// An upload on its way at this rate is slow, and not lost.
+const SLOWEST_BYTES_PER_SECOND: u64 = 128 * 1024;
+
+/// The SDK keeps connections of their own for each time limit, so there are few: 2 s, 8 s, 32 s, 128 s, ... more.
+const FEWEST_BYTES_MORE: u64 = 256 * 1024;
+const TIMES_MORE: u64 = 4;
 
 /// Headers that the store has answered "not implemented" to.
 #[derive(Debug, Default)]
@@ -73,7 +86,10 @@ impl S3Store {
         let mut extras = self.refused.strongest();
         extras.condition |= is_condition_honoured;
         loop {
-            let request = || self.put_object(key, body.clone(), extras, &checksum).send();
+            let request = || {
+                let put = self.put_object(key, body.clone(), extras, &checksum).customize();
+                put.config_override(self.limits(body.len())).send()
+            };
             let Err(error) = self.send(request).await else {
                 self.refused.note(extras);
                 return Ok(Put::Created);
@@ -87,6 +103,16 @@ impl S3Store {
             };
             tracing::debug!(key, ?extras, "the store does not implement a header, trying others");
         }
+    }
+
+    /// As long as any request, and the time for its body.
+    fn limits(&self, bytes: usize) -> Builder {
+        let more = time_for(bytes as u64);
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(self.options.connect_timeout)
+            .read_timeout(self.options.read_timeout + more)
+            .operation_attempt_timeout(self.options.attempt_timeout + more);
+        Builder::default().timeout_config(limits.build())
     }
 
     /// The request for one upload; `ByteStream::from(Bytes)` makes the SDK sign the payload's hash.
@@ -104,6 +130,18 @@ impl S3Store {
     }
 }
 
+/// What a body of so many bytes is given on its way up, beside the time of any request.
+fn time_for(bytes: u64) -> Duration {
+    if bytes <= FEWEST_BYTES_MORE / TIMES_MORE {
+        return Duration::ZERO;
+    }
+    let mut counted = FEWEST_BYTES_MORE;
+    while counted < bytes {
+        counted = counted.saturating_mul(TIMES_MORE);
+    }
+    Duration::from_secs(counted / SLOWEST_BYTES_PER_SECOND)
+}
+
 pub(super) async fn sha256_base64(body: &Bytes) -> String {
     let digest = if body.len() < HASH_ASIDE_BYTES {
         sha2::Sha256::digest(body)
@@ -115,4 +153,28 @@ pub(super) async fn sha256_base64(body: &Bytes) -> String {
             .unwrap_or_else(|_| sha2::Sha256::digest(body))
     };
     STANDARD.encode(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_at_least_the_time_of_the_slowest_line_and_few_bodies_have_a_time_of_their_own() {
+        let bytes = (0..64 << 20).step_by(100_003);
+        let mut times: Vec<Duration> = bytes
+            .map(|bytes: u64| {
+                let time = time_for(bytes);
+                let needed = Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
+                assert!(
+                    time >= needed && time <= needed * 4 + Duration::from_secs(2),
+                    "{bytes}: {time:?}"
+                );
+                time
+            })
+            .collect();
+        times.dedup();
+        assert_eq!(times, [0, 2, 8, 32, 128, 512].map(Duration::from_secs));
+        assert!(time_for(u64::MAX) >= Duration::from_secs(u64::MAX / SLOWEST_BYTES_PER_SECOND));
+    }
 }

@@ -16,17 +16,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Largest buffer that is reserved on the word of a header alone.
 const MAX_RESERVED_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How much of an object.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// All of it, unless it is larger.
+    AtMost(u64),
+    /// Not empty.
+    Range(Range<u64>),
+}
+
+impl Wanted {
+    fn range(&self) -> Option<&Range<u64>> {
+        match self {
+            Self::AtMost(_) => None,
+            Self::Range(range) => Some(range),
+        }
+    }
+
+    /// What an answer may hold.
+    fn limit(&self) -> u64 {
+        match self {
+            Self::AtMost(limit) => *limit,
+            Self::Range(range) => range.end - range.start,
+        }
+    }
+}
+
 impl S3Store {
-    /// The object or a non-empty range of it. The SDK's retries end with the answer's headers; a body that breaks off
+    /// The object or a range of it. The SDK's retries end with the answer's headers; a body that breaks off
     /// after them is asked for again here, as often as any request.
-    pub(super) async fn read(&self, operation: &'static str, key: &str, range: Option<Range<u64>>) -> Result<Bytes> {
+    pub(super) async fn read(&self, operation: &'static str, key: &str, wanted: Wanted) -> Result<Bytes> {
+        let range = wanted.range();
         let mut attempt = 1;
         loop {
-            let answer = self.request(operation, key, range.as_ref()).await?;
-            let collected = self.collect(operation, key, answer).await;
+            let answer = self.request(operation, key, range).await?;
+            let collected = self.collect(operation, key, answer, wanted.limit()).await;
             self.counters.add_ended(Operation::Get, Outcome::of(&collected));
             match collected {
-                Ok(body) => return check_length(operation, key, &self.place, body, range.as_ref()),
+                Ok(body) => return check_length(operation, key, &self.place, body, range),
+                Err(error) if error.kind == ErrorKind::TooLarge => return Err(error),
                 Err(error) if attempt >= self.options.max_attempts => return Err(error),
                 Err(error) => {
                     tracing::debug!(key, attempt, error = %reasons(&error), "body broke off, asking again");
@@ -51,11 +79,22 @@ impl S3Store {
         answer.map_err(|error| translate(operation, key, &self.place, &error))
     }
 
-    /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer.
-    pub(super) async fn collect(&self, operation: &'static str, key: &str, answer: GetObjectOutput) -> Result<Bytes> {
+    /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer. One that is
+    /// longer than `limit` is not read, or, where no length was announced, no further than that.
+    pub(super) async fn collect(
+        &self,
+        operation: &'static str,
+        key: &str,
+        answer: GetObjectOutput,
+        limit: u64,
+    ) -> Result<Bytes> {
         let broken = |reasons: String| broken_body(operation, key, &self.place, reasons);
         let announced = answer.content_length().and_then(|length| u64::try_from(length).ok());
+        if let Some(bytes) = announced.filter(|bytes| *bytes > limit) {
+            return Err(Error::too_large(operation, key, bytes, limit));
+        }
         let mut body = answer.body;
+        let mut received = 0;
         let mut first = None;
         let mut collected = BytesMut::new();
         loop {
@@ -65,6 +104,10 @@ impl S3Store {
             let Some(piece) = next else { break };
             let piece = piece.map_err(|error| broken(reasons(&error)))?;
             self.counters.add_received(piece.len() as u64);
+            received += piece.len() as u64;
+            if received > limit {
+                return Err(Error::too_large(operation, key, received, limit));
+            }
             if first.is_none() {
                 first = Some(piece);
                 continue;
@@ -105,8 +148,8 @@ fn check_length(
     Err(Error::new(ErrorKind::InvalidRange, operation, key).with_source(problem))
 }
 
-/// Doubling with jitter, so that workers whose bodies broke together do not come back together.
-fn pause(attempt: u32) -> Duration {
+/// Doubling with jitter, before a request is made again by us, so that workers whose bodies broke together do not come back together.
+pub(super) fn pause(attempt: u32) -> Duration {
     let whole = FIRST_PAUSE * 2_u32.saturating_pow(attempt.min(6) - 1);
     whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
 }

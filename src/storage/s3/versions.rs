@@ -113,7 +113,7 @@ impl S3Store {
     }
 
     /// One version as a whole.
-    pub(super) async fn read_version(&self, key: &str, version: &str) -> Result<Bytes> {
+    pub(super) async fn read_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
         let request = || {
             self.client
                 .get_object()
@@ -124,7 +124,7 @@ impl S3Store {
         };
         let answer = self.send(request).await;
         let answer = answer.map_err(|error| translate("get", key, &self.place, &error))?;
-        self.collect("get", key, answer).await
+        self.collect("get", key, answer, limit).await
     }
 }
 

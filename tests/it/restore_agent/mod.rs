@@ -5,7 +5,7 @@ mod frozen;
 mod notifications;
 mod outages;
 mod patience;
-mod receiver;
+pub(crate) mod receiver;
 mod signals;
 mod verdicts;
 mod work;

@@ -12,16 +12,16 @@ use tokio::sync::oneshot;
 use crate::support::wait;
 
 /// Part of the path, as the secret of a real hook is.
-pub(super) const SECRET: &str = "T0K3N-of-the-hook";
+pub(crate) const SECRET: &str = "T0K3N-of-the-hook";
 
 /// Of a receiver at this port, whether or not it is up.
-pub(super) fn url_at(port: u16) -> String {
+pub(crate) fn url_at(port: u16) -> String {
     format!("http://127.0.0.1:{port}/hooks/{SECRET}")
 }
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Ok,
     Error,
     Refusal,
@@ -32,7 +32,7 @@ pub(super) enum Answer {
 }
 
 /// Dropped, it is gone.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     port: u16,
     state: Arc<Mutex<Received>>,
     _stop: oneshot::Sender<()>,
@@ -44,12 +44,12 @@ struct Received {
 }
 
 impl Receiver {
-    pub(super) fn start(answer: Answer) -> Self {
+    pub(crate) fn start(answer: Answer) -> Self {
         Self::start_at(0, answer)
     }
 
     /// At a port that nobody listens at.
-    pub(super) fn start_at(port: u16, answer: Answer) -> Self {
+    pub(crate) fn start_at(port: u16, answer: Answer) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -81,22 +81,22 @@ impl Receiver {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         url_at(self.port)
     }
 
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         self.state.lock().unwrap().answer = answer;
     }
 
     /// Everything that has come so far.
-    pub(super) fn bodies(&self) -> Vec<Value> {
+    pub(crate) fn bodies(&self) -> Vec<Value> {
         self.state.lock().unwrap().bodies.clone()
     }
 
     /// Waits until so many have come.
     #[track_caller]
-    pub(super) fn wait_for(&self, count: usize) -> Vec<Value> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Value> {
         wait::until(&format!("{count} notifications"), || self.bodies().len() >= count);
         self.bodies()
     }

@@ -4,6 +4,7 @@ mod broken;
 mod environment;
 mod probing;
 mod refusals;
+mod slow;
 mod tls;
 mod wire;
 

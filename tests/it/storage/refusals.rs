@@ -50,7 +50,7 @@ async fn an_unknown_access_key_is_told_as_wrong_credentials() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_does_not_exist_is_not_found_by_name() {
+async fn a_bucket_that_does_not_exist_is_told_by_name_and_from_a_missing_object() {
     let bucket = Bucket::new().await;
     let store = S3Store::open(S3Options {
         bucket: "elsewhere".to_owned(),
@@ -63,7 +63,7 @@ async fn a_bucket_that_does_not_exist_is_not_found_by_name() {
         store.put_new("key", BODY).await.unwrap_err(),
         store.capabilities("probes/").await.unwrap_err(),
     ] {
-        assert_eq!(error.kind, ErrorKind::NotFound, "{}", chain(&error));
+        assert_eq!(error.kind, ErrorKind::NoBucket, "{}", chain(&error));
         assert!(
             chain(&error).contains("NoSuchBucket") && chain(&error).contains("elsewhere"),
             "{}",

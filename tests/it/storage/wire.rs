@@ -339,3 +339,43 @@ async fn a_body_that_rotted_in_the_store_is_handed_over_as_it_is() {
     assert_eq!(store.get("key").await.unwrap(), rotten);
     assert_eq!(store.stats().retries, 0);
 }
+
+/// A server that answers each request with the head and no end of the body.
+async fn endless(head: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 16 * 1024];
+                let _ = client.read(&mut request).await;
+                let mut sent = client.write_all(head.as_bytes()).await;
+                while sent.is_ok() {
+                    sent = client.write_all(b"2000\r\n").await;
+                    sent = sent.and(client.write_all(&[b'x'; 0x2000]).await);
+                    sent = sent.and(client.write_all(b"\r\n").await);
+                }
+            });
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn an_object_of_ten_gigabytes_is_refused_by_its_announced_size_and_one_without_a_size_as_soon_as_it_is_too_long()
+{
+    let announced = endless("HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n").await;
+    let store = open(&announced, 3).await;
+    let error = store.get_at_most("key", 65_536).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{}", chain(&error));
+    assert!(chain(&error).contains("10737418240 bytes"), "{}", chain(&error));
+    assert_eq!((store.stats().gets, store.stats().bytes_received), (1, 0));
+
+    let unannounced = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let store = open(&unannounced, 3).await;
+    let error = store.get_at_most("key", 65_536).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{}", chain(&error));
+    let received = store.stats().bytes_received;
+    assert!(received < 1 << 20, "{received} bytes");
+    assert_eq!(store.stats().gets, 1, "not asked for again");
+}

@@ -41,6 +41,10 @@ impl AgentProcess {
         })
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
     /// SIGTERM, and its end.
     #[track_caller]
     pub(crate) fn stop(self) {

@@ -233,6 +233,18 @@ fn a_copy_that_could_not_be_filled_or_is_late_is_named_with_what_it_lacks() {
         copies[1].behind_since = Some(sample::NOW - SignedDuration::from_hours(5));
     });
     assert_eq!(in_time, [""; 0]);
+    let retention_failed = told(&|copies| {
+        copies.truncate(1);
+        copies[0].retention.last_failed = Some(crate::http::status::FailedRetention {
+            started: sample::NOW - SignedDuration::from_mins(2),
+            finished: sample::NOW - SignedDuration::from_mins(1),
+            message: "the store answered 503".to_owned(),
+        });
+    });
+    assert_eq!(
+        retention_failed,
+        ["Retention of the copy 'nas' failed 1 min ago: the store answered 503."]
+    );
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! The agents' port as anybody finds it who can reach the pod: nothing can be changed through it, and nobody can keep
+//! probes out. Against the processes themselves.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::support::agents::{AgentProcess, Agents};
+use crate::support::{World, http};
+
+const PATHS: [&str; 12] = [
+    "/",
+    "/status",
+    "/runs",
+    "/metrics",
+    "/livez",
+    "/readyz",
+    "/backup",
+    "/trigger",
+    "/runs/1",
+    "//status",
+    "/../status",
+    "/%2e%2e/metrics?run=now",
+];
+
+const METHODS: [&str; 10] = [
+    "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BACKUP", "get",
+];
+
+/// What comes back, if anything does; sent by whatever client.
+fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // A server that refuses early may hang up while we still write.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn code(answer: &str) -> Option<u16> {
+    answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}
+
+/// All that would change if something had been done: runs, repository, counters.
+fn state(agent: &AgentProcess) -> String {
+    http::get(agent.address, "/runs").unwrap().body
+}
+
+/// Without what is told by the clock.
+fn runs_of(agent: &AgentProcess) -> serde_json::Value {
+    let status: serde_json::Value = serde_json::from_str(&state(agent)).unwrap();
+    serde_json::json!([status["runs"], status["current"]])
+}
+
+#[test]
+fn no_method_on_any_path_changes_anything_or_begins_a_run() {
+    let agents = Agents::certified();
+    for agent in [&agents.backup, &agents.restore] {
+        let before = runs_of(agent);
+        let keys = agents.world.keys("manifests/").len() + agents.world.keys("certificates/").len();
+        for path in PATHS {
+            for method in METHODS {
+                let request = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\
+                     X-HTTP-Method-Override: PUT\r\n\r\n{{\"backup\": \"now\"}}"
+                );
+                let answer = exchange(agent.address, request.as_bytes());
+                assert!(
+                    matches!(code(&answer), Some(400 | 404 | 405)),
+                    "{method} {path}: {answer:?}"
+                );
+            }
+        }
+        assert_eq!(runs_of(agent), before);
+        assert_eq!(
+            agents.world.keys("manifests/").len() + agents.world.keys("certificates/").len(),
+            keys
+        );
+    }
+    agents.backup.stop();
+    agents.restore.stop();
+}
+
+/// An agent that has nothing to do and shows so.
+fn idle() -> (World, AgentProcess) {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT 1 AS one");
+    world.program(&["backup"]).run().ok();
+    let mut agent = AgentProcess::start(&world, "backup-agent", &[]);
+    agent.scrape_until("kubebackup_last_success_timestamp_seconds");
+    (world, agent)
+}
+
+#[test]
+fn heads_that_are_huge_or_no_http_are_refused_and_cost_nothing() {
+    let (_world, agent) = idle();
+    let long = "x".repeat(4 << 20);
+    let many: String = (0..20_000).map(|number| format!("X-{number}: y\r\n")).collect();
+    let before = memory_of(&agent);
+    for (what, request) in [
+        ("a long path", format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")),
+        (
+            "a long header",
+            format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
+        ),
+        ("many headers", format!("GET /livez HTTP/1.1\r\nHost: a\r\n{many}\r\n")),
+        ("another protocol", "\u{16}\u{3}\u{1}\0\u{5}\u{1}\0\r\n\r\n".to_owned()),
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        (
+            "two lengths",
+            "POST /livez HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_owned(),
+        ),
+    ] {
+        let answer = exchange(agent.address, request.as_bytes());
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{what}: {answer}");
+        assert_eq!(http::get(agent.address, "/livez").unwrap().code, 200, "after {what}");
+    }
+    let grown = memory_of(&agent) - before;
+    assert!(grown < 16.0 * 1024.0 * 1024.0, "{grown} bytes");
+    agent.stop();
+}
+
+fn memory_of(agent: &AgentProcess) -> f64 {
+    let metrics = http::get(agent.address, "/metrics").unwrap().body;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("process_resident_memory_bytes"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
+}
+
+/// Far more clients than there are places begin a request and never end it, a byte now and then; more come all the time.
+#[test]
+fn slow_clients_keep_no_probe_out_and_are_hung_up_on() {
+    let (_world, agent) = idle();
+    let mut slow: Vec<TcpStream> = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for round in 0..20 {
+        for _ in 0..20 {
+            let mut client = TcpStream::connect(agent.address).unwrap();
+            client.write_all(b"GET /livez HTTP/1.1\r\nHost: ag").unwrap();
+            slow.push(client);
+        }
+        for client in &mut slow {
+            // Those whose place was taken are gone.
+            let _ = client.write_all(b"e");
+        }
+        let begun = Instant::now();
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(http::get(agent.address, path).unwrap().code, 200, "round {round}");
+        }
+        slowest = slowest.max(begun.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    // Those that came first lost their places to those that came later.
+    for client in &mut slow[..300] {
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut rest = Vec::new();
+        match client.read_to_end(&mut rest) {
+            Ok(_) => assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&rest)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+    agent.stop();
+}

@@ -1,0 +1,287 @@
+//! Fault x operation x kind of key. What strikes once is survived; what lasts ends the run with one error, and neither
+//! leaves a manifest over what is not there nor a certificate that nobody earned.
+//!
+//! The joints are not listed here: they are what a run asks for while nothing goes wrong.
+
+use super::{Ground, assert_clear, assert_no_secret};
+use crate::support::s3_proxy::{Call, Fault, Rule, refusals};
+
+/// What a store or a network does once and not again.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    Refused,
+    Hanging,
+    Cut,
+    /// Objects alone: a listing that another made of nothing is told by no digest.
+    Damaged,
+    Silent,
+    LostAnswer,
+    Error,
+    Throttled,
+}
+
+const MISHAPS: [Mishap; 8] = [
+    Mishap::Refused,
+    Mishap::Hanging,
+    Mishap::Cut,
+    Mishap::Damaged,
+    Mishap::Silent,
+    Mishap::LostAnswer,
+    Mishap::Error,
+    Mishap::Throttled,
+];
+
+impl Mishap {
+    fn fault(self, call: &Call) -> Fault {
+        let uploads = call.operation == "PutObject";
+        match self {
+            Self::Refused => Fault::Refuse,
+            Self::Hanging => Fault::Hang,
+            Self::Cut | Self::Damaged if uploads => Fault::CutRequest(3),
+            Self::Damaged if call.operation == "GetObject" => Fault::CorruptAnswer,
+            Self::Cut | Self::Damaged => Fault::CutAnswer(3),
+            Self::Silent => Fault::StallAnswer(3),
+            Self::LostAnswer => Fault::LoseAnswer,
+            Self::Error => refusals::INTERNAL_ERROR,
+            Self::Throttled => refusals::SLOW_DOWN,
+        }
+    }
+}
+
+/// Every joint meets every mishap, all joints at once, each another one: so many runs as there are mishaps.
+fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run: impl FnMut(&str)) {
+    for shift in 0..MISHAPS.len() {
+        let mut expected = Vec::new();
+        for (number, joint) in joints.iter().enumerate() {
+            let fault = MISHAPS[(number + shift) % MISHAPS.len()].fault(joint);
+            ground.proxy.script(Rule::first(joint.operation, &joint.key, fault));
+            expected.push(format!("{} of {}: {fault}", joint.operation, joint.key));
+        }
+        let before = ground.proxy.struck().len();
+        run(&expected.join("\n"));
+        let struck = ground.proxy.struck().len() - before;
+        assert_eq!(struck, joints.len(), "{}", expected.join("\n"));
+        ground.proxy.clear();
+    }
+}
+
+/// A joint whose every call meets a fault.
+fn lasting(ground: &Ground, joint: &Call, fault: Fault) -> String {
+    ground.proxy.clear();
+    ground
+        .proxy
+        .script(Rule::first(joint.operation, &joint.key, fault).always());
+    format!("{} of {}: {fault}", joint.operation, joint.key)
+}
+
+/// What lasts and is of no object, by turns; and what such a joint can meet beside.
+fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
+    let mut faults = match number % 2 {
+        0 => vec![refusals::UNAVAILABLE, refusals::NO_SUCH_BUCKET, refusals::EXPIRED_TOKEN],
+        _ => vec![Fault::LoseAnswer, refusals::NOT_A_STORE, refusals::EXPIRED_TOKEN],
+    };
+    faults.extend(match joint.operation {
+        "PutObject" => vec![Fault::CorruptRequest, refusals::STORAGE_FULL, refusals::QUOTA_EXCEEDED],
+        "GetObject" => vec![
+            Fault::CorruptAnswer,
+            Fault::CutAnswer(3),
+            refusals::NO_SUCH_KEY,
+            refusals::DENIED,
+        ],
+        "ListObjectsV2" => vec![Fault::CorruptAnswer, Fault::Stale, refusals::DENIED],
+        _ => vec![refusals::DENIED],
+    });
+    faults
+}
+
+/// What says that an object itself is gone or damaged.
+fn condemns(fault: Fault) -> bool {
+    matches!(fault, Fault::CorruptAnswer | refusals::NO_SUCH_KEY)
+}
+
+const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
+
+#[test]
+fn a_backup_survives_every_mishap_at_every_joint() {
+    let ground = Ground::new();
+    ground.change();
+    let joints = ground.joints(&["backup"]);
+    let uploads = |class: &str| {
+        joints
+            .iter()
+            .any(|call| call.operation == "PutObject" && call.key == class)
+    };
+    assert!(uploads("it/chunks") && uploads("it/manifests"), "{joints:?}");
+    every_mishap_is_survived(&ground, &joints, |what| {
+        let before = ground.manifests().len();
+        ground.change();
+        let ended = ground.run(&["backup"]);
+        assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
+        assert_no_secret(&ended, what);
+        assert_eq!(ground.manifests().len(), before + 1, "{what}");
+    });
+    ground.assert_sound();
+    ground.assert_restorable();
+}
+
+#[test]
+fn a_backup_that_a_fault_outlasts_leaves_a_sound_manifest_or_none_and_says_why() {
+    let ground = Ground::new();
+    ground.change();
+    for (number, joint) in ground.joints(&["backup"]).into_iter().enumerate() {
+        for fault in lasting_faults(number, &joint) {
+            let what = lasting(&ground, &joint, fault);
+            let before = ground.manifests();
+            ground.change();
+            let ended = ground.program(&["backup"]).envs([TWICE]).run();
+            let made = ground.manifests().len() - before.len();
+            println!(
+                "{what}: {:?} {}",
+                ended.code(),
+                ended.stderr.lines().next_back().unwrap_or_default()
+            );
+            if ended.code() == Some(0) {
+                assert_eq!(made, 1, "{what}");
+                ground.world.program(&["verify"]).run().ok();
+            } else {
+                assert_clear(&ended, &what);
+                assert_eq!(made, 0, "{what}: {}", ended.printed());
+            }
+            let stores_nothing = joint.operation == "PutObject"
+                && ["it/chunks", "it/manifests"].contains(&joint.key.as_str())
+                && fault != Fault::LoseAnswer;
+            assert!(
+                !stores_nothing || ended.code() != Some(0),
+                "{what}: {}",
+                ended.printed()
+            );
+        }
+    }
+    ground.proxy.clear();
+    ground.run(&["backup"]).ok();
+    ground.assert_sound();
+    ground.assert_restorable();
+}
+
+#[test]
+fn a_drill_survives_every_mishap_at_every_joint() {
+    let ground = Ground::new();
+    let joints = ground.joints(&["drill"]);
+    assert!(
+        joints
+            .iter()
+            .any(|call| call.key == "it/certificates" && call.operation == "PutObject"),
+        "{joints:?}"
+    );
+    every_mishap_is_survived(&ground, &joints, |what| {
+        let before = ground.certificates();
+        let ended = ground.run(&["drill"]);
+        assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
+        let after = ground.certificates();
+        let mut new = after.difference(&before);
+        assert!(
+            new.next().is_some_and(|key| key.ends_with(".certified.json")),
+            "{what}: {after:?}"
+        );
+        assert_eq!(new.next(), None, "{what}");
+    });
+}
+
+/// Nothing but the object's own bytes, or the store's word that it is gone, condemns a backup.
+#[test]
+fn a_drill_that_a_fault_outlasts_certifies_nothing_and_condemns_nothing_for_it() {
+    let ground = Ground::new();
+    for (number, joint) in ground.joints(&["drill"]).into_iter().enumerate() {
+        for fault in lasting_faults(number, &joint) {
+            let what = lasting(&ground, &joint, fault);
+            let before = ground.certificates();
+            let ended = ground.program(&["drill"]).envs([TWICE]).run();
+            let after = ground.certificates();
+            let new: Vec<&String> = after.difference(&before).collect();
+            println!(
+                "{what}: {:?} {new:?} {}",
+                ended.code(),
+                ended.stderr.lines().next_back().unwrap_or_default()
+            );
+            assert_no_secret(&ended, &what);
+            let states: Vec<&str> = new.iter().filter_map(|key| key.rsplit('.').nth(1)).collect();
+            match ended.code() {
+                Some(0) => assert_eq!(states, ["certified"], "{what}: {}", ended.printed()),
+                Some(3) => {
+                    assert!(condemns(fault), "{what}: {}", ended.printed());
+                    assert_eq!(states, ["failed"], "{what}: {}", ended.printed());
+                }
+                Some(4) if !states.is_empty() => assert_eq!(states, ["unverified"], "{what}: {}", ended.printed()),
+                _ => {
+                    assert_clear(&ended, &what);
+                    assert!(
+                        states.is_empty() || fault == Fault::LoseAnswer,
+                        "{what}: {new:?}\n{}",
+                        ended.printed()
+                    );
+                }
+            }
+        }
+    }
+    ground.proxy.clear();
+    ground.run(&["drill"]).ok();
+}
+
+#[test]
+fn a_verification_survives_every_mishap_and_calls_nothing_damaged_that_is_not() {
+    let ground = Ground::new();
+    let joints = ground.joints(&["verify"]);
+    every_mishap_is_survived(&ground, &joints, |what| {
+        let ended = ground.run(&["verify"]);
+        assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
+    });
+    for (number, joint) in joints.iter().enumerate() {
+        for fault in lasting_faults(number, joint) {
+            let what = lasting(&ground, joint, fault);
+            let ended = ground.program(&["verify"]).envs([TWICE]).run();
+            println!(
+                "{what}: {:?} {}",
+                ended.code(),
+                ended.stderr.lines().next_back().unwrap_or_default()
+            );
+            assert_no_secret(&ended, &what);
+            match ended.code() {
+                Some(0) => {}
+                Some(5) => assert!(condemns(fault), "{what}: {}", ended.printed()),
+                _ => assert_clear(&ended, &what),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_survives_every_mishap_and_shows_all_or_says_why_not() {
+    let ground = Ground::new();
+    let joints = ground.joints(&["list"]);
+    let whole = ground.run(&["--output", "json", "list"]).ok().stdout;
+    assert!(whole.contains(&ground.first), "{whole}");
+    every_mishap_is_survived(&ground, &joints, |what| {
+        let ended = ground.run(&["--output", "json", "list"]);
+        assert_eq!(
+            (ended.code(), &ended.stdout),
+            (Some(0), &whole),
+            "{what}\n{}",
+            ended.stderr
+        );
+    });
+    for (number, joint) in joints.iter().enumerate() {
+        for fault in lasting_faults(number, joint) {
+            let what = lasting(&ground, joint, fault);
+            let ended = ground.program(&["--output", "json", "list"]).envs([TWICE]).run();
+            println!(
+                "{what}: {:?} {}",
+                ended.code(),
+                ended.stderr.lines().next_back().unwrap_or_default()
+            );
+            match ended.code() {
+                Some(0 | 5) => assert!(ended.stdout == whole || condemns(fault), "{what}: {}", ended.printed()),
+                _ => assert_clear(&ended, &what),
+            }
+        }
+    }
+}
