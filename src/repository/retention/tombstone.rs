@@ -59,7 +59,7 @@ impl Repository {
         for object in list_all(self.store().as_ref(), layout::TOMBSTONES, None).await? {
             match object.key.parse() {
                 Ok(Key::Tombstone(backup_id)) => {
-                    tombstones.entry(backup_id).or_default().written = Some(object.modified)
+                    tombstones.entry(backup_id).or_default().written = Some(object.modified);
                 }
                 Ok(Key::Gone(backup_id)) => {
                     tombstones.entry(backup_id).or_default().gone_since = Some(object.modified);
