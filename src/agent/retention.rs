@@ -55,6 +55,15 @@ pub(super) async fn prune_in(
     Ok(repository::prune(repository, &options, cancel).await?)
 }
 
+/// Takes every manifest for expired that a deletion has hidden.
+///
+/// # Errors
+/// The store's own.
+pub async fn accept_hidden(settings: &Settings) -> Result<Vec<BackupId>> {
+    let repository = open_repository(settings).await?;
+    Ok(repository::accept_hidden(&repository).await?)
+}
+
 /// Keeps a backup from expiring.
 ///
 /// # Errors

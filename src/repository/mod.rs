@@ -52,7 +52,7 @@ pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
 pub use retention::{
     Candidate, ClusterPlan, Counted, Decision, ExpireOptions, ExpireReport, Leftovers, Plan, PlanLine, Policy, Proof,
-    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, expire, plan, prune,
+    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, accept_hidden, expire, plan, prune,
 };
 pub use reuse::ReuseIndex;
 pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};
