@@ -61,7 +61,6 @@ fn of_backup(error: &backup::Error) -> Meaning {
                 "a name or a comment in this SQL_ASCII database is no UTF-8, and a manifest is text: rename it",
             )
         }
-        backup::Error::Postgres { source, .. } | backup::Error::Assertion { source, .. } => of_postgres(source),
         backup::Error::Repository(error) => of_repository(error),
         backup::Error::NoSuchDatabase { .. } => plain(Class::Settings),
         backup::Error::TooLong { .. } => hinted(
@@ -71,7 +70,9 @@ fn of_backup(error: &backup::Error) -> Meaning {
         backup::Error::LeaseLost { .. } => plain(Class::GaveWay),
         backup::Error::Cancelled => plain(Class::Interrupted),
         backup::Error::SnapshotLost { source: None, .. } => plain(Class::Unavailable),
-        backup::Error::SnapshotLost {
+        backup::Error::Postgres { source, .. }
+        | backup::Error::Assertion { source, .. }
+        | backup::Error::SnapshotLost {
             source: Some(source), ..
         }
         | backup::Error::Silent { source, .. } => of_postgres(source),

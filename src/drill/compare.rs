@@ -125,7 +125,8 @@ async fn compare(
     // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
     let (definitions, circumstance) = compare_definitions(&session, schema_archive, options, cancel).await?;
     checks.extend(definitions);
-    let (rows, tables) = or_interrupted(cancel, compare_rows(database, target, options.jobs, progress)).await?;
+    let (rows, tables) =
+        or_interrupted(cancel, Box::pin(compare_rows(database, target, options.jobs, progress))).await?;
     checks.extend(rows);
     checks.extend(or_interrupted(cancel, Box::pin(compare_rest(database, &session, options))).await?);
     checks.sort_by_key(|check| check.name);

@@ -5,7 +5,8 @@
 //! A lock is given to the newest version of a name. So what is locked again is looked at: a lock on an object that somebody
 //! has put over a chunk would keep that one, and let the chunk's own run out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -61,16 +62,43 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
     Ok(())
 }
 
-/// Locks every one of `keys` again, whatever is known of it.
+/// Until when chunks of a copy are locked, as far as this process has seen to it itself: those of the backup that it
+/// brought last.
+#[derive(Debug, Default)]
+pub struct KnownLocks(Mutex<HashMap<String, Timestamp>>);
+
+impl KnownLocks {
+    /// Takes down what was stored, and locked with that, at `since` or later.
+    pub(super) fn note_new(&self, store: &dyn ObjectStore, keys: HashSet<String>, since: Timestamp) {
+        if let Some(period) = store.lock_period() {
+            let until = since + period.given;
+            self.lock().extend(keys.into_iter().map(|key| (key, until)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        // Every change is one map operation: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks every one of `chunks` again, all of a backup's, unless its lock is known to last.
 ///
 /// # Errors
-/// The store's own.
-pub(super) async fn renew(store: &dyn ObjectStore, keys: Vec<String>) -> Result<()> {
+/// `LostChunk` where another object has the name now; the store's own.
+pub(super) async fn renew(store: &dyn ObjectStore, mut chunks: Vec<Chunk>, known: &KnownLocks) -> Result<()> {
     if store.lock_period().is_none() {
         return Ok(());
     }
-    let locked = stream::iter(keys.into_iter().enumerate()).map(|(number, key)| lock(store, number, key));
-    let _: Vec<(usize, Timestamp)> = locked.buffer_unordered(CONCURRENCY).try_collect().await?;
+    // What a chunk says of its lock is said of another place.
+    for chunk in &mut chunks {
+        chunk.locked_until = known.lock().get(&chunk.key).copied();
+    }
+    extend(store, &mut chunks).await?;
+    let seen = chunks
+        .into_iter()
+        .filter_map(|chunk| Some((chunk.key, chunk.locked_until?)));
+    *known.lock() = seen.collect();
     Ok(())
 }
 
@@ -121,10 +149,6 @@ async fn is_there(store: &dyn ObjectStore, chunk: &Chunk) -> Result<bool> {
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn lock(store: &dyn ObjectStore, number: usize, key: String) -> Result<(usize, Timestamp)> {
-    Ok((number, store.lock_again(&key).await?))
 }
 
 #[cfg(test)]

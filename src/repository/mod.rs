@@ -9,6 +9,7 @@ mod certificates;
 mod codec;
 mod commit;
 mod copy;
+mod damage;
 pub mod diff;
 pub mod document;
 pub mod drift;
@@ -48,6 +49,7 @@ pub use holds::{Hold, HoldChange};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
 pub use listing::{ListedCertificates, ObjectVersion};
+pub use locks::KnownLocks;
 pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
 pub use retention::{

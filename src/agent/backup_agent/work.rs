@@ -43,7 +43,7 @@ struct Newest(Option<Timestamp>);
 /// The loop's state.
 pub(super) struct Work {
     workplace: Arc<Workplace>,
-    /// Under settings that are no longer in force; the run that goes on may have begun with them.
+    /// Under settings that are no longer in force; what goes on may have begun with them.
     earlier: Vec<Arc<Workplace>>,
     /// Requests made in such ones before.
     earlier_requests: StoreCounts,
@@ -144,7 +144,7 @@ impl Work {
 
     /// All of this process.
     fn count_requests(&mut self) -> StoreCounts {
-        if self.run.is_none() && self.retention.is_none() {
+        if self.run.is_none() && self.retention.is_none() && !self.copies.are_at_work() {
             for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
                 self.earlier_requests.add(&requests);
             }
@@ -182,7 +182,8 @@ impl Work {
         };
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
         self.agenda.change(rules, crate::telemetry::clock::now());
-        self.copies = Copies::new(&settings, crate::telemetry::clock::now());
+        self.copies
+            .change(&settings, &self.live, crate::telemetry::clock::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
         self.earlier
             .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
@@ -195,7 +196,7 @@ impl Work {
         tokio::select! {
             attempted = ongoing(&mut self.run) => self.attempted(attempted),
             looked = ongoing(&mut self.look) => self.looked(looked),
-            (number, filled) = self.copies.goes_on() => self.copies.filled(number, filled, &self.live, crate::telemetry::clock::now()),
+            (number, ended) = self.copies.goes_on() => self.copies.ended(number, ended, &self.live, crate::telemetry::clock::now()),
             () = ongoing(&mut self.retention) => self.retained(),
         }
     }

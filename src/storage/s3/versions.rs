@@ -178,27 +178,27 @@ fn may_be_none(error: &Error) -> bool {
 mod tests {
     use super::*;
 
-    fn at(minute: i64) -> Option<Timestamp> {
-        Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute))
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute)
     }
 
     #[test]
     fn a_key_is_hidden_since_the_first_deletion_after_its_newest_version() {
         let mut histories = Histories::default();
         // Brought back once, deleted again, and once more in vain; told on two pages.
-        histories.add_marker("again".to_owned(), at(9), true);
-        histories.add_marker("again".to_owned(), at(7), false);
-        histories.add_version("again".to_owned(), at(5));
-        histories.add_marker("again".to_owned(), at(3), false);
-        histories.add_version("again".to_owned(), at(1));
+        histories.add_marker("again".to_owned(), Some(at(9)), true);
+        histories.add_marker("again".to_owned(), Some(at(7)), false);
+        histories.add_version("again".to_owned(), Some(at(5)));
+        histories.add_marker("again".to_owned(), Some(at(3)), false);
+        histories.add_version("again".to_owned(), Some(at(1)));
         // There.
-        histories.add_version("back".to_owned(), at(5));
-        histories.add_marker("back".to_owned(), at(3), false);
+        histories.add_version("back".to_owned(), Some(at(5)));
+        histories.add_marker("back".to_owned(), Some(at(3)), false);
         // Nothing is left behind the deletion.
-        histories.add_marker("empty".to_owned(), at(3), true);
+        histories.add_marker("empty".to_owned(), Some(at(3)), true);
         histories.add_version("without times".to_owned(), None);
         histories.add_marker("without times".to_owned(), None, true);
-        let expected = [("again", at(7).unwrap()), ("without times", Timestamp::MAX)];
+        let expected = [("again", at(7)), ("without times", Timestamp::MAX)];
         let expected = expected.map(|(key, since)| (key.to_owned(), since));
         assert_eq!(histories.hidden(), BTreeMap::from(expected));
     }
