@@ -7,7 +7,7 @@ from contestant import Contestant
 from ground import PROJECT, Ground, Wishes, source_cluster, target_cluster
 from machine import describe
 from processes import give_to_server_user
-from restores import INPUTS
+from restores import DUMPS, INPUTS
 from results import Results
 from scenarios import SCENARIOS, Scenario
 from store import Store
@@ -23,8 +23,9 @@ def chosen(scenario: Scenario, wishes: Wishes) -> list[Contestant]:
     return [contestant for contestant in found if contestant.after is None or contestant.after in names]
 
 
-def play(scenario: Scenario, wishes: Wishes, store: Store, results: Results):
-    contestants = chosen(scenario, wishes)
+def play(scenario: Scenario, wishes: Wishes, store: Store, results: Results) -> list[str]:
+    """All rounds. Whoever fails takes no further part, and is named: an hour's other figures are kept."""
+    contestants, failed = chosen(scenario, wishes), []
     with source_cluster(wishes, scenario.database) as source, target_cluster(wishes) as target:
         ground = Ground(wishes, scenario.database, store, source, target)
         for needed in dict.fromkeys(scenario.inputs.get(contestant.name) for contestant in contestants):
@@ -34,13 +35,21 @@ def play(scenario: Scenario, wishes: Wishes, store: Store, results: Results):
         scenario.begin(ground)
         for number in range(1, wishes.pairs + 1):
             for contestant in contestants:
-                sample = scenario.run(contestant, ground, number)
+                if contestant.name in failed or contestant.after in failed:
+                    continue
+                try:
+                    sample = scenario.run(contestant, ground, number)
+                except RuntimeError as error:
+                    print(f"bench: {scenario.name} {number}  {contestant.name} failed: {error}", flush=True)
+                    failed.append(contestant.name)
+                    continue
                 results.add(scenario.name, sample)
                 tell(scenario, sample)
             for contestant in contestants:
                 if contestant.prefix:
                     store.forget(contestant.prefix(number))
         scenario.end(ground)
+    return [f"{scenario.name}: {name}" for name in failed]
 
 
 def tell(scenario: Scenario, sample: dict):
@@ -51,13 +60,14 @@ def tell(scenario: Scenario, sample: dict):
         f"  store {sample['store_cpu_seconds']:6.2f}  {sample['peak_memory_bytes'] >> 20:5d} MiB{more}", flush=True)
 
 
-def prepare(wishes: Wishes, scenarios: list[Scenario], store: Store):
-    """Generates the databases and makes the peers' dumps, which stay: nothing is measured."""
+def prepare(wishes: Wishes, scenarios: list[Scenario]):
+    """Generates the databases and makes the peers' dumps, which stay. Nothing is measured, and our program not needed."""
     for scenario in scenarios:
-        with source_cluster(wishes, scenario.database) as source, target_cluster(wishes) as target:
-            ground = Ground(wishes, scenario.database, store, source, target)
-            for needed in {scenario.inputs.get(one.name) for one in chosen(scenario, wishes)} & {"custom", "directory", "plain"}:
-                INPUTS[needed](ground)
+        with source_cluster(wishes, scenario.database) as source:
+            for contestant in chosen(scenario, wishes):
+                if make := DUMPS.get(scenario.inputs.get(contestant.name)):
+                    print(f"bench: {scenario.name}: making the dump that {contestant.name} restores from", flush=True)
+                    make(source, scenario.database)
 
 
 def main():
@@ -75,17 +85,22 @@ def main():
                  + ", ".join(scenario.name for scenario in SCENARIOS))
     named = [scenario for scenario in SCENARIOS if not set(wishes.only) - {"prepare"} or scenario.name in wishes.only]
     give_to_server_user(wishes.place)
+    if "prepare" in wishes.only:
+        prepare(wishes, named)
+        return
+    if not wishes.program.exists():
+        sys.exit(f"error: {wishes.program} does not exist\nhint: cargo build --release --all-features, or PROGRAM=")
     store = Store(wishes.program, wishes.place)
     try:
-        if "prepare" in wishes.only:
-            prepare(wishes, named, store)
-            return
         results.begin(describe(wishes))
+        failed = []
         for scenario in named:
-            play(scenario, wishes, store, results)
+            failed += play(scenario, wishes, store, results)
             page.write(results, target)
     finally:
         store.stop()
+    if failed:
+        sys.exit(f"error: failed: {', '.join(failed)}")
 
 
 main()

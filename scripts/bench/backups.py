@@ -59,6 +59,22 @@ OURS_ONE_JOB = Contestant(
     "ours-one-job", "kubebackup, 1 job", _ours(1), lambda ground, number: ground.ours(f"ours-one-job-{number}"),
     prefix=lambda number: f"ours-one-job-{number}", note=_note_ours,
 )
+# By default only tables from 8 GiB on are, since reading ranges of a table takes production's cache (ADR 0009).
+OURS_SPLIT = Contestant(
+    "ours-split", "kubebackup, 2 jobs, tables split from 1 GiB on", _ours(2),
+    lambda ground, number: {
+        **ground.ours(f"ours-split-{number}"),
+        "KUBEBACKUP_BACKUP_SPLIT_TABLE_BYTES": "1GiB",
+        "KUBEBACKUP_BACKUP_PART_BYTES": "512MiB",
+    },
+    prefix=lambda number: f"ours-split-{number}", note=_note_ours,
+)
+# What the agent does by itself.
+OURS_POLITE = Contestant(
+    "ours-polite", "kubebackup, 2 jobs, polite: the agent's default", _ours(2),
+    lambda ground, number: {**ground.ours(f"ours-polite-{number}"), "KUBEBACKUP_BACKUP_PACE": "polite"},
+    prefix=lambda number: f"ours-polite-{number}", note=_note_ours,
+)
 NOWHERE = Contestant(
     "nowhere", "`pg_dump` to nowhere: the server's own cost",
     lambda ground, number: f"pg_dump -Fp -d {_dsn(ground)} > /dev/null",
@@ -75,7 +91,7 @@ DIRECTORY = _directory("directory", "`pg_dump -Fd -j2 -Z1` to disk, then `rclone
 DIRECTORY_17 = _directory("directory-17", "`pg_dump` 17 `-Fd -j2 --compress=zstd:1` to disk, then `rclone`",
                           f"{shlex.quote(str(CLIENT_17))} --compress=zstd:1")
 DIRECTORY_17_LOCAL = _directory(
-    "directory-17-local", "`pg_dump` 17 `-Fd -j2 --compress=zstd:1` to disk, not uploaded, not hashed",
+    "directory-17-local", "`pg_dump` 17 `-Fd -j2 --compress=zstd:1` to local disk alone",
     f"{shlex.quote(str(CLIENT_17))} --compress=zstd:1", upload=False,
 )
 PHYSICAL = Contestant(

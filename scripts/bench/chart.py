@@ -5,7 +5,7 @@ from html import escape
 from results import Results, median
 from scenarios import SCENARIOS
 
-WIDTH, LABELS, BAR, GAP, HEAD = 920, 400, 16, 7, 34
+WIDTH, LABELS, BAR, GAP, HEAD = 980, 440, 16, 7, 34
 OURS, PEER, TEXT, LINE = "#1d6fb8", "#b9c0c7", "#24292f", "#57606a"
 
 
@@ -17,9 +17,9 @@ def draw(results: Results) -> str:
     parts, top = [], 8
     for scenario in SCENARIOS:
         if scenario.name == "beside":
-            panel, unit = _panel(results, scenario, "p95_milliseconds"), "ms, p95 of an application's transactions"
+            panel, unit = _panel(results, scenario, "p95_milliseconds"), "ms at the 95th percentile of its transactions"
         else:
-            panel, unit = _panel(results, scenario, "wall_seconds"), "s"
+            panel, unit = _panel(results, scenario, "wall_seconds"), "seconds"
         if panel:
             parts.append(_draw_panel(f"{scenario.title}, {unit}", panel, top))
             top += HEAD + len(panel) * (BAR + GAP) + 12
@@ -57,5 +57,5 @@ def _draw_panel(title: str, bars: list, top: int) -> str:
     return "\n".join(lines)
 
 
-def _shorten(label: str, limit: int = 62) -> str:
+def _shorten(label: str, limit: int = 66) -> str:
     return label if len(label) <= limit else label[: limit - 1] + "…"

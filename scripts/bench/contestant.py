@@ -32,6 +32,13 @@ def run_once(contestant: Contestant, ground: Ground, number: int) -> dict:
     """One measured run: what it cost, as plain data. `number` is the round's."""
     ground.clear_scratch()
     contestant.prepare(ground, number)
+    try:
+        return _measured(contestant, ground, number)
+    finally:
+        contestant.clean(ground, number)
+
+
+def _measured(contestant: Contestant, ground: Ground, number: int) -> dict:
     # What the last run has left to write is not this one's.
     os.sync()
     stored = ground.store.stored_bytes(contestant.prefix(number)) if contestant.prefix else 0
@@ -66,5 +73,4 @@ def run_once(contestant: Contestant, ground: Ground, number: int) -> dict:
     }
     if contestant.prefix:
         sample["stored_bytes"] = ground.store.stored_bytes(contestant.prefix(number)) - stored
-    contestant.clean(ground, number)
     return sample

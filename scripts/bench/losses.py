@@ -39,7 +39,8 @@ def run_beside(contestant: Contestant, ground: Ground, number: int) -> dict:
     with (directory / "output").open("w") as output:
         bench = subprocess.Popen(
             [BIN / "pgbench", "-n", "-N", "-c", str(CLIENTS), "-j", "1", "-R", str(RATE), "-T", "3600", "-l",
-             f"--log-prefix={directory}/latency", ground.source.dsn(APPLICATION)], stdout=output, stderr=output, env=surroundings())
+             f"--log-prefix={directory}/latency", ground.source.dsn(APPLICATION)],
+            stdout=output, stderr=output, env=surroundings())
     try:
         time.sleep(2)
         sample = run_once(contestant, ground, number)

@@ -38,12 +38,13 @@ NOTES = """## How it is measured
 
 
 def write(results: Results, directory: Path):
-    sections = [HEAD, _machine(results), _goals(results)]
+    figures = _machine(results) or "No figures of the full size have been taken yet.\n"
+    sections = [HEAD, figures, _goals(results)]
     sections += [_scenario(results, scenario) for scenario in SCENARIOS if _has(results, scenario)]
     images = directory / "images"
     images.mkdir(parents=True, exist_ok=True)
     (images / "benchmarks.svg").write_text(chart.draw(results))
-    (directory / "benchmarks.md").write_text("\n".join([*sections, NOTES]))
+    (directory / "benchmarks.md").write_text("\n".join(section for section in [*sections, NOTES] if section))
     print(f"bench: wrote {directory / 'benchmarks.md'}", flush=True)
 
 

@@ -3,9 +3,8 @@
 import json
 import shlex
 import shutil
-from pathlib import Path
 
-from cluster import BIN, COMMON, free_port
+from cluster import BIN, COMMON, Cluster, free_port
 from contestant import Contestant
 from ground import RESTORED, Ground
 from pgbackrest import begin, command, stop_archiving
@@ -34,29 +33,35 @@ def make_physical(ground: Ground):
     stop_archiving(ground)
 
 
-def _make_dump(name: str, dump: str):
-    """Made once for a database as it was generated, and kept."""
+def _dump(name: str, command: str):
+    """Made once for a database as it was generated, and kept beside it."""
 
-    def make(ground: Ground):
-        final = ground.inputs / name
+    def make(source: Cluster, database: str):
+        final = source.data.parent / "inputs" / name
         if not final.exists():
-            ground.inputs.mkdir(exist_ok=True)
-            unfinished = ground.inputs / f"{name}.new"
+            final.parent.mkdir(exist_ok=True)
+            unfinished = final.with_suffix(".new")
             shutil.rmtree(unfinished, ignore_errors=True)
-            dsn = shlex.quote(ground.source.dsn(ground.database))
-            run(["bash", "-euo", "pipefail", "-c", dump.format(dsn=dsn, file=shlex.quote(str(unfinished)), bin=BIN)])
+            filled = command.format(dsn=shlex.quote(source.dsn(database)), file=shlex.quote(str(unfinished)), bin=BIN)
+            run(["bash", "-euo", "pipefail", "-c", filled])
             unfinished.rename(final)
 
     return make
 
 
-INPUTS = {
-    "custom": _make_dump("dump.custom", "{bin}/pg_dump -Fc -d {dsn} -f {file}"),
-    "directory": _make_dump("dump.directory", "{bin}/pg_dump -Fd -j2 -Z1 -d {dsn} -f {file}"),
-    "plain": _make_dump("dump.sql.zst", "{bin}/pg_dump -d {dsn} | zstd -q -1 -T0 > {file}"),
-    "ours": make_ours,
-    "physical": make_physical,
+DUMPS = {
+    "custom": _dump("dump.custom", "{bin}/pg_dump -Fc -d {dsn} -f {file}"),
+    "directory": _dump("dump.directory", "{bin}/pg_dump -Fd -j2 -Z1 -d {dsn} -f {file}"),
+    "plain": _dump("dump.sql.zst", "{bin}/pg_dump -d {dsn} | zstd -q -1 -T0 > {file}"),
 }
+
+
+def _of_source(make):
+    return lambda ground: make(ground.source, ground.database)
+
+
+# What restores read, made before the rounds.
+INPUTS = {"ours": make_ours, "physical": make_physical, **{name: _of_source(make) for name, make in DUMPS.items()}}
 
 
 def _fresh(ground: Ground, number: int):
@@ -75,11 +80,6 @@ def _gone(ground: Ground, number: int):
     ground.target.drop_database(RESTORED)
 
 
-def _absent_first(ground: Ground, number: int):
-    _fresh(ground, number)
-    _gone(ground, number)
-
-
 def _note_phases(output: str) -> dict:
     report = json.loads(output)
     # A drill's certificate has them by database, of which there is one.
@@ -96,14 +96,24 @@ def _into_target(name: str, label: str, script: str) -> Contestant:
     return Contestant(name, label, filled, prepare=_fresh, clean=_gone)
 
 
-OURS = Contestant(
-    "ours", "kubebackup restore, 2 jobs, from S3",
-    lambda ground, number: f"exec {_program(ground)} restore --backup latest --jobs 2 --create-database --no-analyze"
-                           f" --into {shlex.quote(ground.target.dsn(RESTORED))}",
-    lambda ground, number: ground.ours(OURS_INPUT), prepare=_absent_first, clean=_gone, note=_note_phases,
-)
+def _absent(ground: Ground, number: int):
+    _fresh(ground, number)
+    _gone(ground, number)
+
+
+def _ours(name: str, label: str, how: str, prepare) -> Contestant:
+    def script(ground: Ground, number: int) -> str:
+        target = shlex.quote(ground.target.dsn(RESTORED))
+        return f"exec {_program(ground)} restore --backup latest --jobs 2 --no-analyze {how} --into {target}"
+
+    return Contestant(name, label, script, lambda ground, number: ground.ours(OURS_INPUT), prepare, _gone, note=_note_phases)
+
+
+OURS = _ours("ours", "kubebackup restore, 2 jobs, from S3", "--create-database", _absent)
+# As a drill restores: the wipe is in it, and long values are compressed as quickly as can be.
+OURS_THROW_AWAY = _ours("ours-throw-away", "kubebackup restore over a throw-away database, its wipe included", "--wipe", _disposable)
 OURS_DRILL = Contestant(
-    "ours-drill", "kubebackup drill, 2 jobs: restored, analyzed, every row and definition compared",
+    "ours-drill", "kubebackup drill, 2 jobs: restored, and all of it compared",
     lambda ground, number: f"exec {_program(ground)} drill --backup latest --jobs 2 --keep",
     lambda ground, number: ground.ours(OURS_INPUT), prepare=_disposable, clean=_gone, note=_note_phases,
 )
@@ -113,7 +123,7 @@ DIRECTORY = _into_target("directory", "`pg_restore -j2` from `-Fd` on a local di
 PLAIN = _into_target("plain", "`zstd -dc \\| psql` from a local disk",
                      "zstd -qdc {inputs}/dump.sql.zst | psql -Xq -v ON_ERROR_STOP=1 -d {target} > /dev/null")
 PGCOPYDB = _into_target(
-    "pgcopydb", "`pgcopydb clone`, 2 + 2 jobs (server to server: no backup remains)",
+    "pgcopydb", "`pgcopydb clone`, 2 + 2 jobs (no backup remains)",
     "pgcopydb clone --table-jobs 2 --index-jobs 2 --dir {scratch} --source {source} --target {target} > /dev/null",
 )
 
@@ -128,6 +138,6 @@ def _physical_script(ground: Ground, number: int) -> str:
 
 
 PHYSICAL = Contestant(
-    "pgbackrest", "pgBackRest restore from S3, and recovery until the server answers (physical)", _physical_script,
+    "pgbackrest", "pgBackRest restore from S3 until the server answers (physical)", _physical_script,
     prepare=lambda ground, number: give_to_server_user(ground.scratch / "data").chmod(0o700), as_server_user=True,
 )
