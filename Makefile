@@ -86,6 +86,12 @@ image: ## Build the container image IMAGE
 image-test: ## Build the image and run the agent in it as Kubernetes would (root, Debian or Ubuntu; no part of `test`: minutes)
 	@scripts/image-test.sh
 
+.PHONY: bench
+bench: setup ## Measure ours against every peer and write docs/benchmarks.md (ONLY=, PEERS=, PAIRS=, SCALE=, PLACE=; an hour; no part of `test`)
+	@scripts/bench/install.sh
+	$(CARGO) build --release $(FEATURES)
+	@python3 scripts/bench
+
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 //! What the embedded S3 server does beside serving: who may do what, how it treats optional headers, what goes wrong next,
 //! and what it was asked. Changed while it runs, through a handle.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -143,6 +143,7 @@ pub(super) struct State {
     log: VecDeque<S3Request>,
     asked: u64,
     struck: u64,
+    totals: BTreeMap<String, u64>,
 }
 
 impl S3Controls {
@@ -197,6 +198,12 @@ impl S3Controls {
         self.lock().log.iter().cloned().collect()
     }
 
+    /// How often each operation was asked for since the server started, those included that the log has forgotten.
+    #[must_use]
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        self.lock().totals.clone()
+    }
+
     /// How often `operation` was asked for.
     #[must_use]
     pub fn count(&self, operation: &str) -> usize {
@@ -214,6 +221,7 @@ impl S3Controls {
 
 impl State {
     pub(super) fn note(&mut self, request: S3Request) {
+        *self.totals.entry(request.operation.clone()).or_default() += 1;
         if self.log.len() == LOG_LENGTH {
             self.log.pop_front();
         }
