@@ -89,7 +89,8 @@ image-test: ## Build the image and run the agent in it as Kubernetes would (root
 .PHONY: bench
 bench: setup ## Measure ours against every peer and write docs/benchmarks.md (ONLY=, PEERS=, PAIRS=, SCALE=, PLACE=; an hour; no part of `test`)
 	@scripts/bench/install.sh
-	$(CARGO) build --release $(FEATURES)
+	# With the demo's server in it, so apart from what is released.
+	$(CARGO) build $(FEATURES) --release --target-dir target/bench/program
 	@python3 scripts/bench
 
 .PHONY: clean

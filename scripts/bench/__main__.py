@@ -89,7 +89,7 @@ def main():
         prepare(wishes, named)
         return
     if not wishes.program.exists():
-        sys.exit(f"error: {wishes.program} does not exist\nhint: cargo build --release --all-features, or PROGRAM=")
+        sys.exit(f"error: {wishes.program} does not exist\nhint: make bench builds it; or name one by PROGRAM=")
     store = Store(wishes.program, wishes.place)
     try:
         results.begin(describe(wishes))

@@ -28,7 +28,7 @@ class Wishes:
     pairs: int = int(os.environ.get("PAIRS") or 3)
     scale: float = float(os.environ.get("SCALE") or 1)
     place: Path = Path(os.environ.get("PLACE") or PROJECT / "target/bench")
-    program: Path = Path(os.environ.get("PROGRAM") or PROJECT / "target/release/kubebackup")
+    program: Path = Path(os.environ.get("PROGRAM") or PROJECT / "target/bench/program/release/kubebackup")
 
 
 @dataclass

@@ -125,7 +125,7 @@ fn memory_of(agent: &AgentProcess) -> f64 {
     let metrics = http::get(agent.address, "/metrics").unwrap().body;
     let line = metrics
         .lines()
-        .find(|line| line.starts_with("process_resident_memory_bytes"));
+        .find(|line| line.starts_with("kubebackup_process_resident_memory_bytes "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
 }
 

@@ -42,8 +42,8 @@ async fn copy_of_one_of_two() -> (Ground, Arc<MemoryStore>, Repository, Backup) 
 /// A key that both of them need.
 async fn shared_key(to: &Repository, second: &Backup) -> String {
     let first = to.read_backup(&backup_id(0)).await.unwrap();
-    let shared = second.chunks.iter().filter(|chunk| first.chunks.contains(chunk));
-    shared.last().unwrap().key.clone()
+    let mut shared = second.chunks.iter().filter(|chunk| first.chunks.contains(chunk));
+    shared.next_back().unwrap().key.clone()
 }
 
 async fn verify_all(to: &Repository, minute: i64) -> VerifyOutcome {

@@ -140,7 +140,7 @@ fn a_condition_or_a_query_cannot_leave_its_copy_nor_write() {
         (
             ("a query that writes", &|forged| {
                 forged.database().head.assertions = vec![assertion(
-                    "WITH x AS (INSERT INTO t VALUES (0, 'pwned') RETURNING 1) SELECT * FROM x",
+                    "WITH x AS (INSERT INTO public.t VALUES (0, 'pwned') RETURNING 1) SELECT * FROM x",
                 )];
             }),
             "read-only transaction",

@@ -75,10 +75,6 @@ fn failed() -> Result<CopyReport> {
     Err(error.into())
 }
 
-fn of(report: CopyReport) -> Result<CopyReport> {
-    Ok(report)
-}
-
 fn let_go() -> LetGo {
     LetGo::now(now(), Err(failed().unwrap_err()))
 }
@@ -150,7 +146,7 @@ fn a_place_is_behind_since_its_oldest_missing_backup_could_be_used() {
         settled: settled.clone(),
         ..CopyReport::default()
     };
-    lane.filled(of(complete), &live, now());
+    lane.filled(Ok(complete), &live, now());
     let status = lane.status(Some(&repository));
     assert_eq!(
         (status.missing, status.behind_since, status.trouble),
@@ -173,7 +169,7 @@ fn a_place_is_behind_since_its_oldest_missing_backup_could_be_used() {
     lane.settled = Some(left.settled.iter().map(ToString::to_string).collect());
     lane.saw(&repository, now());
     assert_eq!(lane.due, Some(minutes(4)));
-    lane.filled(of(left), &live, now());
+    lane.filled(Ok(left), &live, now());
     let status = lane.status(Some(&repository));
     let oldest = repository.backups[repository.backups.len() - 2]
         .contents
@@ -191,13 +187,13 @@ fn a_place_is_behind_since_its_oldest_missing_backup_could_be_used() {
 #[test]
 fn a_place_lets_go_after_each_backup_once_it_is_filled_and_not_because_the_agent_was_started() {
     let mut worked = Worked::that_lets_go();
-    worked.fill(of(CopyReport::default()), now());
+    worked.fill(Ok(CopyReport::default()), now());
     assert!(worked.lane.retention_run.is_none(), "no backup has come");
 
     worked.lane.want(minutes(1));
     worked.fill(failed(), minutes(1));
     assert!(worked.lane.retention_run.is_none());
-    worked.fill(of(CopyReport::default()), minutes(2));
+    worked.fill(Ok(CopyReport::default()), minutes(2));
     assert!(worked.lane.retention_run.is_some(), "it is owed since the backup");
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
     assert!(worked.lane.retention_run.is_none());
@@ -206,7 +202,7 @@ fn a_place_lets_go_after_each_backup_once_it_is_filled_and_not_because_the_agent
     assert_eq!(counts.retention.failed_runs, 1);
 
     worked.lane.due = Some(minutes(3));
-    worked.fill(of(CopyReport::default()), minutes(3));
+    worked.fill(Ok(CopyReport::default()), minutes(3));
     assert!(worked.lane.retention_run.is_none(), "no other backup has come");
 }
 
@@ -214,13 +210,13 @@ fn a_place_lets_go_after_each_backup_once_it_is_filled_and_not_because_the_agent
 fn a_place_is_filled_again_while_it_lets_go_and_lets_go_once_more_for_the_backup_that_came() {
     let mut worked = Worked::that_lets_go();
     worked.lane.want(now());
-    worked.fill(of(CopyReport::default()), now());
+    worked.fill(Ok(CopyReport::default()), now());
     let status = worked.lane.status(None);
     assert_eq!((status.running_since, status.last_success), (None, Some(now())));
     assert!(worked.lane.retention_run.is_some() && worked.lane.is_at_work());
 
     worked.lane.want(minutes(1));
-    worked.fill(of(CopyReport::default()), minutes(1));
+    worked.fill(Ok(CopyReport::default()), minutes(1));
     assert_eq!(worked.lane.status(None).last_success, Some(minutes(1)));
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
     assert!(worked.lane.retention_run.is_some(), "the second one's");
@@ -235,9 +231,9 @@ fn a_backup_that_comes_while_a_place_is_filled_asks_for_a_retention_of_its_own()
     worked.lane.want(minutes(1));
     worked
         .lane
-        .ended(Ended::Filled(of(CopyReport::default())), &worked.live, minutes(2));
+        .ended(Ended::Filled(Ok(CopyReport::default())), &worked.live, minutes(2));
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
-    worked.fill(of(CopyReport::default()), minutes(2));
+    worked.fill(Ok(CopyReport::default()), minutes(2));
     assert!(worked.lane.retention_run.is_some());
 }
 
@@ -272,7 +268,7 @@ fn settings_read_anew_end_no_alert_of_a_place_that_is_behind() {
     assert_eq!(behind_since(&renewed(never_seen)), Some(now()));
 
     let (mut empty, _) = lane();
-    empty.filled(of(CopyReport::default()), &live, now());
+    empty.filled(Ok(CopyReport::default()), &live, now());
     empty.want(now());
     let empty = renewed(empty);
     assert_eq!((behind_since(&empty), empty.due), (Some(oldest), Some(minutes(9))));
@@ -283,7 +279,7 @@ fn settings_read_anew_end_no_alert_of_a_place_that_is_behind() {
         settled: ids(&repository),
         ..CopyReport::default()
     };
-    complete.filled(of(settled), &live, now());
+    complete.filled(Ok(settled), &live, now());
     assert_eq!(
         behind_since(&renewed(complete)),
         Some(minutes(9)),
