@@ -98,7 +98,7 @@ fn an_administrator_who_ends_the_session_that_holds_the_snapshot_is_named_as_the
 fn an_administrator_who_ends_the_session_that_reads_the_roles_at_the_end_leaves_no_backup() {
     let mut world = world();
     let ended = harmed_at(&mut world, "after-schema", |world| {
-        terminate(world, "kubebackup backup")
+        terminate(world, "kubebackup backup");
     });
     assert_failed(&world, &ended, (1, 0), &["closed"]);
     recovers(&world);

@@ -419,7 +419,7 @@ impl Pump {
     }
 }
 
-/// Choices of one test (SplitMix64). Dropped by a failing test, it says how to have them again.
+/// Choices of one test (`SplitMix64`). Dropped by a failing test, it says how to have them again.
 pub(crate) struct Seed {
     first: u64,
     next: u64,
