@@ -8,12 +8,16 @@ use nix::unistd::Pid;
 use super::{Proxied, assert_failed, assert_failed_or_yielded, recovers};
 use crate::support::crash::{kill_server, start_again};
 use crate::support::tcp_proxy::{Fault, Way};
-use crate::support::{Ended, Program, World, wait};
+use crate::support::{Ended, Program, World, WorldOptions, wait};
 
 const ROWS: &str = "CREATE TABLE t AS SELECT i, md5(i::text) AS text FROM generate_series(1, 20000) i";
 
 fn world() -> World {
-    let world = World::start();
+    // What is committed is to be there after the server was killed.
+    let world = World::with(WorldOptions {
+        source_settings: &[("synchronous_commit", "on")],
+        ..WorldOptions::default()
+    });
     world.source_sql(ROWS);
     world
 }
