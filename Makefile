@@ -38,6 +38,17 @@ tools: ## Fetch into target/tools what tests of the manifests need (kustomize, k
 unit: ## All tests, without lint and set-up
 	$(CARGO) test $(FEATURES)
 
+# Of a run that failed, or to look for one that does.
+SEEDED = $(if $(SEED),KUBEBACKUP_TEST_SEED=$(SEED)) KUBEBACKUP_TEST_TELL=1
+
+.PHONY: model
+model: setup ## The model test, longer: SEED=... (any) STEPS=... (1000)
+	$(SEEDED) KUBEBACKUP_TEST_STEPS=$(or $(STEPS),1000) $(CARGO) test $(FEATURES) --test it model::whatever_else -- --nocapture
+
+.PHONY: soak
+soak: setup ## Both agents under load and random faults: MINUTES=... (60) SEED=... (any)
+	$(SEEDED) KUBEBACKUP_TEST_SOAK_SECONDS=$$(( $(or $(MINUTES),60) * 60 )) $(CARGO) test $(FEATURES) --test it soak:: -- --nocapture
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt
@@ -78,6 +89,13 @@ image-test: ## Build the image and run the agent in it as Kubernetes would (root
 .PHONY: bench-pacing
 bench-pacing: build ## pgbench alone, beside a full-speed backup and beside a polite one: MEGABYTES=1900 PAIRS=3
 	@scripts/bench/pacing.sh
+
+.PHONY: bench
+bench: setup ## Measure ours against every peer and write docs/benchmarks.md (ONLY=, PEERS=, PAIRS=, SCALE=, PLACE=; an hour; no part of `test`)
+	@scripts/bench/install.sh
+	# With the demo's server in it, so apart from what is released.
+	$(CARGO) build $(FEATURES) --release --target-dir target/bench/program
+	@python3 scripts/bench
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -21,6 +21,9 @@ ALTER ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION BYPAS
 -- SELECT on all tables, views, sequences and large objects, USAGE on all schemas (PostgreSQL 14 and later).
 GRANT pg_read_all_data TO :"role";
 
+-- Since when a session holds a lock that the backup could not get; the error says it. Nothing else needs it.
+GRANT pg_read_all_stats TO :"role";
+
 -- Where CONNECT has been taken from PUBLIC.
 SELECT pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', datname, :'role') FROM pg_catalog.pg_database
 WHERE datallowconn AND NOT datistemplate AND NOT pg_catalog.has_database_privilege(:'role', oid, 'CONNECT') \gexec

@@ -210,6 +210,7 @@ mod tests {
                 predecessor: None,
                 tool_version: String::new(),
                 lease_generation: None,
+                locked_in: None,
                 source: Source {
                     cluster: cluster.to_owned(),
                     system_identifier: "1".to_owned(),

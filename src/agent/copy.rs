@@ -59,16 +59,16 @@ async fn copy_to(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<CopyReport> {
-    let store = open_store(&place.repository).await?;
-    let to = open_copy(from, store).await?;
+    let to = repository::open_copy(from, open_place(place).await?).await?;
     let options = copy_options(place, settings, CONCURRENCY);
     Ok(repository::copy(from, &to, &options, progress).await?)
 }
 
-/// The repository in `store` that holds copies of `from`, made where there is none.
-pub(super) async fn open_copy(from: &Repository, store: Arc<dyn ObjectStore>) -> Result<Repository> {
+/// The store of that place, if it can do what the settings promise.
+pub(super) async fn open_place(place: &CopySettings) -> Result<Arc<dyn ObjectStore>> {
+    let store = open_store(&place.repository).await?;
     probe(store.as_ref()).await?;
-    Ok(repository::open_copy(from, store).await?)
+    Ok(store)
 }
 
 /// By the rules that hold in that place.
@@ -77,5 +77,6 @@ pub(super) fn copy_options(place: &CopySettings, settings: &Settings, concurrenc
         concurrency,
         grace: place.prune(settings).grace.0,
         policy: policy(place.retention(settings)),
+        known_locks: Arc::default(),
     }
 }

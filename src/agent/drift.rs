@@ -41,7 +41,7 @@ pub async fn accept_drift(
     let mut accepted = Vec::new();
     for backup_id in wanted {
         let stored = repository.read_manifest(backup_id).await?;
-        let now = jiff::Timestamp::now();
+        let now = crate::telemetry::clock::now();
         let acceptance = DriftAcceptance::new(&stored, now, by.to_owned(), reason.to_owned());
         repository.accept_drift(&acceptance).await?;
         tracing::info!(%backup_id, by, reason, "drift accepted");

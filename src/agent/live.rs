@@ -268,7 +268,7 @@ impl Progress for LiveProgress {
         self.change(|run| {
             run.phase = Some(CurrentPhase {
                 name: phase.to_owned(),
-                started: Timestamp::now(),
+                started: crate::telemetry::clock::now(),
                 done_bytes: 0,
                 total_bytes,
             });

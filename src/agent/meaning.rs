@@ -8,6 +8,7 @@ use tokio_postgres::error::SqlState;
 pub use class::{Class, Next, Severity};
 
 use super::error::Error;
+use crate::postgres::Circumstance;
 use crate::storage::ErrorKind;
 use crate::{backup, drill, postgres, repository, restore, storage};
 
@@ -60,7 +61,6 @@ fn of_backup(error: &backup::Error) -> Meaning {
                 "a name or a comment in this SQL_ASCII database is no UTF-8, and a manifest is text: rename it",
             )
         }
-        backup::Error::Postgres { source, .. } | backup::Error::Assertion { source, .. } => of_postgres(source),
         backup::Error::Repository(error) => of_repository(error),
         backup::Error::NoSuchDatabase { .. } => plain(Class::Settings),
         backup::Error::TooLong { .. } => hinted(
@@ -69,7 +69,17 @@ fn of_backup(error: &backup::Error) -> Meaning {
         ),
         backup::Error::LeaseLost { .. } => plain(Class::GaveWay),
         backup::Error::Cancelled => plain(Class::Interrupted),
-        backup::Error::SnapshotLost { .. } => plain(Class::Unavailable),
+        backup::Error::SnapshotLost { source: None, .. } => plain(Class::Unavailable),
+        backup::Error::Postgres { source, .. }
+        | backup::Error::Assertion { source, .. }
+        | backup::Error::SnapshotLost {
+            source: Some(source), ..
+        }
+        | backup::Error::Silent { source, .. } => of_postgres(source),
+        backup::Error::DatabaseDropped { .. } => hinted(
+            Class::Unavailable,
+            "the next run lists the databases anew; take it out of source.databases if it stands there",
+        ),
         backup::Error::Unaccounted(_) | backup::Error::NothingToBackUp => plain(Class::Operator),
         backup::Error::Worker(_) => plain(Class::Unknown),
     }
@@ -161,6 +171,7 @@ fn of_storage(error: &storage::Error) -> Meaning {
 fn of_postgres(error: &postgres::Error) -> Meaning {
     use postgres::Error;
     const LATER: &str = "no backup was made; try again later";
+    let circumstance = Circumstance::of(error);
     match error {
         Error::Settings(_) => plain(Class::Settings),
         _ if postgres::watch::is_shutdown(error) => hinted(Class::GaveWay, LATER),
@@ -170,9 +181,10 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
                 "look at user and password (password_file, PGPASSWORD, ~/.pgpass) and at the server's pg_hba.conf",
             ),
             Some("3D000") => hinted(Class::Operator, "name an existing database by dbname or PGDATABASE"),
-            // Too many connections, out of memory, disk full: of the server's moment.
-            Some(code) if code.starts_with("53") => plain(Class::Unavailable),
-            Some(_) => plain(Class::Operator),
+            Some(_) => match circumstance {
+                Some(circumstance) => of_circumstance(circumstance),
+                None => plain(Class::Operator),
+            },
             None => hinted(
                 Class::Unavailable,
                 "look at host, port and sslmode; 'kubebackup check' tries them",
@@ -182,7 +194,6 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
             Class::Unavailable,
             "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
         ),
-        // The connection broke.
         Error::Query { .. } if error.sqlstate().is_none() => plain(Class::Unavailable),
         Error::Unsupported { .. } => plain(Class::Refused),
         Error::Unreadable { .. } => hinted(
@@ -192,7 +203,20 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
         Error::LockTimeout { .. } | Error::Unstable { .. } | Error::Yielded { .. } | Error::ShuttingDown => {
             hinted(Class::GaveWay, LATER)
         }
-        _ => plain(Class::Unknown),
+        _ => circumstance.map_or(plain(Class::Unknown), of_circumstance),
+    }
+}
+
+/// Of the server's moment: it passes, or a person helps.
+const fn of_circumstance(circumstance: Circumstance) -> Meaning {
+    let class = match circumstance {
+        // Somebody, or the standby's own work, went first.
+        Circumstance::Cancelled | Circumstance::Recovery | Circumstance::Ended => Class::GaveWay,
+        _ => Class::Unavailable,
+    };
+    Meaning {
+        class,
+        hint: circumstance.hint(),
     }
 }
 

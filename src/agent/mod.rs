@@ -47,7 +47,7 @@ pub use open::{
 pub use overview::{BackupLine, overview};
 pub use restore::{RestoreRequest, Restored, restore};
 pub use restore_agent::{check_settings as check_restore_agent, restore_agent};
-pub use retention::{expire, hold, prune, unhold};
+pub use retention::{accept_hidden, expire, hold, prune, unhold};
 pub use surroundings::{Fixed, ReadSettings, Surroundings};
 pub use verify::verify;
 pub use view::View;

@@ -1,6 +1,5 @@
 //! Retention by the settings: what is expired, pruned, held.
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Result;
@@ -56,13 +55,24 @@ pub(super) async fn prune_in(
     Ok(repository::prune(repository, &options, cancel).await?)
 }
 
+/// Takes every manifest for expired that a deletion has hidden.
+///
+/// # Errors
+/// The store's own.
+pub async fn accept_hidden(settings: &Settings) -> Result<Vec<BackupId>> {
+    let repository = open_repository(settings).await?;
+    Ok(repository::accept_hidden(&repository).await?)
+}
+
 /// Keeps a backup from expiring.
 ///
 /// # Errors
 /// When there is no such backup, or the store's own.
 pub async fn hold(settings: &Settings, backup_id: &BackupId, reason: &str) -> Result<HoldChange> {
     let repository = open_repository(settings).await?;
-    Ok(repository.hold(backup_id, reason, Timestamp::now()).await?)
+    Ok(repository
+        .hold(backup_id, reason, crate::telemetry::clock::now())
+        .await?)
 }
 
 /// Lets it expire again.
@@ -71,7 +81,7 @@ pub async fn hold(settings: &Settings, backup_id: &BackupId, reason: &str) -> Re
 /// The store's own.
 pub async fn unhold(settings: &Settings, backup_id: &BackupId) -> Result<HoldChange> {
     let repository = open_repository(settings).await?;
-    Ok(repository.unhold(backup_id, Timestamp::now()).await?)
+    Ok(repository.unhold(backup_id, crate::telemetry::clock::now()).await?)
 }
 
 /// The rules as the repository knows them.

@@ -34,7 +34,7 @@ pub async fn verify(
         },
     };
     let options = VerifyOptions {
-        verify_id: VerifyId::new(jiff::Timestamp::now(), rand::random()),
+        verify_id: VerifyId::new(crate::telemetry::clock::now(), rand::random()),
         backups,
         concurrency: CONCURRENCY,
         record: true,

@@ -72,7 +72,7 @@ impl View {
     /// # Errors
     /// The store's own.
     pub async fn read_drills(&mut self, repository: &Repository, cluster: Option<&str>) -> Result<RepositoryStatus> {
-        let read_at = Timestamp::now();
+        let read_at = crate::telemetry::clock::now();
         let certificates = repository.list_certificates().await?;
         let accepted = repository.accepted_drifts().await?;
         let frozen = self.roots.frozen(cluster, &accepted);

@@ -1,7 +1,7 @@
 //! One database of a run: snapshot, definitions, rows, and everything else that belongs to its records.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -61,9 +61,7 @@ pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> R
     let lost = snapshot.session().closed.clone();
     let database = tokio::select! {
         database = copy_contents(run, source, &snapshot, definitions, plan) => database?,
-        () = lost.cancelled() => {
-            return Err(Error::SnapshotLost { database: source.database.clone() });
-        }
+        () = lost.cancelled() => return Err(snapshot_lost(&snapshot)),
     };
     snapshot.finish().await.map_err(Error::postgres(format!(
         "finish the snapshot of database {}",
@@ -76,6 +74,38 @@ pub(super) async fn backup_database(run: &Run<'_>, source: &ConnectOptions) -> R
         snapshot_seconds,
         dump_seconds: clock.elapsed().as_secs_f64(),
     })
+}
+
+fn snapshot_lost(snapshot: &Snapshot) -> Error {
+    let session = snapshot.session();
+    let said = session.last_word().map(|source| crate::postgres::Error::Query {
+        doing: "hold the snapshot".to_owned(),
+        source,
+    });
+    Error::SnapshotLost {
+        database: session.options.database.clone(),
+        source: said,
+    }
+}
+
+/// How much later than what it breaks the end of the snapshot's session may be seen.
+const LOSS_SHOWS: Duration = Duration::from_secs(1);
+
+/// Without its snapshot everything fails, in words that name something else: then the loss is the error.
+async fn unless_lost<T>(read: Result<T>, snapshot: &Snapshot) -> Result<T> {
+    use crate::postgres::Error::{Program, Query};
+    let may_follow = matches!(
+        &read,
+        Err(Error::Postgres {
+            source: Program { .. } | Query { .. },
+            ..
+        })
+    );
+    let closed = snapshot.session().closed.cancelled();
+    if may_follow && tokio::time::timeout(LOSS_SHOWS, closed).await.is_ok() {
+        return Err(snapshot_lost(snapshot));
+    }
+    read
 }
 
 /// Everything that is no definition: rows, large objects, answers to assertions.
@@ -159,7 +189,10 @@ async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snap
         crate::telemetry::failpoint::reach("after-snapshot").await;
         let read = read_definitions(run, source, &snapshot).await;
         match check_definitions_are_still(source, &snapshot).await {
-            Ok(()) => return Ok((snapshot, read?)),
+            Ok(()) => {
+                let read = unless_lost(read, &snapshot).await?;
+                return Ok((snapshot, read));
+            }
             Err(crate::postgres::Error::Unstable { reason }) => {
                 tracing::warn!(
                     database = source.database,
@@ -169,7 +202,7 @@ async fn stable_snapshot(run: &Run<'_>, source: &ConnectOptions) -> Result<(Snap
                 );
                 changed = reason;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return unless_lost(Err(error.into()), &snapshot).await,
         }
     }
     Err(crate::postgres::Error::Unstable { reason: changed }.into())

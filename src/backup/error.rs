@@ -40,7 +40,25 @@ pub enum Error {
     )]
     LeaseLost { occupant: Occupant },
     #[error("the session that holds the snapshot of database {database} was lost")]
-    SnapshotLost { database: String },
+    SnapshotLost {
+        database: String,
+        /// What the server said, where it said anything.
+        #[source]
+        source: Option<postgres::Error>,
+    },
+    /// It takes connections, or something in its place does, and answers nobody.
+    #[error("the server has stopped answering: {looks} times in a row it did not let us look after production")]
+    Silent {
+        looks: u32,
+        #[source]
+        source: postgres::Error,
+    },
+    #[error("database {name} was dropped while the backup ran")]
+    DatabaseDropped {
+        name: String,
+        #[source]
+        source: postgres::Error,
+    },
     /// An outcome rather than a fault: somebody asked for it.
     #[error("cancelled")]
     Cancelled,

@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
-use crate::postgres::{ConnectOptions, connect, databases, role};
+use crate::postgres::{ConnectOptions, Session, connect, databases, role};
 use crate::repository::drift::{Drift, DriftRules};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{
@@ -84,7 +85,7 @@ async fn run(
     pacer: Pacer,
     progress: Arc<dyn Progress>,
 ) -> Result<StoredManifest> {
-    let (clock, started) = (Instant::now(), jiff::Timestamp::now());
+    let (clock, started) = (Instant::now(), crate::telemetry::clock::now());
     let session = connect(source, "backup").await?;
     let server = read_server(&session.client).await?;
     let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
@@ -107,14 +108,15 @@ async fn run(
     let mut backed_up = Vec::with_capacity(included.len());
     let (mut snapshot_seconds, mut dump_seconds) = (0.0, 0.0);
     for database in &included {
-        let done = backup_database(&run, &source.with_database(database)).await?;
+        let done = backup_database(&run, &source.with_database(database)).await;
+        let done = done.map_err(|error| dropped_meanwhile(error, database))?;
         snapshot_seconds += done.snapshot_seconds;
         dump_seconds += done.dump_seconds;
         backed_up.push(done.database);
     }
     let roles = role::read_roles(&session.client).await?;
     let memberships = role::read_memberships(&session.client).await?;
-    let not_included: Vec<String> = all.into_iter().filter(|name| !included.contains(name)).collect();
+    let not_included = not_included(&session, all, &included).await?;
     let compared = compare_with_earlier(repository, options, &backed_up, &not_included).await;
     let draft = ManifestDraft {
         kind: BackupKind::Logical,
@@ -127,7 +129,7 @@ async fn run(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         source: describe_source(options, &server, &programs),
         started,
-        finished: jiff::Timestamp::now(),
+        finished: crate::telemetry::clock::now(),
         databases: backed_up.iter().map(summarize).collect(),
         databases_not_included: not_included,
         stats: BackupStats {
@@ -144,6 +146,29 @@ async fn run(
     let stored = writer.commit(draft, records).await?;
     failpoint::reach("after-manifest").await;
     Ok(stored)
+}
+
+/// It was listed, so it was there when the run began.
+fn dropped_meanwhile(error: Error, database: &str) -> Error {
+    match error {
+        Error::Postgres { source, .. } if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) => {
+            Error::DatabaseDropped {
+                name: database.to_owned(),
+                source,
+            }
+        }
+        other => other,
+    }
+}
+
+/// Databases that this backup does not hold: those that there were when it began, and those that were created since.
+async fn not_included(session: &Session, at_first: Vec<String>, included: &[String]) -> Result<Vec<String>> {
+    let mut names = databases::list_all_databases(&session.client).await?;
+    names.extend(at_first);
+    names.retain(|name| !included.contains(name));
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
 }
 
 /// What this backup no longer holds of an earlier one. Whatever it is, the backup is published.

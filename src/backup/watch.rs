@@ -1,4 +1,5 @@
-//! Politeness: a backup that stalls production, outlives its welcome or meets a server going down gives way.
+//! Politeness: a backup that stalls production, outlives its welcome or meets a server going down gives way. One whose server
+//! has fallen silent ends: its own sessions would wait for it for ever.
 
 use std::time::Duration;
 
@@ -13,6 +14,10 @@ use crate::telemetry::progress::Progress;
 
 /// How often production is looked after. Short enough to leave within a smart shutdown's patience.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// Looks in a row that found nobody answering before the run ends; each waits for `connect_timeout`. A server that is merely
+/// very busy answers one of them.
+const SILENT_LOOKS: u32 = 5;
 
 /// Returns only when the run must end, with the reason.
 pub(super) async fn watch(
@@ -37,9 +42,14 @@ async fn watch_server(
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut blocked_since: Option<Instant> = None;
+    let mut silent_looks = 0;
     loop {
         ticks.tick().await;
         let blocked = count_blocked_sessions(source).await;
+        silent_looks = match &blocked {
+            Err(postgres::Error::ConnectTimeout { .. }) => silent_looks + 1,
+            _ => 0,
+        };
         if let Ok(sessions) = &blocked {
             progress.blocked_sessions(*sessions);
             pacer.blocked_sessions(*sessions);
@@ -59,6 +69,12 @@ async fn watch_server(
                 }
             }
             Err(error @ postgres::Error::ShuttingDown) => return Error::from(error),
+            Err(source @ postgres::Error::ConnectTimeout { .. }) if silent_looks >= SILENT_LOOKS => {
+                return Error::Silent {
+                    looks: silent_looks,
+                    source,
+                };
+            }
             // The run's own sessions tell whether the server is there; this one only looks around.
             Err(error) => tracing::warn!(error = %error, "cannot look after production"),
         }

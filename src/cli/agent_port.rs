@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,7 @@ pub(super) async fn show_while<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let stop = cancel.child_token();
-    let status = Arc::new(move || live.status(Timestamp::now()));
+    let status = Arc::new(move || live.status(crate::telemetry::clock::now()));
     let serving = async {
         if let Err(error) = http::serve(listener, status, stop.clone()).await {
             tracing::error!(%error, "the status is no longer shown");

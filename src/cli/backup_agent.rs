@@ -1,7 +1,6 @@
 //! `backup-agent`: backs up by schedule and signal, until it is told to stop.
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::AgentContext;
 use super::agent_port::{listen, show_while};
@@ -20,7 +19,11 @@ pub(super) struct BackupAgentArguments {}
 
 pub(super) async fn run(mut context: AgentContext) -> anyhow::Result<Exit> {
     let cancel = context.surroundings.signals.cancel.clone();
-    let live = Live::new(AgentKind::BackupAgent, &context.settings, Timestamp::now());
+    let live = Live::new(
+        AgentKind::BackupAgent,
+        &context.settings,
+        crate::telemetry::clock::now(),
+    );
     let Some(settings) = settings(&mut context, &live).await? else {
         return Ok(Exit::Success);
     };

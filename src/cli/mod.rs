@@ -24,6 +24,8 @@ mod prune;
 mod report;
 mod restore;
 mod restore_agent;
+#[cfg(feature = "demo")]
+mod s3_server;
 mod show;
 mod table;
 mod target;
@@ -113,6 +115,8 @@ enum OneShot {
     Unhold(hold::UnholdArguments),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
+    #[cfg(feature = "demo")]
+    S3Server(s3_server::S3ServerArguments),
 }
 
 /// Verbs that work until they are told to stop.
@@ -292,6 +296,8 @@ async fn run_once(verb: OneShot, context: &Context) -> anyhow::Result<Exit> {
         OneShot::Unhold(verb) => hold::unhold(&verb, context).await,
         #[cfg(feature = "demo")]
         OneShot::Demo(verb) => demo::run(&verb, &context.cancel).await,
+        #[cfg(feature = "demo")]
+        OneShot::S3Server(verb) => s3_server::run(&verb, &context.cancel).await,
     }
 }
 

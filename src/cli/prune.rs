@@ -18,9 +18,18 @@ pub(super) struct PruneArguments {
     /// Count what would be deleted, and change nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Take every hidden manifest for expired, where prune stops because no expiry has hidden it
+    ///
+    /// Gives each the mark of an expiry, and prunes: their chunks go. Look first at which ones the error names.
+    #[arg(long, conflicts_with = "dry_run")]
+    accept_hidden: bool,
 }
 
 pub(super) async fn run(arguments: &PruneArguments, context: &Context) -> anyhow::Result<Exit> {
+    if arguments.accept_hidden {
+        agent::accept_hidden(&context.settings).await?;
+    }
     let report = agent::prune(&context.settings, arguments.dry_run, &context.cancel).await?;
     output::print(context.output, &report, || text(&report))?;
     Ok(match report.outcome {

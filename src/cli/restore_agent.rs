@@ -1,7 +1,6 @@
 //! `restore-agent`: drills every new backup, until it is told to stop.
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::AgentContext;
 use super::agent_port::{listen, show_while};
@@ -24,7 +23,7 @@ pub(super) async fn run(context: AgentContext) -> anyhow::Result<Exit> {
     } = context;
     agent::check_restore_agent(&settings)?;
     let listener = listen(&settings).await?;
-    let live = Live::new(AgentKind::RestoreAgent, &settings, Timestamp::now());
+    let live = Live::new(AgentKind::RestoreAgent, &settings, crate::telemetry::clock::now());
     let cancel = surroundings.signals.cancel.clone();
     let work = Box::pin(agent::restore_agent(settings, surroundings, live.clone()));
     show_while(listener, live, &cancel, work).await?;

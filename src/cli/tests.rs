@@ -16,7 +16,8 @@ fn every_verb_has_its_help() {
         command.try_get_matches_from(arguments).unwrap_err().to_string()
     };
     let mut text = help(&["kubebackup", "-h"]);
-    for verb in Arguments::command().get_subcommands() {
+    let command = Arguments::command();
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let name = verb.get_name();
         text = format!("{text}\n=== {name}\n{}", help(&["kubebackup", name, "-h"]));
     }

@@ -23,6 +23,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_PG_BINDIR",
     #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
+    "KUBEBACKUP_CLOCK_FILE",
 ];
 
 /// Reads and validates the settings of `file` (none: defaults) with the overrides among `variables`.
@@ -69,6 +70,12 @@ fn check_file(path: &Path, text: &str) -> Result<Map<String, Value>> {
         path: path.to_owned(),
         reason: error.to_string(),
     };
+    if let Some(reason) = beyond_the_parser(text) {
+        return Err(Error::Malformed {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
     let alone = Config::builder()
         .add_source(File::from_str(text, FileFormat::Yaml))
         .build()
@@ -76,6 +83,35 @@ fn check_file(path: &Path, text: &str) -> Result<Map<String, Value>> {
     let tree: Map<String, Value> = alone.try_deserialize().map_err(malformed)?;
     check_section("", &tree)?;
     Ok(tree)
+}
+
+/// No settings are larger, or refer to themselves more often.
+const MAX_FILE_BYTES: usize = 256 * 1024;
+const MAX_ALIASES: usize = 16;
+const MAX_DASHES: usize = 64;
+
+/// What the parser of the file would not survive, or would pass over without a word.
+fn beyond_the_parser(text: &str) -> Option<&'static str> {
+    let dashes = |line: &str| {
+        line.split(' ')
+            .filter(|word| !word.is_empty())
+            .take_while(|word| *word == "-")
+            .count()
+    };
+    // Not a pattern's or a cron expression's: those follow a dot or a quote, or have no name behind them.
+    let is_alias =
+        |at: &[u8]| b" \n[{,:".contains(&at[0]) && at[1] == b'*' && (at[2].is_ascii_alphanumeric() || at[2] == b'_');
+    if text.contains('\0') {
+        Some("it holds a zero byte, and what follows it would be lost")
+    } else if text.len() > MAX_FILE_BYTES {
+        Some("it is larger than 256 KiB")
+    } else if text.as_bytes().windows(3).filter(|at| is_alias(at)).count() > MAX_ALIASES {
+        Some("it holds more than 16 aliases ('*name'); write out what they stand for, and quote patterns")
+    } else if text.lines().any(|line| dashes(line) > MAX_DASHES) {
+        Some("it holds lists within lists beyond any measure")
+    } else {
+        None
+    }
 }
 
 fn check_section(prefix: &str, section: &Map<String, Value>) -> Result<()> {

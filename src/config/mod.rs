@@ -20,8 +20,8 @@ pub use schedule::Schedule;
 pub use settings::{
     AgentSettings, AssertionSettings, BackupAgentSettings, BackupSettings, CopySettings, DrillSettings, Encryption,
     Location, LockMode, LogFormat, LogSettings, NotifyFormat, NotifySettings, NotifySuccess, ObjectiveSettings,
-    PaceSetting, RepositorySettings, RestoreAgentSettings, RetentionSettings, RunOn, Secret, Settings, SourceSettings,
-    TargetSettings,
+    PaceSetting, PruneSettings, RepositorySettings, RestoreAgentSettings, RetentionSettings, RunOn, Secret, Settings,
+    SourceSettings, TargetSettings,
 };
 pub use table::{Kind, SETTINGS, Setting, markdown};
 pub use template::{Placeholder, Template};

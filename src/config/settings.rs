@@ -42,7 +42,7 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RepositorySettings {
     pub bucket: Option<String>,
     pub directory: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub enum Encryption {
 }
 
 /// A repository that holds copies of another's backups.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CopySettings {
     pub name: String,
     pub repository: RepositorySettings,
@@ -253,7 +253,7 @@ pub struct RestoreAgentSettings {
 }
 
 /// Which backups stay. A rule of 0 is not set.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RetentionSettings {
     pub keep_last: u32,
     pub keep_within: Option<Span>,
@@ -282,7 +282,7 @@ impl RetentionSettings {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PruneSettings {
     pub grace: Span,
 }

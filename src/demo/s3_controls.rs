@@ -1,7 +1,7 @@
 //! What the embedded S3 server does beside serving: who may do what, how it treats optional headers, what goes wrong next,
 //! and what it was asked. Changed while it runs, through a handle.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -141,6 +141,9 @@ pub(super) struct State {
     pub(super) lost_answers: HashSet<String>,
     faults: Vec<S3Fault>,
     log: VecDeque<S3Request>,
+    asked: u64,
+    struck: u64,
+    totals: BTreeMap<String, u64>,
 }
 
 impl S3Controls {
@@ -172,10 +175,33 @@ impl S3Controls {
         self.lock().faults.push(fault);
     }
 
+    /// From now on nothing goes wrong that was injected before.
+    pub fn calm(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// How many requests there were so far; those whose signature was refused are not among them.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
+    /// How many faults have taken effect so far.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
     /// The requests so far, oldest first; those whose signature was refused are not among them.
     #[must_use]
     pub fn requests(&self) -> Vec<S3Request> {
         self.lock().log.iter().cloned().collect()
+    }
+
+    /// How often each operation was asked for since the server started, those included that the log has forgotten.
+    #[must_use]
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        self.lock().totals.clone()
     }
 
     /// How often `operation` was asked for.
@@ -195,10 +221,12 @@ impl S3Controls {
 
 impl State {
     pub(super) fn note(&mut self, request: S3Request) {
+        *self.totals.entry(request.operation.clone()).or_default() += 1;
         if self.log.len() == LOG_LENGTH {
             self.log.pop_front();
         }
         self.log.push_back(request);
+        self.asked += 1;
     }
 
     /// The effect of the first fault that matches, used up once.
@@ -209,6 +237,7 @@ impl State {
                 && key.starts_with(&fault.key_prefix)
         })?;
         fault.times -= 1;
+        self.struck += 1;
         Some(fault.effect.clone())
     }
 }

@@ -115,7 +115,7 @@ impl Run<'_> {
             damaged_objects: Vec::new(),
             older_versions: self.repository.read_from_older_versions(),
             started: self.started,
-            finished: jiff::Timestamp::now(),
+            finished: crate::telemetry::clock::now(),
             source: None,
             target: None,
             versions: Versions {

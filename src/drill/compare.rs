@@ -125,7 +125,8 @@ async fn compare(
     // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
     let (definitions, circumstance) = compare_definitions(&session, schema_archive, options, cancel).await?;
     checks.extend(definitions);
-    let (rows, tables) = or_interrupted(cancel, compare_rows(database, target, options.jobs, progress)).await?;
+    let (rows, tables) =
+        or_interrupted(cancel, Box::pin(compare_rows(database, target, options.jobs, progress))).await?;
     checks.extend(rows);
     checks.extend(or_interrupted(cancel, Box::pin(compare_rest(database, &session, options))).await?);
     checks.sort_by_key(|check| check.name);
@@ -174,7 +175,7 @@ async fn compare_definitions(
         Ok(Some(scratch)) => scratch,
         Ok(None) => return Err(Error::Interrupted),
         // Stock tools cannot restore the archive here, or there is no right to create a database: no answer, not equality.
-        Err(error) if matches!(error, postgres::Error::Program { .. }) || error.server_message().is_some() => {
+        Err(error) if is_answer(&error) => {
             let message = error.server_message().map_or_else(|| error.to_string(), str::to_owned);
             let reason = format!("no scratch database to compare with: {message}");
             let checks = [CheckName::Definitions, CheckName::Validity].map(|name| Check::not_run(name, reason.clone()));
@@ -184,11 +185,21 @@ async fn compare_definitions(
     };
     let mut checks = match dump_definitions(target, &programs).await {
         Ok(found) => check_definitions(&found, &scratch.definitions),
-        Err(error @ postgres::Error::Program { .. }) => vec![Check::not_run(CheckName::Definitions, error.to_string())],
+        Err(error @ postgres::Error::Program { .. }) if is_answer(&error) => {
+            vec![Check::not_run(CheckName::Definitions, error.to_string())]
+        }
         Err(error) => return Err(error.into()),
     };
     checks.extend(state::compare_validity(&session.client, &scratch.invalid_objects).await?);
     Ok((checks, None))
+}
+
+/// The server, or a program that asked it, said no, and not for a reason of its moment.
+fn is_answer(error: &postgres::Error) -> bool {
+    match error {
+        postgres::Error::Program { .. } => postgres::Circumstance::of(error).is_none(),
+        error => error.server_message().is_some(),
+    }
 }
 
 async fn compare_rest(database: &Database, session: &Session, options: &CompareOptions) -> Result<Vec<Check>> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::{CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, StartMarker};
@@ -104,10 +105,10 @@ pub async fn drill(
         options,
         progress,
         cancel,
-        started: jiff::Timestamp::now(),
+        started: crate::telemetry::clock::now(),
         deadline: Deadline::after(options.max_duration),
     };
-    let drill_id = DrillId::new(run.started, rand::random());
+    let drill_id = run.next_id(backup_id).await?;
     run.put_start_marker(backup_id, &drill_id).await?;
     failpoint::reach("after-drill-start").await;
     let clock = Instant::now();
@@ -151,6 +152,16 @@ pub(super) struct Held<'a> {
 }
 
 impl Run<'_> {
+    /// An id after those of all drills of this backup: the last verdict counts, and ids tell which one that is, although
+    /// a clock may have been set back meanwhile.
+    async fn next_id(&self, backup_id: &BackupId) -> Result<DrillId> {
+        let earlier = self.repository.certificates_of(backup_id).await?;
+        let last = earlier.iter().map(|certificate| certificate.drill_id.time()).max();
+        let after = last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
+        let time = after.map_or(self.started, |after| after.max(self.started));
+        Ok(DrillId::new(time, rand::random()))
+    }
+
     async fn put_start_marker(&self, backup_id: &BackupId, drill_id: &DrillId) -> Result<()> {
         let marker = StartMarker {
             certificate_version: CERTIFICATE_VERSION,

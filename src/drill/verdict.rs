@@ -5,11 +5,12 @@ use tokio_postgres::error::SqlState;
 use super::certificate::{Cause, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
 use super::error::Error;
+use crate::postgres::{self, Circumstance};
+use crate::repository;
 use crate::repository::manifest::Backup;
 use crate::restore::preflight::Problem;
 use crate::restore::{self, Refusal};
 use crate::telemetry::figures;
-use crate::{postgres, repository};
 
 /// Names listed in the first line before the rest is only counted.
 const NAMED: usize = 5;
@@ -64,13 +65,15 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
         }
         postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
         postgres::Error::Connect { source, .. } => source,
-        _ => return None,
+        // Its moment, or the way to it, and not what was being done there.
+        error => return Circumstance::of(error).map(|_| Cause::Interrupted),
     };
     match source.code().map(SqlState::code) {
-        // Nobody answers, or says that nobody may come in now, or that there is no such database.
-        None | Some("57P03" | "3D000") => Some(Cause::TargetAbsent),
+        // Nobody answers, or says that there is no such database.
+        None | Some("3D000") => Some(Cause::TargetAbsent),
         Some(code) if code.starts_with("28") => Some(Cause::Credentials),
-        Some(_) => None,
+        // Or that nobody may come in now.
+        Some(_) => Circumstance::of(error).map(|_| Cause::TargetAbsent),
     }
 }
 

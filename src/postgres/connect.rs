@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::{Error, Result};
 use super::passfile;
+use super::server_error::ServerError;
 use super::tls::TlsMode;
 
 /// Where and as whom to connect. `Debug` and `Display` never show the password.
@@ -129,7 +131,19 @@ pub struct Session {
     /// Cancelled once the connection is gone, whoever closed it.
     pub closed: CancellationToken,
     pub options: ConnectOptions,
+    last_word: LastWord,
     _hang_up: DropGuard,
+}
+
+/// What ended a connection, where nobody had asked the server anything.
+type LastWord = Arc<Mutex<Option<ServerError>>>;
+
+impl Session {
+    /// What the server, or the network, said when it ended the connection by itself; told once.
+    #[must_use]
+    pub fn last_word(&self) -> Option<ServerError> {
+        self.last_word.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// A backend that works or waits for a lock does not look at its socket: without this, a run that was cancelled or killed
@@ -192,6 +206,7 @@ async fn establish(options: &ConnectOptions, purpose: &str) -> Result<Session> {
         client,
         closed: ends.closed,
         options: options.clone(),
+        last_word: ends.last_word,
         _hang_up: ends.hang_up.drop_guard(),
     })
 }
@@ -258,6 +273,7 @@ struct Ends {
     closed: CancellationToken,
     /// Cancelled by the session when it is dropped.
     hang_up: CancellationToken,
+    last_word: LastWord,
 }
 
 /// How long a dropped session may take to say good-bye to the server.
@@ -272,6 +288,8 @@ where
 {
     let (closed, hang_up) = (CancellationToken::new(), CancellationToken::new());
     let (guard, dropped) = (closed.clone().drop_guard(), hang_up.clone());
+    let last_word = LastWord::default();
+    let said = Arc::clone(&last_word);
     tokio::spawn(async move {
         let _guard = guard;
         let mut connection = connection;
@@ -281,7 +299,12 @@ where
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended");
+            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
         }
     });
-    Ends { closed, hang_up }
+    Ends {
+        closed,
+        hang_up,
+        last_word,
+    }
 }

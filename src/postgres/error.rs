@@ -1,5 +1,7 @@
 //! What went wrong with a server, by what can be done about it.
 
+use super::circumstance::Circumstance;
+use super::lock_holder::{LockHolder, in_the_way};
 use super::server_error::ServerError;
 
 /// Result of anything done with a server.
@@ -44,9 +46,11 @@ pub enum Error {
     )]
     Unreadable { objects: Vec<String> },
     /// Other sessions kept stronger locks for longer than `backup.lock_timeout`.
-    #[error("locking {tables} table(s) took longer than backup.lock_timeout")]
+    #[error("locking {tables} table(s) took longer than backup.lock_timeout{}", in_the_way(.holders))]
     LockTimeout {
         tables: usize,
+        /// Who was seen in the way just afterwards.
+        holders: Vec<LockHolder>,
         #[source]
         source: ServerError,
     },
@@ -80,10 +84,12 @@ impl Error {
         }
     }
 
-    /// The server's own message, where it answered with a refusal; none when the connection or a program failed.
+    /// The server's own message, where it answered with a refusal; none when the connection or a program failed, or a
+    /// circumstance kept the server from answering.
     #[must_use]
     pub fn server_message(&self) -> Option<&str> {
         match self {
+            Self::Query { .. } if Circumstance::of(self).is_some() => None,
             Self::Query { source, .. } | Self::NoScratch { source } => source.message(),
             _ => None,
         }

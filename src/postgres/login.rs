@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
 
+use super::circumstance::Circumstance;
 use super::connect::{ConnectOptions, connect};
 use super::error::{Error, Result};
 use super::row::column;
@@ -72,7 +73,9 @@ async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result
     };
     let session = match connect(&options, "login check").await {
         Ok(session) => session,
-        Err(Error::Connect { source, .. }) if source.message().is_some() => {
+        Err(ref error @ Error::Connect { ref source, .. })
+            if source.message().is_some() && Circumstance::of(error).is_none() =>
+        {
             let message = source.message().unwrap_or_default();
             return Ok(LoginOutcome::Refused(message.to_owned()));
         }

@@ -4,6 +4,7 @@
 
 pub mod analyze;
 pub mod archive;
+mod circumstance;
 mod connect;
 pub mod copy;
 pub mod databases;
@@ -17,6 +18,7 @@ pub mod inventory;
 pub mod jobs;
 pub mod large_objects;
 pub mod load;
+mod lock_holder;
 pub mod login;
 pub mod machine;
 pub mod materialized_view;
@@ -42,6 +44,7 @@ pub mod validity;
 pub mod watch;
 pub mod wipe;
 
+pub use circumstance::Circumstance;
 pub use connect::{ConnectOptions, Password, Session, connect};
 pub use dsn::Dsn;
 pub use environment::{ConnectRequest, DsnOrigin, Environment};

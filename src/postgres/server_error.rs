@@ -19,6 +19,12 @@ impl ServerError {
         self.0.code()
     }
 
+    /// The connection ended, or what came over it was no answer.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.is_closed() || self.0.source().is_some_and(<dyn StdError>::is::<std::io::Error>)
+    }
+
     /// The server's message as far as it quotes no value.
     #[must_use]
     pub fn message(&self) -> Option<&str> {

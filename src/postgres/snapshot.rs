@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 
 use super::connect::{ConnectOptions, Session, connect};
 use super::error::{Error, Result};
+use super::lock_holder::{LockHolder, lock_holders};
 use super::relation::{Relation, RelationKind, read_relations};
 use super::row::column;
 
@@ -88,7 +89,10 @@ pub async fn take_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> R
 /// # Errors
 /// `Error::Unreadable`, or `Error::Settings` when the lock table is too small.
 pub async fn check_readable(session: &Session) -> Result<Vec<Relation>> {
-    let relations = read_relations(&session.client).await.map_err(as_lock_timeout)?;
+    let relations = match read_relations(&session.client).await {
+        Ok(relations) => relations,
+        Err(error) => return Err(as_lock_timeout(session, error).await),
+    };
     refuse_unreadable(&relations)?;
     refuse_unreadable_large_objects(session).await?;
     let to_lock = relations.iter().filter(|relation| relation.is_lockable()).count();
@@ -136,7 +140,10 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
         .await
         .map_err(Error::query("export a snapshot"))?;
     let locked = read_locked(&session).await?;
-    let relations = read_relations(client).await.map_err(as_lock_timeout)?;
+    let relations = match read_relations(client).await {
+        Ok(relations) => relations,
+        Err(error) => return Err(as_lock_timeout(&session, error).await),
+    };
     refuse_unreadable(&relations)?;
     if let Some(reason) = slipped_through(&relations, &locked) {
         return Ok(Attempt::Interfered(reason));
@@ -155,12 +162,23 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     })))
 }
 
-fn as_lock_timeout(error: Error) -> Error {
+/// Which table was waited for is not known, only that it was for its size.
+async fn as_lock_timeout(session: &Session, error: Error) -> Error {
     match error {
-        Error::Query { source, .. } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            Error::LockTimeout { tables: 1, source }
-        }
+        Error::Query { source, .. } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::LockTimeout {
+            tables: 1,
+            holders: holders(session, &[]).await,
+            source,
+        },
         other => other,
+    }
+}
+
+/// Who is in the way, asked by the session that waited in vain. Its transaction is over with that.
+async fn holders(session: &Session, of: &[u32]) -> Vec<LockHolder> {
+    match session.client.batch_execute("ROLLBACK").await {
+        Ok(()) => lock_holders(&session.client, of).await,
+        Err(_) => Vec::new(),
     }
 }
 
@@ -175,10 +193,14 @@ async fn lock(session: &Session, batch: &[&Relation]) -> Result<Option<String>> 
         Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME | &SqlState::WRONG_OBJECT_TYPE) => Ok(Some(
             "a table was dropped or renamed before it could be locked".to_owned(),
         )),
-        Some(&SqlState::LOCK_NOT_AVAILABLE) => Err(Error::LockTimeout {
-            tables: names.len(),
-            source: error.into(),
-        }),
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            let of: Vec<u32> = batch.iter().map(|relation| relation.oid).collect();
+            Err(Error::LockTimeout {
+                tables: names.len(),
+                holders: holders(session, &of).await,
+                source: error.into(),
+            })
+        }
         _ => Err(Error::query("lock the tables")(error)),
     }
 }

@@ -90,16 +90,15 @@ pub async fn amcheck_indexes(client: &Client) -> Result<Option<(usize, Vec<(Qual
         // Heap all indexed: every row of the table must be found in the index.
         let outcome = client
             .query(&format!("SELECT {check}({oid}::oid::regclass, true)"), &[])
-            .await;
-        match outcome {
-            Ok(_) => {}
-            Err(error) if error.as_db_error().is_some() => {
-                let name = QualifiedName::new(column::<String>(row, "schema")?, column::<String>(row, "name")?);
-                // The server's message names pages and items; its detail could hold values and is left out.
-                let message = error.as_db_error().map_or("", |server| server.message()).to_owned();
-                broken.push((name, message));
-            }
-            Err(error) => return Err(Error::query(doing)(error)),
+            .await
+            .map_err(Error::query(doing));
+        if let Err(error) = outcome {
+            // The server's message names pages and items; its detail could hold values and is left out.
+            let Some(message) = error.server_message() else {
+                return Err(error);
+            };
+            let name = QualifiedName::new(column::<String>(row, "schema")?, column::<String>(row, "name")?);
+            broken.push((name, message.to_owned()));
         }
     }
     Ok(Some((indexes.len(), broken)))

@@ -12,8 +12,21 @@ use super::row::column;
 /// only a new connection is refused (fact 7).
 ///
 /// # Errors
-/// `Error::ShuttingDown` when the server refuses connections because it is going down, `Error::Query` otherwise.
+/// `Error::ShuttingDown` when the server refuses connections because it is going down, `Error::ConnectTimeout` when it does not
+/// answer in time, `Error::Query` otherwise.
 pub async fn count_blocked_sessions(options: &ConnectOptions) -> Result<u64> {
+    // Connecting has as much time for itself.
+    let limit = options.connect_timeout * 2;
+    match tokio::time::timeout(limit, look(options)).await {
+        Ok(counted) => counted,
+        Err(_) => Err(Error::ConnectTimeout {
+            server: options.to_string(),
+            seconds: limit.as_secs(),
+        }),
+    }
+}
+
+async fn look(options: &ConnectOptions) -> Result<u64> {
     let session = match connect(options, "watch").await {
         Ok(session) => session,
         Err(error) if is_shutdown(&error) => return Err(Error::ShuttingDown),

@@ -263,7 +263,7 @@ fn apply_and_read(kind: Kind, mutations: &[(prop::sample::Index, Mutation)]) {
                 .iter()
                 .filter(|(at, _)| *at == number)
                 .map(|(_, mutation)| *mutation);
-            texts.push(mutation::apply(document, of_this));
+            texts.push(mutation::apply(&document, of_this));
         }
         let text = if kind == Kind::Index {
             join(&texts)

@@ -118,6 +118,7 @@ impl BackupWriter {
                 ..draft.stats
             },
             phases: draft.phases,
+            locked_in: locks::place(self.placement.repository().store().as_ref()),
             index,
             drift: draft.drift,
         }

@@ -5,8 +5,10 @@
 //! `prune`, whatever we are about to write. So a copy says first what it brings (`incoming/<backup_id>.json`, which
 //! protects a root's chunks as the root itself would), and then relies on a chunk that it finds there only if a backup
 //! there refers to it, or if it is younger than that word, or if the word is older than the grace period: whoever
-//! decided before it was given has deleted by then.
+//! decided before it was given has deleted by then. One that is gone is brought, whoever needs it; one that was found
+//! damaged there keeps its backup back.
 
+mod found;
 mod people;
 mod words;
 
@@ -19,10 +21,11 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::damage::KnownDamage;
 use super::error::{Error, Result};
 use super::id::{BackupId, Sha256Digest};
 use super::layout::Key;
-use super::locks;
+use super::locks::{self, KnownLocks};
 use super::manifest::Chunk;
 use super::presence::stored_objects;
 use super::reader::{Repository, StoredManifest};
@@ -30,6 +33,7 @@ use super::retention::{Declining, Policy};
 use crate::storage::{ErrorKind, ObjectMeta, ObjectStore, Put};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
+use found::Rules;
 use people::{copy_acceptances, copy_holds_of};
 use words::copy_words;
 
@@ -42,6 +46,8 @@ pub struct CopyOptions {
     pub grace: Duration,
     /// What is kept over there: a backup that these rules would let go at once is not brought.
     pub policy: Policy,
+    /// Locks over there that were seen to before; whoever copies again hands them on.
+    pub known_locks: Arc<KnownLocks>,
 }
 
 /// What came of it.
@@ -113,11 +119,17 @@ pub async fn copy(
     let mut missing: BTreeSet<BackupId> = from.backup_ids().await?.into_iter().collect();
     let all = missing.len();
     missing.retain(|backup_id| !there.contains(backup_id));
+    let damage = if missing.is_empty() {
+        KnownDamage::default()
+    } else {
+        to.known_damage().await?
+    };
     let mut copying = Copying {
         from,
         to,
         options,
         progress,
+        damage,
         relied_on: HashSet::new(),
         there: there.clone(),
         seen: BTreeSet::new(),
@@ -148,6 +160,8 @@ struct Copying<'a> {
     to: &'a Repository,
     options: &'a CopyOptions,
     progress: &'a dyn Progress,
+    /// What was found damaged over there.
+    damage: KnownDamage,
     /// Keys of chunks that a root over there refers to, as far as this run has seen.
     relied_on: HashSet<String>,
     /// Backups over there, and those whose chunks are among these.
@@ -236,31 +250,35 @@ impl Copying<'_> {
         let said = announce(self.to.store().as_ref(), backup_id, &root).await?;
         failpoint::reach("copy-after-announcement").await;
         // The index first: without it nobody over there knows what has been announced.
-        let missing = self.missing(&index, Some(said)).await?;
+        let missing = self.missing(&index, said).await?;
         let mut brought: HashSet<String> = missing.iter().map(|chunk| chunk.key.clone()).collect();
         self.bring(missing).await?;
         failpoint::reach("copy-after-index").await;
         let announced = self.announced(&index, said).await?;
-        let safe_after = self.to.store().now() - self.options.grace;
-        let missing = self
-            .missing(&chunks, (announced > safe_after).then_some(announced))
-            .await?;
+        let missing = self.missing(&chunks, announced).await?;
         brought.extend(missing.iter().map(|chunk| chunk.key.clone()));
         self.report.reused_chunks += (chunks.len() - brought.len()) as u64;
         let sizes = missing.iter().map(|chunk| chunk.stored_bytes);
         self.progress.begin("copy", Some(sizes.sum()));
         self.bring(missing).await?;
         failpoint::reach("copy-after-chunks").await;
-        let keys = || chunks.iter().map(|chunk| chunk.key.clone());
-        let reused = keys().filter(|key| !brought.contains(key)).collect();
-        locks::renew(self.to.store().as_ref(), reused).await?;
+        // Whatever was brought was brought since.
+        let locks = &self.options.known_locks;
+        locks.note_new(self.to.store().as_ref(), brought, said);
+        let renewed = locks::renew(self.to.store().as_ref(), chunks.clone(), locks).await;
+        renewed.map_err(|error| match error {
+            Error::LostChunk { key, reason } => Stays::Because(format!(
+                "'{key}' of the copy {reason}: remove it there, and it is brought anew"
+            )),
+            error => error.into(),
+        })?;
         self.check_all(&chunks).await?;
         self.report.copied_holds += copy_holds_of(self.from, self.to, Some(backup_id)).await?;
         failpoint::reach("copy-before-manifest").await;
         put_root(self.to, backup_id, root, stored.sha256).await?;
         failpoint::reach("copy-after-manifest").await;
         withdraw(self.to.store().as_ref(), backup_id).await?;
-        self.relied_on.extend(keys());
+        self.relied_on.extend(chunks.into_iter().map(|chunk| chunk.key));
         self.there.insert(backup_id.clone());
         self.seen.insert(backup_id.clone());
         Ok(())
@@ -329,32 +347,25 @@ impl Copying<'_> {
         Ok(chunks.filter(|chunk| seen.insert(chunk.key.clone())).collect())
     }
 
-    /// Those of `chunks` that have to be brought. `announced`: when this backup was, if that is no grace period ago.
-    async fn missing(&self, chunks: &[Chunk], announced: Option<Timestamp>) -> std::result::Result<Vec<Chunk>, Stays> {
-        let unknown = chunks.iter().filter(|chunk| !self.relied_on.contains(&chunk.key));
-        let unknown: Vec<&Chunk> = unknown.collect();
-        let keys = unknown.iter().map(|chunk| chunk.key.clone()).collect();
+    /// Those of `chunks` that have to be brought: what is not there, also of what a root over there needs. `announced`:
+    /// since when the backup is.
+    async fn missing(&self, chunks: &[Chunk], announced: Timestamp) -> std::result::Result<Vec<Chunk>, Stays> {
+        let grace = self.options.grace;
+        let safe_after = self.to.store().now() - grace;
+        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let there: HashMap<String, ObjectMeta> = stored_objects(self.to.store().as_ref(), keys).await?;
+        let rules = Rules {
+            damage: &self.damage,
+            announced: (announced > safe_after).then_some(announced),
+            grace,
+        };
         let mut missing = Vec::new();
-        for chunk in unknown {
-            let Some(object) = there.get(&chunk.key) else {
-                missing.push(chunk.clone());
-                continue;
-            };
-            if object.bytes != chunk.stored_bytes {
-                let key = &chunk.key;
-                return Err(Stays::Because(format!(
-                    "'{key}' of the copy has {} bytes instead of {}: remove it there",
-                    object.bytes, chunk.stored_bytes
-                )));
-            }
-            if announced.is_some_and(|announced| object.modified < announced) {
-                return Err(Stays::Because(format!(
-                    "'{}' of the copy is older than this copying and no backup there refers to it, so a prune may be \
-                     about to delete it: this backup is copied when it is gone, or a grace period of {} h from now",
-                    chunk.key,
-                    self.options.grace.as_secs() / 3600,
-                )));
+        for chunk in chunks {
+            match there.get(&chunk.key) {
+                Some(object) => rules
+                    .accept(chunk, object, self.relied_on.contains(&chunk.key))
+                    .map_err(Stays::Because)?,
+                None => missing.push(chunk.clone()),
             }
         }
         Ok(missing)

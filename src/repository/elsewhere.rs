@@ -7,26 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-
 use super::certificates::{CertificateRef, last_verdict};
 use super::error::Result;
 use super::id::BackupId;
 use super::layout::{self, CertificateState, Key};
-use super::limits::MAX_REPORT_BYTES;
 use super::reader::Repository;
 use crate::storage::list_all;
-
-/// What a damage record says of backups.
-#[derive(Deserialize)]
-struct NamesBackups {
-    defects: Vec<NamesBackup>,
-}
-
-#[derive(Deserialize)]
-struct NamesBackup {
-    backups: Vec<BackupId>,
-}
 
 /// Where the word of a drill of another place lies.
 pub(super) fn key_of(backup_id: &BackupId, word: &CertificateRef) -> Key {
@@ -72,23 +58,12 @@ impl Repository {
             .collect())
     }
 
-    /// Backups that verifications of this place have found damaged.
+    /// Backups that verifications of this place have found damaged, by damage that nobody has mended.
     async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
-        let mut damaged = BTreeSet::new();
-        for record in list_all(self.store().as_ref(), layout::DAMAGE, None).await? {
-            let body = match self.store().get_at_most(&record.key, MAX_REPORT_BYTES).await {
-                Ok(body) => body,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            match serde_json::from_slice::<NamesBackups>(&body) {
-                Ok(names) => damaged.extend(names.defects.into_iter().flat_map(|defect| defect.backups)),
-                // It may name any of them.
-                Err(error) => {
-                    tracing::warn!(key = record.key, %error, "does not say which backups are damaged: no word from elsewhere counts");
-                    damaged.extend(self.backup_ids().await?);
-                }
-            }
+        let damage = self.standing_damage().await?;
+        let mut damaged: BTreeSet<BackupId> = damage.backups().cloned().collect();
+        if damage.may_name_any {
+            damaged.extend(self.backup_ids().await?);
         }
         Ok(damaged)
     }

@@ -1,19 +1,40 @@
 //! Locks of what a backup refers to: given with each upload, given again to what is reused before they run out.
 //!
+//! What an index says of locks counts only in the place where it was written: a copy has the same index and locks of its own.
+//!
 //! A lock is given to the newest version of a name. So what is locked again is looked at: a lock on an object that somebody
 //! has put over a chunk would keep that one, and let the chunk's own run out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::error::{Error, Result};
-use super::manifest::Chunk;
+use super::id::Sha256Digest;
+use super::manifest::{Backup, Chunk};
 use crate::storage::ObjectStore;
 
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
+
+/// Where the locks are given that an index of now speaks of; none where none are.
+pub(super) fn place(store: &dyn ObjectStore) -> Option<Sha256Digest> {
+    store.lock_period()?;
+    store.place_name().map(|name| Sha256Digest::of(name.as_bytes()))
+}
+
+/// Takes the locks of `backup` for unknown that were given elsewhere: its index may have been copied byte for byte, to a place
+/// that locks nothing or has only now begun to.
+pub(super) fn forget_of_elsewhere(store: &dyn ObjectStore, backup: &mut Backup) {
+    if backup.manifest.locked_in.is_some() && backup.manifest.locked_in == place(store) {
+        return;
+    }
+    for chunk in &mut backup.chunks {
+        chunk.locked_until = None;
+    }
+}
 
 /// Locks every one of `chunks` again that would not be locked for as long as is promised from now on.
 ///
@@ -41,16 +62,43 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
     Ok(())
 }
 
-/// Locks every one of `keys` again, whatever is known of it.
+/// Until when chunks of a copy are locked, as far as this process has seen to it itself: those of the backup that it
+/// brought last.
+#[derive(Debug, Default)]
+pub struct KnownLocks(Mutex<HashMap<String, Timestamp>>);
+
+impl KnownLocks {
+    /// Takes down what was stored, and locked with that, at `since` or later.
+    pub(super) fn note_new(&self, store: &dyn ObjectStore, keys: HashSet<String>, since: Timestamp) {
+        if let Some(period) = store.lock_period() {
+            let until = since + period.given;
+            self.lock().extend(keys.into_iter().map(|key| (key, until)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        // Every change is one map operation: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks every one of `chunks` again, all of a backup's, unless its lock is known to last.
 ///
 /// # Errors
-/// The store's own.
-pub(super) async fn renew(store: &dyn ObjectStore, keys: Vec<String>) -> Result<()> {
+/// `LostChunk` where another object has the name now; the store's own.
+pub(super) async fn renew(store: &dyn ObjectStore, mut chunks: Vec<Chunk>, known: &KnownLocks) -> Result<()> {
     if store.lock_period().is_none() {
         return Ok(());
     }
-    let locked = stream::iter(keys.into_iter().enumerate()).map(|(number, key)| lock(store, number, key));
-    let _: Vec<(usize, Timestamp)> = locked.buffer_unordered(CONCURRENCY).try_collect().await?;
+    // What a chunk says of its lock is said of another place.
+    for chunk in &mut chunks {
+        chunk.locked_until = known.lock().get(&chunk.key).copied();
+    }
+    extend(store, &mut chunks).await?;
+    let seen = chunks
+        .into_iter()
+        .filter_map(|chunk| Some((chunk.key, chunk.locked_until?)));
+    *known.lock() = seen.collect();
     Ok(())
 }
 
@@ -101,10 +149,6 @@ async fn is_there(store: &dyn ObjectStore, chunk: &Chunk) -> Result<bool> {
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-async fn lock(store: &dyn ObjectStore, number: usize, key: String) -> Result<(usize, Timestamp)> {
-    Ok((number, store.lock_again(&key).await?))
 }
 
 #[cfg(test)]
@@ -166,6 +210,33 @@ mod tests {
         ground.store.set_clock(start + DAY * 9);
         ground.backup(3, &two_tables()).await;
         assert_eq!(locked_again(), Vec::<String>::new(), "the index says until when");
+    }
+
+    #[tokio::test]
+    async fn what_a_copied_index_says_of_locks_does_not_count_in_the_place_of_the_copy() {
+        let (ground, start) = ground().await;
+        let first = ground.backup(0, &two_tables()).await;
+        let data: BTreeSet<String> = first.chunks.iter().map(|chunk| chunk.key.clone()).collect();
+        let mut expected: Vec<String> = data.iter().cloned().collect();
+        expected.sort();
+        let locked_again = || -> Vec<String> {
+            let mut keys = ground.store.take_locked_again();
+            keys.retain(|key| data.contains(key));
+            keys.sort();
+            keys
+        };
+        // The same objects in another place, whose locks nobody knows.
+        ground.store.move_to("another place");
+        ground.store.set_clock(start + DAY);
+        let second = ground.backup(1, &two_tables()).await;
+        assert_eq!(locked_again(), expected, "each once");
+        assert_ne!(second.manifest.locked_in, first.manifest.locked_in);
+        for chunk in &second.chunks {
+            assert_eq!(chunk.locked_until, Some(start + DAY * 38), "{}", chunk.key);
+        }
+        ground.store.set_clock(start + DAY * 2);
+        ground.backup(2, &two_tables()).await;
+        assert_eq!(locked_again(), Vec::<String>::new(), "its own index counts");
     }
 
     #[tokio::test]

@@ -53,6 +53,9 @@ pub struct Manifest {
     /// What the run did, in order, and how long each step took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseSeconds>,
+    /// The digest of the place where its chunks are locked until what it says; absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_in: Option<Sha256Digest>,
     /// Chunks whose raw bytes, concatenated in this order, are the records.
     pub index: Vec<Chunk>,
     /// What this backup no longer holds; absent where the version that made it did not compare.

@@ -9,6 +9,7 @@ mod certificates;
 mod codec;
 mod commit;
 mod copy;
+mod damage;
 pub mod diff;
 pub mod document;
 pub mod drift;
@@ -51,11 +52,12 @@ pub use holds::{Hold, HoldChange};
 pub use layout::CertificateState;
 pub use lease::{Acquisition, Lease, LeaseOptions, Occupant};
 pub use listing::{ListedCertificates, ObjectVersion};
+pub use locks::KnownLocks;
 pub use neighbours::Neighbours;
 pub use reader::{Repository, StoredManifest};
 pub use retention::{
     Candidate, ClusterPlan, Counted, Decision, ExpireOptions, ExpireReport, Leftovers, Plan, PlanLine, Policy, Proof,
-    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, expire, plan, prune,
+    PruneOptions, PruneOutcome, PruneReport, Reason, Retained, accept_hidden, expire, plan, prune,
 };
 pub use reuse::ReuseIndex;
 pub use verify::{DamageRecord, Defect, Touched, TouchedContent, VerifyOptions, VerifyOutcome, VerifyReport, verify};

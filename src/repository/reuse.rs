@@ -60,7 +60,7 @@ impl ReuseIndex {
     /// The store's own.
     pub async fn load(repository: &Repository, previous: &StoredManifest) -> Result<Self> {
         let mut unsound = Unsound::new(repository.damaged_keys().await?);
-        let backup = match repository.read_index(previous.clone()).await {
+        let mut backup = match repository.read_index(previous.clone()).await {
             Ok(backup) => backup,
             Err(Error::Damaged { key, reason }) => {
                 let backup_id = &previous.manifest.backup_id;
@@ -72,6 +72,7 @@ impl ReuseIndex {
             }
             Err(error) => return Err(error),
         };
+        locks::forget_of_elsewhere(repository.store().as_ref(), &mut backup);
         let keys = backup.chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(repository.store().as_ref(), keys).await?;
         let replaced = locks::replaced(repository.store().as_ref(), &backup.chunks).await?;

@@ -245,6 +245,7 @@ mod tests {
                 predecessor: None,
                 tool_version: String::new(),
                 lease_generation: None,
+                locked_in: None,
                 source: Source {
                     cluster: String::new(),
                     system_identifier: String::new(),

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 pub use super::Operation;
 use super::{
-    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
-    Versions,
+    BucketReport, Capabilities, Error, ErrorKind, Hidden, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats,
+    Result, Versions,
 };
 
 /// What goes wrong.
@@ -254,6 +254,10 @@ impl ObjectStore for FaultStore {
         self.inner.lock_period()
     }
 
+    fn place_name(&self) -> Option<String> {
+        self.inner.place_name()
+    }
+
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         self.inner.lock_again(key).await
     }
@@ -266,7 +270,7 @@ impl ObjectStore for FaultStore {
         self.inner.versions(key).await
     }
 
-    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+    async fn hidden(&self, prefix: &str) -> Result<Hidden> {
         self.inner.hidden(prefix).await
     }
 

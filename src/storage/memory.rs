@@ -1,6 +1,6 @@
 //! A store in memory, with the semantics of the S3 store and none of its failures. For tests and demonstrations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::key::check_key;
 use super::{
-    Capabilities, Error, ErrorKind, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put,
-    RequestStats, Result,
+    Capabilities, Error, ErrorKind, Hidden, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page,
+    Put, RequestStats, Result,
 };
 
 /// Keys that one page holds at most, as on S3.
@@ -31,10 +31,13 @@ struct State {
     /// As a store that ignores `If-None-Match` says of itself.
     ignores_conditions: bool,
     lock_period: Option<LockPeriod>,
+    place_name: Option<String>,
     /// Keys that were locked again, in the order of the requests.
     locked_again: Vec<String>,
-    /// What a store with versions keeps of what was deleted; none where it keeps nothing.
-    hidden: Option<BTreeSet<String>>,
+    /// What a store with versions keeps of what was deleted, and since when; none where it keeps nothing.
+    hidden: Option<BTreeMap<String, jiff::Timestamp>>,
+    /// The credentials may not list versions.
+    hides_versions: bool,
 }
 
 #[derive(Debug)]
@@ -80,13 +83,27 @@ impl MemoryStore {
     #[must_use]
     pub fn with_locks(period: LockPeriod) -> Self {
         let store = Self::default();
-        store.lock().lock_period = Some(period);
+        {
+            let mut state = store.lock();
+            state.lock_period = Some(period);
+            state.place_name = Some("the first place".to_owned());
+        }
         store
+    }
+
+    /// From now on it is another place, with the same objects, as a copy is.
+    pub fn move_to(&self, place_name: &str) {
+        self.lock().place_name = Some(place_name.to_owned());
     }
 
     /// From now on it says which objects deletions have hidden, as a store with versions does.
     pub fn keep_versions(&self) {
-        self.lock().hidden = Some(BTreeSet::new());
+        self.lock().hidden = Some(BTreeMap::new());
+    }
+
+    /// Whether the credentials may see what deletions have hidden.
+    pub fn show_versions(&self, may_see: bool) {
+        self.lock().hides_versions = !may_see;
     }
 
     /// The keys that were locked again since this was asked last.
@@ -132,9 +149,9 @@ impl State {
     }
 
     fn remove(&mut self, key: &str) {
-        let removed = self.objects.remove(key);
+        let (removed, now) = (self.objects.remove(key), self.now());
         if let (Some(_), Some(hidden)) = (removed, &mut self.hidden) {
-            hidden.insert(key.to_owned());
+            hidden.insert(key.to_owned(), now);
         }
     }
 
@@ -262,6 +279,10 @@ impl ObjectStore for MemoryStore {
         self.lock().lock_period
     }
 
+    fn place_name(&self) -> Option<String> {
+        self.lock().place_name.clone()
+    }
+
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         let mut state = self.lock();
         state.object("lock", key)?;
@@ -272,10 +293,14 @@ impl ObjectStore for MemoryStore {
         Ok(state.now() + period.given)
     }
 
-    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+    async fn hidden(&self, prefix: &str) -> Result<Hidden> {
         let state = self.lock();
-        let hidden = state.hidden.as_ref();
-        Ok(hidden.map(|keys| keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect()))
+        let below = |(key, since): (&String, &jiff::Timestamp)| key.starts_with(prefix).then(|| (key.clone(), *since));
+        Ok(match &state.hidden {
+            _ if state.hides_versions => Hidden::Unseen,
+            None => Hidden::NotKept,
+            Some(hidden) => Hidden::Seen(hidden.iter().filter_map(below).collect()),
+        })
     }
 
     fn stats(&self) -> RequestStats {

@@ -16,6 +16,7 @@ mod memory;
 mod s3;
 mod stats;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -85,6 +86,17 @@ pub struct Versions {
     pub all: Vec<Version>,
     /// There are more than anybody looks at.
     pub is_cut: bool,
+}
+
+/// What deletions have hidden below a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// The store keeps nothing of what is deleted.
+    NotKept,
+    /// It may keep something, and does not let us see it.
+    Unseen,
+    /// Keys that hold something, and since when no listing shows them, by the store's clock.
+    Seen(BTreeMap<String, jiff::Timestamp>),
 }
 
 /// One of them.
@@ -194,6 +206,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What tells this place from others that may hold the same objects; none: nothing does.
+    fn place_name(&self) -> Option<String> {
+        None
+    }
+
     /// Locks `key`, which exists, as if it were new, and tells until when at least.
     ///
     /// # Errors
@@ -210,13 +227,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         Ok(Versions::default())
     }
 
-    /// Keys below `prefix` that hold something and are hidden by a deletion; `None` where the store cannot say so, or does
-    /// not let us see it.
+    /// Keys below `prefix` that hold something and are hidden by a deletion.
     ///
     /// # Errors
-    /// Whatever stopped the request otherwise.
-    async fn hidden(&self, _prefix: &str) -> Result<Option<Vec<String>>> {
-        Ok(None)
+    /// Whatever stopped the request, unless the store cannot do it or does not let us.
+    async fn hidden(&self, _prefix: &str) -> Result<Hidden> {
+        Ok(Hidden::NotKept)
     }
 
     /// One of these versions, whole, if it has no more than `limit` bytes.

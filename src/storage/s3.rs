@@ -37,8 +37,8 @@ use tokio::sync::OnceCell;
 
 use super::key::check_key;
 use super::{
-    BucketReport, Capabilities, Error, ErrorKind, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats, Result,
-    Versions,
+    BucketReport, Capabilities, Error, ErrorKind, Hidden, LockPeriod, ObjectMeta, ObjectStore, Page, Put, RequestStats,
+    Result, Versions,
 };
 use counting::Counters;
 use credentials::FreshCredentials;
@@ -284,6 +284,10 @@ impl ObjectStore for S3Store {
         self.lock().map(Lock::period)
     }
 
+    fn place_name(&self) -> Option<String> {
+        Some(format!("{} below '{}'", self.place, self.key_prefix))
+    }
+
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         check_key("lock", key)?;
         S3Store::lock_again(self, key).await
@@ -297,7 +301,7 @@ impl ObjectStore for S3Store {
         self.versions_of(key).await
     }
 
-    async fn hidden(&self, prefix: &str) -> Result<Option<Vec<String>>> {
+    async fn hidden(&self, prefix: &str) -> Result<Hidden> {
         self.hidden_below(prefix).await
     }
 

@@ -1,6 +1,7 @@
 //! What the outside sees of a run: progress now, logging, later metric names.
 
 pub mod causes;
+pub mod clock;
 pub mod failpoint;
 pub mod figures;
 pub mod logging;

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kubebackup::demo::{Cluster, ClusterOptions};
 use kubebackup::postgres::program::{ClientPrograms, run_program};
 use kubebackup::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment, Password, connect};
 
-use crate::support::certificates;
+use crate::support::{certificates, wait};
 
 /// A server with TLS whose certificate is for `localhost` alone, and the files a client needs.
 struct TlsServer {
@@ -20,29 +20,16 @@ impl TlsServer {
     fn start() -> Self {
         let cluster = Cluster::start(&ClusterOptions::default()).unwrap();
         let directory = tempfile::tempdir().unwrap();
-        certificates::make(directory.path());
-        for (file, name) in [("server.crt", "server.crt"), ("server.key", "server.key")] {
-            let installed = cluster.data().join(name);
-            fs::copy(directory.path().join(file), &installed).unwrap();
-            fs::set_permissions(&installed, fs::Permissions::from_mode(0o600)).unwrap();
-            let owner = fs::metadata(cluster.data()).unwrap();
-            std::os::unix::fs::chown(&installed, Some(owner.uid()), Some(owner.gid())).unwrap();
-        }
-        let server = Self { cluster, directory };
-        server.sql("ALTER SYSTEM SET ssl = on");
-        server.reload();
-        server
+        admit_tls(&cluster, directory.path());
+        Self { cluster, directory }
     }
 
     fn sql(&self, statement: &str) -> String {
         self.cluster.sql("postgres", statement).unwrap()
     }
 
-    /// Reloads and waits until new connections see it.
     fn reload(&self) {
-        let before = self.sql("SELECT pg_conf_load_time()");
-        self.sql("SELECT pg_reload_conf()");
-        while self.sql("SELECT pg_conf_load_time()") == before {}
+        reload(&self.cluster);
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -77,6 +64,28 @@ impl TlsServer {
             .unwrap();
         Ok(row.get(0))
     }
+}
+
+/// Makes certificates in `directory` and lets the server take encrypted connections with its own.
+pub(crate) fn admit_tls(cluster: &Cluster, directory: &Path) {
+    certificates::make(directory);
+    for name in ["server.crt", "server.key"] {
+        let installed = cluster.data().join(name);
+        fs::copy(directory.join(name), &installed).unwrap();
+        fs::set_permissions(&installed, fs::Permissions::from_mode(0o600)).unwrap();
+        let owner = fs::metadata(cluster.data()).unwrap();
+        std::os::unix::fs::chown(&installed, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    cluster.sql("postgres", "ALTER SYSTEM SET ssl = on").unwrap();
+    reload(cluster);
+}
+
+/// Reloads and waits until new connections see it.
+fn reload(cluster: &Cluster) {
+    let loaded = || cluster.sql("postgres", "SELECT pg_conf_load_time()").unwrap();
+    let before = loaded();
+    cluster.sql("postgres", "SELECT pg_reload_conf()").unwrap();
+    wait::until("the settings to be loaded", || loaded() != before);
 }
 
 fn chain(error: kubebackup::postgres::Error) -> String {

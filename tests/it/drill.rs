@@ -19,7 +19,10 @@ use crate::support::world::mark_disposable;
 use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, create_backup_role, source_cluster, target_cluster};
 
 mod certified;
+mod circumstances;
+mod dying;
 mod failed;
+mod full;
 mod interrupted;
 mod login;
 mod unverified;

@@ -96,7 +96,7 @@ fn idle() -> (World, AgentProcess) {
 fn heads_that_are_huge_or_no_http_are_refused_and_cost_nothing() {
     let (_world, agent) = idle();
     let long = "x".repeat(4 << 20);
-    let many: String = (0..20_000).map(|number| format!("X-{number}: y\r\n")).collect();
+    let many: String = (0..20_000).fold(String::new(), |headers, number| headers + &format!("X-{number}: y\r\n"));
     let before = memory_of(&agent);
     for (what, request) in [
         ("a long path", format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")),
@@ -125,7 +125,7 @@ fn memory_of(agent: &AgentProcess) -> f64 {
     let metrics = http::get(agent.address, "/metrics").unwrap().body;
     let line = metrics
         .lines()
-        .find(|line| line.starts_with("process_resident_memory_bytes"));
+        .find(|line| line.starts_with("kubebackup_process_resident_memory_bytes "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap()
 }
 

@@ -131,9 +131,9 @@ fn every_setting_wrong_in_turn_is_named_with_its_mend_and_nothing_is_connected_t
 #[test]
 fn a_settings_file_that_is_none_is_refused_whatever_it_is() {
     let ears = Ears::open();
-    let bomb: String = (1..30)
-        .map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1))
-        .collect();
+    let bomb: String = (1..30).fold(String::new(), |bomb, level| {
+        bomb + &format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1)
+    });
     let deep = |open: &str| open.repeat(50_000);
     for (what, text) in [
         ("no text", b"\xff\xfe\x00cluster".to_vec()),

@@ -109,12 +109,12 @@ impl Attempt {
         let cluster = self.workplace.settings.require_cluster()?;
         let newest = repository.previous_backup(cluster).await?;
         let started = newest.map(|stored| stored.manifest.started);
-        let started = started.filter(|started| counts_for_the_timer(*started, Timestamp::now()));
+        let started = started.filter(|started| counts_for_the_timer(*started, crate::telemetry::clock::now()));
         Ok(started > self.newest)
     }
 
     fn begin(&self) -> Run {
-        let started = Timestamp::now();
+        let started = crate::telemetry::clock::now();
         let progress = self.live.begin_run(self.trigger, None, started);
         self.live.count_trigger(self.trigger);
         tracing::info!(
@@ -186,7 +186,7 @@ impl Attempt {
             backup_id,
             message,
         };
-        self.live.end_run(end, Timestamp::now());
+        self.live.end_run(end, crate::telemetry::clock::now());
     }
 }
 

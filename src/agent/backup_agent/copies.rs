@@ -4,11 +4,10 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::lane::{Filled, Lane};
+use super::lane::{Ended, Lane};
 use super::workplace::Workplace;
 use crate::agent::live::Live;
 use crate::config::Settings;
@@ -21,6 +20,24 @@ impl Copies {
     pub(super) fn new(settings: &Settings, now: Timestamp) -> Self {
         let places = settings.copies.iter().filter(|copy| copy.after_backup);
         Self(places.map(|place| Lane::new(place, settings, now)).collect())
+    }
+
+    /// The same under settings that were read anew.
+    pub(super) fn change(&mut self, settings: &Settings, live: &Live, now: Timestamp) {
+        let mut earlier = std::mem::take(&mut self.0);
+        let repository = live.repository();
+        let changed = Self::new(settings, now).0.into_iter().map(|new| {
+            match earlier.iter().position(|lane| lane.name() == new.name()) {
+                Some(number) => earlier.swap_remove(number).under(new, repository.as_deref(), now),
+                None => new,
+            }
+        });
+        self.0 = changed.collect();
+    }
+
+    /// Whether anything goes on in any of the places.
+    pub(super) fn are_at_work(&self) -> bool {
+        self.0.iter().any(Lane::is_at_work)
     }
 
     pub(super) fn want(&mut self, now: Timestamp) {
@@ -53,14 +70,12 @@ impl Copies {
         live.set_copies(copies);
     }
 
-    /// The first run that ends, and of which place; never, where none goes on.
-    pub(super) async fn goes_on(&mut self) -> (usize, Filled) {
+    /// The first work that ends, and of which place; never, where none goes on.
+    pub(super) async fn goes_on(&mut self) -> (usize, Ended) {
         poll_fn(|context| {
             for (number, lane) in self.0.iter_mut().enumerate() {
-                if let Some(run) = lane.running()
-                    && let Poll::Ready(filled) = run.poll_unpin(context)
-                {
-                    return Poll::Ready((number, filled));
+                if let Poll::Ready(ended) = lane.poll(context) {
+                    return Poll::Ready((number, ended));
                 }
             }
             Poll::Pending
@@ -68,9 +83,9 @@ impl Copies {
         .await
     }
 
-    pub(super) fn filled(&mut self, number: usize, filled: Filled, live: &Live, now: Timestamp) {
+    pub(super) fn ended(&mut self, number: usize, ended: Ended, live: &Live, now: Timestamp) {
         if let Some(lane) = self.0.get_mut(number) {
-            lane.filled(filled, live, now);
+            lane.ended(ended, live, now);
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::workplace::Workplace;
@@ -42,7 +41,7 @@ pub async fn first_settings(surroundings: &mut Surroundings, live: &Live, wrong:
                 "no settings that can be used; waiting for them"
             );
         }
-        live.turn(Timestamp::now());
+        live.turn(crate::telemetry::clock::now());
         live.wait_for_settings(Some(&reason));
         told = Some(reason);
         tokio::select! {

@@ -1,29 +1,29 @@
-//! The way to one copy: when it is filled again, what is known of it, and the run that fills it. Each place has its own, so
+//! The way to one copy: when it is filled again, what is known of it, and what goes on there. Each place has its own, so
 //! that one that is away keeps no other waiting.
+
+mod job;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{is_reached, later};
-use super::retention::{LetGo, expire_and_prune};
+use super::retention::LetGo;
 use super::workplace::Workplace;
 use crate::agent::backoff::backoff;
-use crate::agent::copy::{copy_options, open_copy};
 use crate::agent::error::Result;
 use crate::agent::live::Live;
-use crate::agent::open::open_store;
-use crate::config::{CopySettings, Settings};
-use crate::http::status::{CopyStatus, RepositoryStatus, RetentionCounts, RetentionStatus};
-use crate::repository::{self, CopyReport, Repository};
+use crate::config::{CopySettings, PruneSettings, RepositorySettings, RetentionSettings, Settings};
+use crate::http::status::{CopyStatus, RepositoryStatus, RetentionStatus};
+use crate::repository::CopyReport;
 use crate::telemetry::causes;
-use crate::telemetry::progress::Progress;
+use job::{Counting, Job, Place};
 
 /// Chunks on their way at once: production's pod has little memory, and other work to do.
 const CONCURRENCY: usize = 2;
@@ -31,13 +31,21 @@ const CONCURRENCY: usize = 2;
 /// One place.
 pub(super) struct Lane {
     place: Arc<Place>,
+    goes_by: GoesBy,
     pauses: (Duration, Duration),
     began: Timestamp,
     due: Option<Timestamp>,
     failures: u32,
-    run: Option<(Timestamp, BoxFuture<'static, Filled>)>,
+    run: Option<Run>,
     /// One more is wanted when the present run has ended.
     is_wanted: bool,
+    /// A backup has come since the place let go last.
+    owes_retention: bool,
+    /// Beside the runs: a prune marks what a copy has announced, and spares what is younger than the grace period, so
+    /// neither has to wait for the other.
+    retention_run: Option<BoxFuture<'static, LetGo>>,
+    /// One more, after the present one.
+    retention_next: Option<Arc<Job>>,
     /// Backups that need not be brought, as the last run that came to its end has found; none before the first.
     settled: Option<BTreeSet<String>>,
     last_success: Option<Timestamp>,
@@ -46,39 +54,75 @@ pub(super) struct Lane {
     retention: RetentionStatus,
 }
 
-/// A copy and what it opens, once.
-struct Place {
-    settings: CopySettings,
-    repository: OnceCell<Repository>,
+/// The settings that a place depends on.
+#[derive(PartialEq, Eq)]
+struct GoesBy {
+    from: RepositorySettings,
+    place: CopySettings,
+    retention: RetentionSettings,
+    prune: PruneSettings,
 }
 
-/// How a run ended.
-pub(super) struct Filled {
-    copied: Result<CopyReport>,
-    /// What its own retention did, where that follows.
-    let_go: Option<LetGo>,
+/// A filling that goes on.
+struct Run {
+    since: Timestamp,
+    job: Arc<Job>,
+    work: BoxFuture<'static, Result<CopyReport>>,
+}
+
+/// What has ended.
+pub(super) enum Ended {
+    Filled(Result<CopyReport>),
+    LetGo(LetGo),
 }
 
 impl Lane {
     pub(super) fn new(place: &CopySettings, settings: &Settings, now: Timestamp) -> Self {
         let agent = &settings.backup_agent;
         Self {
-            place: Arc::new(Place {
-                settings: place.clone(),
-                repository: OnceCell::new(),
-            }),
+            place: Arc::new(Place::new(place.clone())),
+            goes_by: GoesBy {
+                from: settings.repository.clone(),
+                place: place.clone(),
+                retention: place.retention(settings).clone(),
+                prune: place.prune(settings).clone(),
+            },
             pauses: (agent.retry_first.0, agent.retry_max.0),
             began: now,
             due: Some(now),
             failures: 0,
             run: None,
             is_wanted: false,
+            owes_retention: false,
+            retention_run: None,
+            retention_next: None,
             settled: None,
             last_success: None,
             let_go: None,
             trouble: None,
             retention: RetentionStatus::default(),
         }
+    }
+
+    /// It under settings read anew, of which `new` was made. Where nothing has changed for it, it goes on as it is, and is
+    /// tried at once if it was in trouble. Otherwise it begins anew, but has been behind for as long as it has.
+    pub(super) fn under(mut self, mut new: Self, repository: Option<&RepositoryStatus>, now: Timestamp) -> Self {
+        if self.goes_by == new.goes_by {
+            self.pauses = new.pauses;
+            if self.run.is_none() && self.trouble.is_some() {
+                self.due = Some(now);
+            }
+            return self;
+        }
+        new.began = match &self.settled {
+            None => self.began,
+            Some(_) => repository
+                .and_then(|repository| self.behind_since(repository))
+                .unwrap_or(now),
+        };
+        new.owes_retention = self.owes_retention || self.retention_run.is_some();
+        new.retention = self.retention;
+        new
     }
 
     pub(super) fn name(&self) -> &str {
@@ -88,6 +132,7 @@ impl Lane {
     /// A backup of this agent has come.
     pub(super) fn want(&mut self, now: Timestamp) {
         self.is_wanted = self.run.is_some();
+        self.owes_retention = true;
         (self.due, self.failures) = (Some(now), 0);
     }
 
@@ -111,42 +156,85 @@ impl Lane {
             return;
         }
         self.due = None;
-        let run = Run {
+        let job = Arc::new(Job {
             place: Arc::clone(&self.place),
             workplace: Arc::clone(workplace),
-            lets_go: self.failures == 0,
             cancel: cancel.clone(),
             progress: Counting {
                 name: self.name().to_owned(),
                 live: live.clone(),
             },
-        };
-        self.run = Some((now, run.fill().boxed()));
+        });
+        self.run = Some(Run {
+            since: now,
+            work: Arc::clone(&job).fill().boxed(),
+            job,
+        });
     }
 
-    /// Whether there is something to wait for.
-    pub(super) fn running(&mut self) -> Option<&mut BoxFuture<'static, Filled>> {
-        self.run.as_mut().map(|(_, run)| run)
+    pub(super) fn is_at_work(&self) -> bool {
+        self.run.is_some() || self.retention_run.is_some()
     }
 
-    /// The run has ended.
-    pub(super) fn filled(&mut self, filled: Filled, live: &Live, now: Timestamp) {
-        self.run = None;
-        let name = self.name().to_owned();
-        if let Some(let_go) = &filled.let_go {
-            let_go.tell(&name);
-            let_go.note(&mut self.retention);
-            live.count_copy(&name, |counts| counts.retention.add(&let_go.run()));
+    /// What ends first, if anything goes on.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        if let Some(run) = &mut self.run
+            && let Poll::Ready(copied) = run.work.poll_unpin(context)
+        {
+            return Poll::Ready(Ended::Filled(copied));
         }
-        let trouble = match &filled.copied {
+        if let Some(retention) = &mut self.retention_run
+            && let Poll::Ready(let_go) = retention.poll_unpin(context)
+        {
+            return Poll::Ready(Ended::LetGo(let_go));
+        }
+        Poll::Pending
+    }
+
+    /// Takes it in.
+    pub(super) fn ended(&mut self, ended: Ended, live: &Live, now: Timestamp) {
+        match ended {
+            Ended::Filled(copied) => self.filled(copied, live, now),
+            Ended::LetGo(let_go) => self.retained(&let_go, live),
+        }
+    }
+
+    fn retained(&mut self, let_go: &LetGo, live: &Live) {
+        let_go.tell(self.name());
+        let_go.note(&mut self.retention);
+        live.count_copy(self.name(), |counts| counts.retention.add(&let_go.run()));
+        self.retention_run = self.retention_next.take().map(|job| job.let_go().boxed());
+    }
+
+    /// What follows the first filling after a backup that came to its end.
+    fn begin_retention(&mut self, job: Arc<Job>) {
+        if !self.owes_retention || !job.lets_go() {
+            return;
+        }
+        if self.retention_run.is_some() {
+            self.retention_next = Some(job);
+        } else {
+            self.retention_run = Some(job.let_go().boxed());
+        }
+    }
+
+    fn filled(&mut self, copied: Result<CopyReport>, live: &Live, now: Timestamp) {
+        if let Some(run) = self.run.take()
+            && copied.is_ok()
+        {
+            self.begin_retention(run.job);
+            // A backup that came meanwhile is brought by the next one, and asks for another.
+            self.owes_retention = self.is_wanted;
+        }
+        let trouble = match &copied {
             Ok(report) => report
                 .left
                 .first()
                 .map(|left| format!("{}: {}", left.backup_id, left.reason)),
             Err(error) => Some(causes::chain(error)),
         };
-        self.tell(&filled.copied, trouble.as_deref(), live);
-        if let Ok(report) = filled.copied {
+        self.tell(&copied, trouble.as_deref(), live);
+        if let Ok(report) = copied {
             self.settled = Some(report.settled.iter().map(ToString::to_string).collect());
             self.let_go = Some(report.let_go.len() as u64);
         }
@@ -205,7 +293,7 @@ impl Lane {
     pub(super) fn status(&self, repository: Option<&RepositoryStatus>) -> CopyStatus {
         CopyStatus {
             name: self.name().to_owned(),
-            running_since: self.run.as_ref().map(|(since, _)| *since),
+            running_since: self.run.as_ref().map(|run| run.since),
             next_attempt: self.due,
             last_success: self.last_success,
             missing: repository.and_then(|repository| self.missing(repository)),
@@ -240,82 +328,6 @@ impl Lane {
                 .min(),
         }
     }
-}
-
-/// What fills a place; it lives on its own. Dropped at any moment, the next one goes on.
-struct Run {
-    place: Arc<Place>,
-    workplace: Arc<Workplace>,
-    lets_go: bool,
-    cancel: CancellationToken,
-    progress: Counting,
-}
-
-impl Run {
-    async fn fill(self) -> Filled {
-        let copied = Box::pin(self.copy()).await;
-        let is_wanted = self.lets_go && copied.is_ok() && self.retention().retention.after_backup;
-        let let_go = if is_wanted {
-            let started = Timestamp::now();
-            Some(LetGo::now(started, Box::pin(self.let_go()).await))
-        } else {
-            None
-        };
-        Filled { copied, let_go }
-    }
-
-    async fn copy(&self) -> Result<CopyReport> {
-        let from = self.workplace.repository().await?;
-        let options = copy_options(&self.place.settings, &self.workplace.settings, CONCURRENCY);
-        let to = self.repository(from).await?;
-        Ok(repository::copy(from, to, &options, &self.progress).await?)
-    }
-
-    async fn repository(&self, from: &Repository) -> Result<&Repository> {
-        let open = || async {
-            let store = open_store(&self.place.settings.repository).await?;
-            open_copy(from, store).await
-        };
-        self.place.repository.get_or_try_init(open).await
-    }
-
-    /// The settings as they hold in this place.
-    fn retention(&self) -> Settings {
-        let settings = &self.workplace.settings;
-        Settings {
-            retention: self.place.settings.retention(settings).clone(),
-            prune: self.place.settings.prune(settings).clone(),
-            ..settings.clone()
-        }
-    }
-
-    async fn let_go(&self) -> Result<(repository::ExpireReport, repository::PruneReport)> {
-        let settings = self.retention();
-        let to = self.repository(self.workplace.repository().await?).await?;
-        expire_and_prune(to, &settings, &self.cancel, |_| (), |done| self.progress.count(done)).await
-    }
-}
-
-/// Counts bytes as they arrive.
-struct Counting {
-    name: String,
-    live: Live,
-}
-
-impl Counting {
-    fn count(&self, done: &RetentionCounts) {
-        self.live.count_copy(&self.name, |counts| counts.retention.add(done));
-    }
-}
-
-impl Progress for Counting {
-    fn begin(&self, _phase: &str, _total_bytes: Option<u64>) {}
-
-    fn advance(&self, bytes: u64) {
-        self.live.count_copy(&self.name, |counts| counts.copied_bytes += bytes);
-    }
-
-    fn end(&self) {}
 }
 
 #[cfg(test)]

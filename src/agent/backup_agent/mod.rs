@@ -15,7 +15,6 @@ mod workplace;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::live::Live;
@@ -44,8 +43,8 @@ async fn run_loop(work: &mut Work, mut surroundings: Surroundings) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let cancel = surroundings.signals.cancel.clone();
     loop {
-        work.begin(Timestamp::now());
-        work.tell(Timestamp::now());
+        work.begin(crate::telemetry::clock::now());
+        work.tell(crate::telemetry::clock::now());
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,

@@ -18,7 +18,7 @@ use crate::telemetry::causes;
 /// Expires and prunes the repository. Told to stop, it leaves everything where it is, as it does when it is dropped:
 /// whatever is interrupted is finished by the next one.
 pub(super) async fn let_go(workplace: Arc<Workplace>, live: Live, cancel: CancellationToken) {
-    let started = Timestamp::now();
+    let started = crate::telemetry::clock::now();
     let at = |step: &str| {
         let step = step.to_owned();
         live.set_retention(|retention| retention.current = Some(CurrentRetention { started, step }));
@@ -73,7 +73,7 @@ impl LetGo {
     pub(super) fn now(started: Timestamp, result: Result<(ExpireReport, PruneReport)>) -> Self {
         Self {
             started,
-            finished: Timestamp::now(),
+            finished: crate::telemetry::clock::now(),
             result,
         }
     }

@@ -43,7 +43,7 @@ struct Newest(Option<Timestamp>);
 /// The loop's state.
 pub(super) struct Work {
     workplace: Arc<Workplace>,
-    /// Under settings that are no longer in force; the run that goes on may have begun with them.
+    /// Under settings that are no longer in force; what goes on may have begun with them.
     earlier: Vec<Arc<Workplace>>,
     /// Requests made in such ones before.
     earlier_requests: StoreCounts,
@@ -78,8 +78,8 @@ impl Work {
         );
         let holder = holder();
         Self {
-            copies: Copies::new(&settings, Timestamp::now()),
-            agenda: Agenda::new(rules, rand::random(), Timestamp::now()),
+            copies: Copies::new(&settings, crate::telemetry::clock::now()),
+            agenda: Agenda::new(rules, rand::random(), crate::telemetry::clock::now()),
             workplace: Arc::new(Workplace::new(settings, environment, holder.clone())),
             holder,
             earlier: Vec::new(),
@@ -144,7 +144,7 @@ impl Work {
 
     /// All of this process.
     fn count_requests(&mut self) -> StoreCounts {
-        if self.run.is_none() && self.retention.is_none() {
+        if self.run.is_none() && self.retention.is_none() && !self.copies.are_at_work() {
             for requests in self.earlier.drain(..).filter_map(|workplace| workplace.requests()) {
                 self.earlier_requests.add(&requests);
             }
@@ -181,8 +181,9 @@ impl Work {
             return;
         };
         let rules = Rules::new(&settings.backup_agent, settings.agent.poll_interval.0);
-        self.agenda.change(rules, Timestamp::now());
-        self.copies = Copies::new(&settings, Timestamp::now());
+        self.agenda.change(rules, crate::telemetry::clock::now());
+        self.copies
+            .change(&settings, &self.live, crate::telemetry::clock::now());
         let workplace = Workplace::new(settings, surroundings.environment.clone(), self.holder.clone());
         self.earlier
             .push(std::mem::replace(&mut self.workplace, Arc::new(workplace)));
@@ -195,13 +196,13 @@ impl Work {
         tokio::select! {
             attempted = ongoing(&mut self.run) => self.attempted(attempted),
             looked = ongoing(&mut self.look) => self.looked(looked),
-            (number, filled) = self.copies.goes_on() => self.copies.filled(number, filled, &self.live, Timestamp::now()),
+            (number, ended) = self.copies.goes_on() => self.copies.ended(number, ended, &self.live, crate::telemetry::clock::now()),
             () = ongoing(&mut self.retention) => self.retained(),
         }
     }
 
     fn attempted(&mut self, attempted: Attempted) {
-        let now = Timestamp::now();
+        let now = crate::telemetry::clock::now();
         if let Attempted::NotYet(obstacle, reason) = attempted {
             if self.agenda.not_yet(obstacle, now) {
                 self.skip(&reason);
@@ -247,7 +248,7 @@ impl Work {
 
     fn retained(&mut self) {
         // Backups have gone, perhaps.
-        self.agenda.look_again(Timestamp::now());
+        self.agenda.look_again(crate::telemetry::clock::now());
         if std::mem::take(&mut self.retention_again) {
             self.begin_retention();
         }
@@ -255,7 +256,7 @@ impl Work {
 
     /// A due run that is another agent's is a run too, once.
     fn skip(&self, reason: &str) {
-        let now = Timestamp::now();
+        let now = crate::telemetry::clock::now();
         let Some(due) = self.agenda.due() else { return };
         self.live.count_trigger(due.trigger);
         drop(self.live.begin_run(due.trigger, None, now));
@@ -268,7 +269,7 @@ impl Work {
     }
 
     fn looked(&mut self, looked: Looked) {
-        let now = Timestamp::now();
+        let now = crate::telemetry::clock::now();
         self.view = Some(looked.view);
         if looked.began < self.stale_before {
             return;
@@ -330,7 +331,7 @@ async fn look(workplace: Arc<Workplace>, mut view: View) -> Looked {
     let seen = async {
         let repository = workplace.repository().await?;
         view.read_backups(repository).await?;
-        newest = Some(Newest(view.newest_started(cluster, Timestamp::now())));
+        newest = Some(Newest(view.newest_started(cluster, crate::telemetry::clock::now())));
         view.read_drills(repository, cluster).await
     }
     .await;

@@ -88,10 +88,14 @@ impl Class {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Unavailable => "A server or the store does not answer, or the connection broke.",
+            Self::Unavailable => {
+                "A server or the store does not answer, or the connection broke; the server is out of connections, disk or memory; \
+                 a database was dropped meanwhile."
+            }
             Self::GaveWay => {
                 "Production went first: the server is shutting down, sessions waited for the backup's locks, locks were not \
-                 to be had in time, definitions kept changing. Or another agent has taken over."
+                 to be had in time, definitions kept changing, an administrator ended a session or a statement, a standby had to replay \
+                 changes. Or another agent has taken over."
             }
             Self::TooLong => "The backup took longer than `backup.max_duration`.",
             Self::LostChunk => "A chunk that was to be reused is gone or damaged; the next backup stores it anew.",

@@ -85,7 +85,7 @@ impl RestoreAgent {
         Self {
             surroundings,
             teller: Teller::new(&settings, live.clone()),
-            memory: Memory::new(Timestamp::now()),
+            memory: Memory::new(crate::telemetry::clock::now()),
             lookout: Lookout::new(&settings, live.clone()),
             settings,
             live,
@@ -99,7 +99,7 @@ impl RestoreAgent {
         let cancel = self.surroundings.signals.cancel.clone();
         tracing::info!("restore agent started");
         loop {
-            self.live.turn(Timestamp::now());
+            self.live.turn(crate::telemetry::clock::now());
             self.lookout.look_if_due(&self.settings);
             self.drill_if_due(&cancel);
             self.tell_if_idle();
@@ -137,7 +137,7 @@ impl RestoreAgent {
             return;
         };
         self.teller.looked(&seen.status);
-        let now = Timestamp::now();
+        let now = crate::telemetry::clock::now();
         let decision = match newest(&seen.status).filter(|_| self.is_wanted) {
             Some(choice) => Decision::Drill(choice),
             None => self.decide(&seen.status, now),
@@ -161,7 +161,7 @@ impl RestoreAgent {
             return;
         }
         if let Some(seen) = self.lookout.last_seen() {
-            self.teller.idle(&seen.status, Timestamp::now());
+            self.teller.idle(&seen.status, crate::telemetry::clock::now());
         }
     }
 
@@ -191,7 +191,9 @@ impl RestoreAgent {
         self.live.set_next_run(None);
         self.live.count_trigger(choice.trigger);
         let backup_id = Some(choice.backup_id.clone());
-        let progress = self.live.begin_run(choice.trigger, backup_id, Timestamp::now());
+        let progress = self
+            .live
+            .begin_run(choice.trigger, backup_id, crate::telemetry::clock::now());
         let attempt = Attempt {
             settings: Arc::clone(&self.settings),
             environment: self.surroundings.environment.clone(),
@@ -213,7 +215,7 @@ impl RestoreAgent {
         let Some(Drilling { choice, .. }) = self.drilling.take() else {
             return;
         };
-        let now = Timestamp::now();
+        let now = crate::telemetry::clock::now();
         let is_recorded = matches!(ended, Ended::Certificate(_));
         self.memory.note(&choice, is_recorded, now);
         let seen = self.lookout.last_seen().map(|seen| seen.status.as_ref());

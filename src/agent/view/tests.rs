@@ -87,6 +87,7 @@ fn manifest(hour: u32, rows: u64) -> Manifest {
         predecessor: None,
         tool_version: "0.1.0".to_owned(),
         lease_generation: None,
+        locked_in: None,
         source: Source {
             cluster: "shop".to_owned(),
             system_identifier: "7000000000000000001".to_owned(),

@@ -59,6 +59,10 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         found: 7,
         known: 1,
     };
+    let full = postgres::Error::Program {
+        program: "pg_restore".to_owned(),
+        message: "ERROR:  could not extend file \"base/5/16397\": No space left on device".to_owned(),
+    };
     let limit = std::time::Duration::from_secs(1);
     for (error, cause) in [
         (preflight(vec![no_scratch(true)]), Cause::Credentials),
@@ -80,6 +84,7 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         (preflight(vec![too_old()]), Cause::SourceMajorAboveTarget),
         (restore::Error::Guard(lost).into(), Cause::Interrupted),
         (Error::Interrupted, Cause::Interrupted),
+        (full.into(), Cause::Interrupted),
     ] {
         assert_eq!(cause_of(&error), Some(cause), "{error}");
     }

@@ -14,8 +14,17 @@ pub(super) fn write(sheet: &Sheet, status: &Status) {
         for (name, time) in times {
             sheet.labelled_gauge(name, &labels, time.map(unix_seconds));
         }
-        let retained = copy.retention.last_succeeded.as_ref();
-        let retained = retained.map(|last| last.retained_objects);
+        let succeeded = copy.retention.last_succeeded.as_ref();
+        let failed = copy.retention.last_failed.as_ref();
+        let ended = [
+            ("succeeded", succeeded.map(|last| last.finished)),
+            ("failed", failed.map(|last| last.finished)),
+        ];
+        for (outcome, finished) in ended {
+            let labels = [("copy", copy.name.as_str()), ("outcome", outcome)];
+            sheet.labelled_time("copy_last_retention_timestamp_seconds", &labels, finished);
+        }
+        let retained = succeeded.map(|last| last.retained_objects);
         let numbers = [
             ("copy_missing_backups", copy.missing),
             ("copy_let_go_backups", copy.let_go),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::http::sample;
-use crate::http::status::{AgentKind, DriftStatus, DrillState, DrillStatus};
+use crate::http::status::{
+    AgentKind, DriftStatus, DrillState, DrillStatus, FailedRetention, RetentionStatus, SucceededRetention,
+};
 
 const MEMORY: ProcessMemory = ProcessMemory {
     resident_bytes: Some(31 << 20),
@@ -251,6 +253,40 @@ fn what_goes_on_has_no_lines_once_it_has_ended() {
         "run_paced_seconds",
     ] {
         assert!(!shown.contains(&format!("kubebackup_{name}")), "{name}");
+    }
+}
+
+#[test]
+fn how_retention_of_each_copy_ended_has_a_time_by_its_name() {
+    let mut status = sample::backup_agent();
+    let named = |copy: &str, outcome: &str| {
+        format!("kubebackup_copy_last_retention_timestamp_seconds{{copy=\"{copy}\",outcome=\"{outcome}\"}}")
+    };
+    for (number, outcome) in (0..).zip(["succeeded", "failed"]) {
+        let finished = sample::NOW - jiff::SignedDuration::from_mins(number);
+        let retention = &mut status.copies[1].retention;
+        *retention = RetentionStatus::default();
+        assert_eq!(value(&status, &named("offsite", outcome)), None);
+        let retention = &mut status.copies[1].retention;
+        if outcome == "succeeded" {
+            retention.last_succeeded = Some(SucceededRetention {
+                started: finished,
+                finished,
+                expired_backups: 0,
+                deleted_objects: 0,
+                retained_objects: 0,
+                message: None,
+            });
+        } else {
+            retention.last_failed = Some(FailedRetention {
+                started: finished,
+                finished,
+                message: "denied".to_owned(),
+            });
+        }
+        let told = value(&status, &named("offsite", outcome));
+        assert_eq!(told, Some(finished.as_second().to_string()), "{outcome}");
+        assert_eq!(value(&status, &named("nobody", outcome)), None);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is wrong, in plain words: the same facts that alert rules look at, with the same ages.
 
 use super::words;
-use crate::http::status::{BackupStatus, DrillState, Outcome, RepositoryStatus, Status};
+use crate::http::status::{BackupStatus, DrillState, Outcome, RepositoryStatus, RetentionStatus, Status};
 
 /// How bad it is. In this order, so that the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,6 +236,7 @@ fn copies(found: &mut Vec<Finding>, status: &Status) {
             let text = format!("Retention of the copy '{name}' failed {when}: {}.", failed.message);
             say(found, Level::Warn, text);
         }
+        retained(found, &copy.retention, &format!("The store of the copy '{name}'"));
     }
 }
 
@@ -249,7 +250,11 @@ fn retention(found: &mut Vec<Finding>, status: &Status) {
         );
         say(found, Level::Warn, text);
     }
-    let Some(last) = &status.retention.last_succeeded else {
+    retained(found, &status.retention, "The store");
+}
+
+fn retained(found: &mut Vec<Finding>, retention: &RetentionStatus, store: &str) {
+    let Some(last) = &retention.last_succeeded else {
         return;
     };
     let why = last
@@ -259,8 +264,8 @@ fn retention(found: &mut Vec<Finding>, status: &Status) {
         .unwrap_or_default();
     let text = match last.retained_objects {
         0 => return,
-        1 => format!("The store kept one object that should have gone{why}."),
-        objects => format!("The store kept {objects} objects that should have gone{why}."),
+        1 => format!("{store} kept one object that should have gone{why}."),
+        objects => format!("{store} kept {objects} objects that should have gone{why}."),
     };
     say(found, Level::Warn, text);
 }

@@ -68,8 +68,8 @@ pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 /// The document's text as the mutations leave it.
-pub(super) fn apply<'a>(document: Value, mutations: impl Iterator<Item = &'a Mutation>) -> Vec<u8> {
-    let places = count(&document);
+pub(super) fn apply<'a>(document: &Value, mutations: impl Iterator<Item = &'a Mutation>) -> Vec<u8> {
+    let places = count(document);
     let (mut at, mut cut) = (Vec::new(), None);
     for mutation in mutations {
         match &mutation.change {
@@ -78,7 +78,7 @@ pub(super) fn apply<'a>(document: Value, mutations: impl Iterator<Item = &'a Mut
         }
     }
     let mut text = Vec::new();
-    write(&document, &mut 0, &at, &mut text);
+    write(document, &mut 0, &at, &mut text);
     if let Some(index) = cut {
         text.truncate(index.index(text.len() + 1));
     }

@@ -1,7 +1,8 @@
 //! What a copy leaves where it is because the other place would not keep it, and what proves backups over there.
 
-use super::super::testing::{Ground, backup_id, rows, time, two_tables};
+use super::super::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
 use super::*;
+use crate::repository::drift::{Drift, DriftOutcome};
 use crate::repository::id::VerifyId;
 use crate::repository::{
     CertificateState, Decision, ExpireOptions, ExpireReport, PlanLine, PruneOptions, VerifyOptions, expire, prune,
@@ -48,6 +49,7 @@ async fn run(ground: &Ground, to: &Repository, policy: Policy) -> CopyReport {
         concurrency: 4,
         grace: Duration::from_hours(24),
         policy,
+        known_locks: Arc::default(),
     };
     copy(&ground.repository, to, &options, &Silent).await.unwrap()
 }
@@ -121,6 +123,42 @@ async fn what_a_person_holds_is_brought_whatever_was_let_go() {
     let report = run(&ground, &to, daily(1)).await;
     assert_eq!((report.copied, report.let_go), (ids(0..1), ids(1..2)));
     assert_eq!(let_go(&to, daily(1), false).await.expired, []);
+}
+
+#[tokio::test]
+async fn what_is_held_after_it_was_let_go_there_comes_when_no_prune_can_be_about_to_take_it() {
+    let ground = days(3).await;
+    let (store, to) = empty_copy(&ground, 3 * DAY).await;
+    run(&ground, &to, Policy::none()).await;
+    assert_eq!(let_go(&to, daily(1), false).await.expired, ids(0..2));
+    ground.repository.hold(&backup_id(0), "audit", time(0)).await.unwrap();
+    store.set_clock(time(3 * DAY + 60));
+    let report = run(&ground, &to, daily(1)).await;
+    assert_eq!((report.copied.len(), report.left.len()), (0, 1), "{report:?}");
+    assert!(report.left[0].reason.contains("a prune may be"), "{report:?}");
+    store.set_clock(time(4 * DAY + 120));
+    assert_eq!(run(&ground, &to, daily(1)).await.copied, ids(0..1));
+}
+
+#[tokio::test]
+async fn drift_brings_nothing_that_the_rules_over_there_would_not_keep() {
+    let ground = days(3).await;
+    let mut drifted = draft(3 * DAY, &two_tables());
+    drifted.drift = Some(Drift {
+        outcome: DriftOutcome::Compared,
+        baseline: None,
+        passed_over: Vec::new(),
+        reason: None,
+        total: 1,
+        findings: Vec::new(),
+    });
+    let writer = ground.writer().await;
+    let records = put_all(&writer, &two_tables()).await.unwrap();
+    writer.commit(drifted, records).await.unwrap();
+    let (_, to) = empty_copy(&ground, 4 * DAY).await;
+    let report = run(&ground, &to, daily(1)).await;
+    assert_eq!(report.let_go, ids(0..2));
+    assert_eq!(report.copied, [backup_id(3 * DAY), backup_id(2 * DAY)]);
 }
 
 #[tokio::test]

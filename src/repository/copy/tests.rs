@@ -1,8 +1,10 @@
 //! What a copy brings, what it relies on, and where it stops.
 
-use super::super::testing::{Ground, backup_id, rows, two_tables};
+use super::super::testing::{Ground, backup_id, rows, time, two_tables};
 use super::*;
-use crate::repository::{PruneOptions, prune};
+use crate::repository::id::VerifyId;
+use crate::repository::manifest::Backup;
+use crate::repository::{CertificateState, PruneOptions, VerifyOptions, VerifyOutcome, prune, verify};
 use crate::storage::faults::{Effect, Fault, FaultStore};
 use crate::storage::{LockPeriod, MemoryStore, Operation, list_all};
 use crate::telemetry::progress::Silent;
@@ -15,6 +17,7 @@ fn options() -> CopyOptions {
         concurrency: 4,
         grace: GRACE,
         policy: Policy::none(),
+        known_locks: Arc::default(),
     }
 }
 
@@ -22,6 +25,36 @@ async fn empty_copy(ground: &Ground) -> (Arc<MemoryStore>, Repository) {
     let store = Arc::new(MemoryStore::new());
     let to = open_copy(&ground.repository, store.clone()).await.unwrap();
     (store, to)
+}
+
+/// A copy of one backup, and after it the next one, which shares the rows of a table with it.
+async fn copy_of_one_of_two() -> (Ground, Arc<MemoryStore>, Repository, Backup) {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    store.set_clock(time(10));
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+    let next = [("orders", rows(3000, 7)), ("items", rows(4000, 13))];
+    let second = ground.backup(1, &next).await;
+    (ground, store, to, second)
+}
+
+/// A key that both of them need.
+async fn shared_key(to: &Repository, second: &Backup) -> String {
+    let first = to.read_backup(&backup_id(0)).await.unwrap();
+    let mut shared = second.chunks.iter().filter(|chunk| first.chunks.contains(chunk));
+    shared.next_back().unwrap().key.clone()
+}
+
+async fn verify_all(to: &Repository, minute: i64) -> VerifyOutcome {
+    let options = VerifyOptions {
+        verify_id: VerifyId::new(time(minute), 1),
+        backups: Vec::new(),
+        concurrency: 4,
+        record: true,
+    };
+    let report = verify(to, &options, &Silent, &CancellationToken::new()).await;
+    report.unwrap().outcome
 }
 
 async fn run(ground: &Ground, to: &Repository) -> CopyReport {
@@ -303,4 +336,108 @@ async fn what_a_copy_reuses_is_locked_again_over_there() {
             .all(|key| second.chunks.iter().any(|chunk| chunk.key == *key)),
         "{again:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_damaged_there_keeps_a_backup_back_until_it_is_removed_and_brought_anew() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
+    let key = shared_key(&to, &second).await;
+    let mut body = store.get(&key).await.unwrap().to_vec();
+    body[20] ^= 1;
+    store.replace(&key, body.into());
+    store.set_clock(time(20));
+    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Damaged);
+
+    store.set_clock(time(30));
+    let report = run(&ground, &to).await;
+    assert_eq!(report.left.len(), 1, "{report:?}");
+    let reason = &report.left[0].reason;
+    assert!(reason.contains(&key) && reason.contains("damaged there"), "{reason}");
+    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+    assert!(to.verdicts_from_elsewhere().await.unwrap().is_empty());
+
+    store.delete(&key).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
+    assert_eq!(verify_all(&to, 40).await, VerifyOutcome::Sound, "the first one too");
+    assert_eq!(
+        to.verdicts_from_elsewhere().await.unwrap()[&backup_id(0)],
+        CertificateState::Certified
+    );
+    ground.backup(2, &[("orders", rows(3000, 7))]).await;
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(2)]);
+}
+
+#[tokio::test]
+async fn what_is_gone_over_there_is_brought_for_the_next_backup_and_heals_those_before_it() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    store.delete(&shared_key(&to, &second).await).await.unwrap();
+    assert_eq!(verify_all(&to, 10).await, VerifyOutcome::Damaged);
+    store.set_clock(time(20));
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
+    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Sound);
+}
+
+#[tokio::test]
+async fn what_was_cut_short_over_there_keeps_a_backup_back_although_another_one_refers_to_it() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    let key = shared_key(&to, &second).await;
+    store.replace(&key, Bytes::from_static(b"short"));
+    let report = run(&ground, &to).await;
+    let reason = &report.left[0].reason;
+    assert!(
+        reason.contains(&key) && reason.contains("5 bytes instead of"),
+        "{reason}"
+    );
+    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+}
+
+/// A ground and a copy of its first backup whose objects are locked.
+async fn locked_copy() -> (Ground, Arc<MemoryStore>, Repository, CopyOptions) {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let period = LockPeriod {
+        promised: Duration::from_hours(24),
+        given: Duration::from_hours(48),
+    };
+    let store = Arc::new(MemoryStore::with_locks(period));
+    store.set_clock(time(0));
+    let to = open_copy(&ground.repository, store.clone()).await.unwrap();
+    let options = options();
+    copy(&ground.repository, &to, &options, &Silent).await.unwrap();
+    (ground, store, to, options)
+}
+
+#[tokio::test]
+async fn a_lock_that_is_known_to_last_is_not_given_again() {
+    let (ground, store, to, options) = locked_copy().await;
+    for (hours, seed, is_short) in [(12, 13, false), (25, 15, true), (26, 17, false)] {
+        store.set_clock(time(hours * 60));
+        ground
+            .backup(hours * 60, &[("orders", rows(3000, 7)), ("items", rows(4000, seed))])
+            .await;
+        let report = copy(&ground.repository, &to, &options, &Silent).await.unwrap();
+        assert_eq!((report.copied.len(), report.reused_chunks), (1, 2));
+        let locked = store.take_locked_again();
+        assert_eq!(
+            locked.len(),
+            if is_short { 2 } else { 0 },
+            "after {hours} hours: {locked:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_put_over_a_chunk_of_the_copy_is_not_taken_for_it_when_its_lock_is_given_again() {
+    let (ground, store, to, options) = locked_copy().await;
+    let second = ground.backup(1, &[("orders", rows(3000, 7))]).await;
+    let key = shared_key(&to, &second).await;
+    let size = store.get(&key).await.unwrap().len();
+    store.delete(&key).await.unwrap();
+    store.put_new(&key, vec![0; size].into()).await.unwrap();
+    store.set_clock(time(25 * 60));
+    let report = copy(&ground.repository, &to, &options, &Silent).await.unwrap();
+    let reason = &report.left[0].reason;
+    assert!(reason.contains(&key) && reason.contains("replaced"), "{reason}");
+    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
 }

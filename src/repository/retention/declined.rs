@@ -61,8 +61,8 @@ impl<'a> Declining<'a> {
         let now = self.to.store().now();
         let mut dropped = BTreeSet::new();
         for cluster in all.clusters.into_values() {
-            let frozen = cluster.frozen();
-            let plan = plan(&cluster.backups, self.policy, frozen.as_deref(), now);
+            // Drift freezes what deletes. Not to bring a backup deletes nothing: it stays where it is, and frozen there.
+            let plan = plan(&cluster.backups, self.policy, None, now);
             dropped.extend(plan.drops().filter(|backup_id| coming.contains(backup_id)).cloned());
         }
         Ok(dropped)

@@ -229,7 +229,7 @@ async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, 
             return Ok(Buried::Retained(reason));
         }
     }
-    if before.is_there {
+    if before.is_there() {
         return Ok(Buried::Ready);
     }
     match repository.put_tombstone(manifest, now).await {

@@ -62,8 +62,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// A tombstone before its mark: the other way round the next run would take it for fresh and look for an index that
-    /// is no more. The mark stays for as long as a store with versions has the manifest: it says that it was expired, and
-    /// not hidden by somebody. Returns the backups whose tombstones stay.
+    /// is no more. The mark stays for as long as a store with versions has the manifest, or may have it: it says that it was
+    /// expired, and not hidden by somebody. Returns the backups whose tombstones stay.
     async fn collect_tombstones(&mut self, marks: &Marks) -> Result<BTreeSet<BackupId>> {
         let (mut over, mut marked, mut stay) = (Vec::new(), Vec::new(), BTreeSet::new());
         let gone = marks.tombstones.iter().filter(|(id, _)| !marks.manifests.contains(*id));
@@ -71,7 +71,7 @@ impl Run<'_> {
             match tombstone.gone_since {
                 Some(since) if since <= self.cutoff => {
                     marked.push(backup_id.clone());
-                    if tombstone.is_there {
+                    if tombstone.is_there() {
                         over.push(Key::Tombstone(backup_id.clone()).to_string());
                     }
                 }
@@ -85,8 +85,9 @@ impl Run<'_> {
         let is_left = |backup_id: &BackupId| left.contains(&Key::Tombstone(backup_id.clone()).to_string());
         let (left, marked): (Vec<BackupId>, Vec<BackupId>) = marked.into_iter().partition(is_left);
         stay.extend(left);
-        let is_kept = |backup_id: &BackupId| marks.hidden.as_ref().is_some_and(|hidden| hidden.contains(backup_id));
-        let marked = marked.into_iter().filter(|backup_id| !is_kept(backup_id));
+        let marked = marked
+            .into_iter()
+            .filter(|backup_id| !marks.hidden.needs_mark(backup_id));
         let keys: Vec<String> = marked.map(|id| Key::Gone(id).to_string()).collect();
         self.delete(&keys).await?;
         Ok(stay)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::hidden::{self, HiddenManifests};
 use super::tombstone::Tombstone;
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
@@ -42,8 +43,8 @@ pub(super) struct Marks {
     pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
     /// Backups that copies are bringing here, and since when.
     incoming: BTreeMap<BackupId, Timestamp>,
-    /// Backups whose manifests a store with versions still has, behind a deletion; none where it cannot say so.
-    pub(super) hidden: Option<BTreeSet<BackupId>>,
+    /// Backups whose manifests a store with versions still has, behind a deletion.
+    pub(super) hidden: HiddenManifests,
     /// It has been asked, and need not be again where it cannot say so.
     has_asked_hidden: bool,
 }
@@ -59,12 +60,12 @@ impl Marks {
     pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
         self.incoming = incoming(repository).await?;
         self.manifests = repository.backup_ids().await?.into_iter().collect();
-        if self.hidden.is_some() || !self.has_asked_hidden {
-            self.hidden = hidden(repository).await?;
+        if self.hidden.are_seen() || !self.has_asked_hidden {
+            self.hidden = HiddenManifests::look(repository).await?;
             self.has_asked_hidden = true;
         }
         self.tombstones = repository.tombstones().await?;
-        self.check_hidden()?;
+        hidden::stop(self.hidden.unexplained(&self.manifests, &self.tombstones))?;
         if may_write {
             self.complete_tombstones(repository).await?;
         }
@@ -101,24 +102,6 @@ impl Marks {
         Ok(())
     }
 
-    /// An expiry leaves a tombstone or, once that has been collected, its mark. Who hid a manifest without either did not
-    /// mean its chunks to go, or should not have.
-    fn check_hidden(&self) -> Result<()> {
-        let expired = |backup_id: &&BackupId| self.tombstones.contains_key(*backup_id);
-        let hidden = self.hidden.iter().flatten();
-        match hidden
-            .filter(|backup_id| !self.manifests.contains(*backup_id))
-            .find(|id| !expired(id))
-        {
-            None => Ok(()),
-            Some(backup_id) => {
-                let key = Key::Manifest(backup_id.clone()).to_string();
-                let reason = "hidden by a deletion that was no expiry: remove its delete marker, or all its versions";
-                Err(Error::unmarked(backup_id, Error::damaged(key, reason)))
-            }
-        }
-    }
-
     /// Why nothing at all may be deleted: a backup that exists lacks what nobody has let go. Chunks belong to no cluster.
     ///
     /// # Errors
@@ -151,8 +134,9 @@ impl Marks {
 
     /// Tombstones whose chunks stay for now: the manifest is gone, and not for long enough.
     pub(super) fn in_force(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
-        let is_in_force =
-            move |tombstone: &Tombstone| tombstone.is_there && tombstone.gone_since.is_none_or(|since| since > cutoff);
+        let is_in_force = move |tombstone: &Tombstone| {
+            tombstone.is_there() && tombstone.gone_since.is_none_or(|since| since > cutoff)
+        };
         let in_force = self
             .tombstones
             .iter()
@@ -182,7 +166,7 @@ impl Marks {
     /// Writes the marks that an interrupted expiry has not.
     async fn complete_tombstones(&mut self, repository: &Repository) -> Result<()> {
         for (backup_id, tombstone) in &self.tombstones {
-            let is_open = tombstone.is_there && tombstone.gone_since.is_none();
+            let is_open = tombstone.is_there() && tombstone.gone_since.is_none();
             if !is_open || self.manifests.contains(backup_id) {
                 continue;
             }
@@ -255,18 +239,6 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Marked> {
         .await?
         .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))?;
     Ok(Marked { names, cluster, drift })
-}
-
-/// Backups whose manifests are hidden; none where the store cannot say so.
-async fn hidden(repository: &Repository) -> Result<Option<BTreeSet<BackupId>>> {
-    let keys = repository.store().hidden(layout::MANIFESTS).await?;
-    Ok(keys.map(|keys| {
-        let ids = keys.iter().filter_map(|key| match key.parse() {
-            Ok(Key::Manifest(backup_id)) => Some(backup_id),
-            _ => None,
-        });
-        ids.collect()
-    }))
 }
 
 /// What copies are bringing here.

@@ -8,6 +8,7 @@
 mod calendar;
 mod declined;
 mod expire;
+mod hidden;
 mod leftovers;
 mod mark;
 mod plan;
@@ -23,6 +24,7 @@ mod tombstone;
 
 pub(super) use declined::Declining;
 pub use expire::{ClusterPlan, ExpireOptions, ExpireReport, Retained, expire};
+pub use hidden::accept_hidden;
 pub use leftovers::Leftovers;
 pub use plan::{Candidate, Decision, Plan, PlanLine, Proof, plan};
 pub use policy::Policy;

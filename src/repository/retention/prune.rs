@@ -144,7 +144,7 @@ impl PruneReport {
             deleted: Counted::default(),
             retained: Counted::default(),
             leftovers: Leftovers::default(),
-            hidden_seen: marks.hidden.is_some(),
+            hidden_seen: marks.hidden.are_seen(),
         }
     }
 }

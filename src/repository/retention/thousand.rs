@@ -71,6 +71,7 @@ async fn put_backup(ground: &Ground, number: u64, chunks: &[Chunk]) {
         predecessor: None,
         tool_version: draft.tool_version,
         lease_generation: None,
+        locked_in: None,
         source: draft.source,
         started: moment(number),
         finished: moment(number),

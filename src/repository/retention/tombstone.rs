@@ -22,10 +22,16 @@ use crate::storage::list_all;
 /// A tombstone as a listing tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tombstone {
-    /// The object itself; a mark may have outlived it.
-    pub(super) is_there: bool,
+    /// Since when the object itself is there; a mark may have outlived it.
+    pub(super) written: Option<Timestamp>,
     /// When the manifest was known to be gone.
     pub(super) gone_since: Option<Timestamp>,
+}
+
+impl Tombstone {
+    pub(super) fn is_there(&self) -> bool {
+        self.written.is_some()
+    }
 }
 
 /// `tombstones/<backup_id>.json`.
@@ -52,7 +58,9 @@ impl Repository {
         let mut tombstones: BTreeMap<BackupId, Tombstone> = BTreeMap::new();
         for object in list_all(self.store().as_ref(), layout::TOMBSTONES, None).await? {
             match object.key.parse() {
-                Ok(Key::Tombstone(backup_id)) => tombstones.entry(backup_id).or_default().is_there = true,
+                Ok(Key::Tombstone(backup_id)) => {
+                    tombstones.entry(backup_id).or_default().written = Some(object.modified);
+                }
                 Ok(Key::Gone(backup_id)) => {
                     tombstones.entry(backup_id).or_default().gone_since = Some(object.modified);
                 }

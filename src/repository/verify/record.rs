@@ -28,8 +28,8 @@ struct DefectEntry<'a> {
     backups: &'a [BackupId],
 }
 
-/// Writes the keys of `defects` down, unless all of them are known already. A store that refuses is no error: the
-/// findings stand without it.
+/// Writes `defects` down, unless each is known already, of each backup that needs the object: one that has come since
+/// has to be named too. A store that refuses is no error: the findings stand without it.
 pub(super) async fn record_damage(
     repository: &Repository,
     verify_id: &VerifyId,
@@ -39,8 +39,8 @@ pub(super) async fn record_damage(
         return Ok(DamageRecord::NotNeeded);
     }
     // Whoever may not read the other records writes one more.
-    let known = repository.damaged_keys().await.unwrap_or_default();
-    if defects.keys().all(|key| known.contains(key)) {
+    let known = repository.standing_damage().await.unwrap_or_default();
+    if defects.values().all(|defect| known.knows(&defect.key, &defect.backups)) {
         return Ok(DamageRecord::AlreadyKnown);
     }
     let key = Key::Damage(verify_id.clone()).to_string();

@@ -73,7 +73,7 @@ pub enum TouchedContent {
 pub enum DamageRecord {
     /// Nothing is damaged.
     NotNeeded,
-    /// An earlier record or certificate names every damaged object.
+    /// Earlier records or certificates name every damaged object, with every backup that needs it.
     AlreadyKnown,
     Written {
         key: String,

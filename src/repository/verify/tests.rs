@@ -229,6 +229,30 @@ async fn what_is_found_damaged_is_recorded_once_and_healed_by_the_next_backup() 
 }
 
 #[tokio::test]
+async fn a_backup_that_needs_what_is_known_to_be_damaged_is_recorded_too() {
+    let ground = Ground::new().await;
+    let first = ground.backup(0, &two_tables()).await;
+    ground.backup(1, &two_tables()).await;
+    let key = &first.chunks[2].key;
+    ground.store.replace(key, flipped(&ground.object(key).await, 30));
+    let of = |number: u32, backups: &[i64]| VerifyOptions {
+        verify_id: VerifyId::new(time(1000), number),
+        ..options(backups)
+    };
+    let cancel = CancellationToken::new();
+    for (options, is_written) in [
+        (of(1, &[0]), true),
+        (of(2, &[0]), false),
+        (of(3, &[]), true),
+        (of(4, &[]), false),
+    ] {
+        let report = verify(&ground.repository, &options, &Silent, &cancel).await.unwrap();
+        let record = report.damage_record;
+        assert_eq!(matches!(record, DamageRecord::Written { .. }), is_written, "{record:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_chunk_shared_by_two_backups_is_one_defect_of_both() {
     let ground = Ground::new().await;
     let first = ground.backup(0, &two_tables()).await;

@@ -3,14 +3,15 @@
 //! Versions of one key are listed as far as [`MAX_VERSIONS`], whoever put them there: who floods a key with versions costs
 //! a few requests and cannot hide what lies below for nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::errors::translate;
-use super::{S3Store, size};
-use crate::storage::{Error, ErrorKind, Result, Version, Versions};
+use super::{S3Store, size, timestamp};
+use crate::storage::{Error, ErrorKind, Hidden, Result, Version, Versions};
 
 /// Versions of one key that are looked at, the newest first.
 const MAX_VERSIONS: usize = 10_000;
@@ -79,29 +80,30 @@ impl S3Store {
     }
 
     /// Keys below `prefix` whose newest version is a deletion and that have an older one which holds something.
-    pub(super) async fn hidden_below(&self, prefix: &str) -> Result<Option<Vec<String>>> {
-        let (mut deleted, mut held) = (BTreeSet::new(), BTreeSet::new());
+    pub(super) async fn hidden_below(&self, prefix: &str) -> Result<Hidden> {
+        let mut histories = Histories::default();
         let mut after = None;
         loop {
             let answer = match self.version_page(prefix, after.as_ref()).await {
                 Ok(answer) => answer,
-                Err(error) if may_be_none(&error) && after.is_none() => return Ok(None),
+                Err(error) if error.kind == ErrorKind::Unsupported => return Ok(Hidden::NotKept),
+                Err(error) if may_be_none(&error) && after.is_none() => return Ok(Hidden::Unseen),
                 Err(error) => return Err(error),
             };
-            let newest = answer
-                .delete_markers()
-                .iter()
-                .filter(|marker| marker.is_latest() == Some(true));
-            deleted.extend(newest.filter_map(|marker| self.relative(marker.key())));
-            held.extend(
-                answer
-                    .versions()
-                    .iter()
-                    .filter_map(|version| self.relative(version.key())),
-            );
+            for marker in answer.delete_markers() {
+                if let Some(key) = self.relative(marker.key()) {
+                    let is_newest = marker.is_latest() == Some(true);
+                    histories.add_marker(key, timestamp(marker.last_modified()), is_newest);
+                }
+            }
+            for version in answer.versions() {
+                if let Some(key) = self.relative(version.key()) {
+                    histories.add_version(key, timestamp(version.last_modified()));
+                }
+            }
             after = Marker::after(&answer);
             if after.is_none() {
-                return Ok(Some(deleted.intersection(&held).cloned().collect()));
+                return Ok(Hidden::Seen(histories.hidden()));
             }
         }
     }
@@ -126,7 +128,78 @@ impl S3Store {
     }
 }
 
+/// What a listing of versions tells of the keys below a prefix, on however many pages.
+#[derive(Default)]
+struct Histories(BTreeMap<String, History>);
+
+#[derive(Default)]
+struct History {
+    is_deleted: bool,
+    markers: Vec<Timestamp>,
+    newest_version: Option<Timestamp>,
+}
+
+impl Histories {
+    /// A deletion without a time is taken for one of the end of time: whatever should explain it is older.
+    fn add_marker(&mut self, key: String, time: Option<Timestamp>, is_newest: bool) {
+        let history = self.0.entry(key).or_default();
+        history.is_deleted |= is_newest;
+        history.markers.push(time.unwrap_or(Timestamp::MAX));
+    }
+
+    fn add_version(&mut self, key: String, time: Option<Timestamp>) {
+        let history = self.0.entry(key).or_default();
+        history.newest_version = history.newest_version.max(Some(time.unwrap_or(Timestamp::MAX)));
+    }
+
+    fn hidden(self) -> BTreeMap<String, Timestamp> {
+        let hidden = self.0.into_iter();
+        hidden
+            .filter_map(|(key, history)| Some((key, history.hidden_since()?)))
+            .collect()
+    }
+}
+
+impl History {
+    /// The first deletion after the newest version: further ones of the same key hide nothing more.
+    fn hidden_since(self) -> Option<Timestamp> {
+        let version = self.newest_version.filter(|_| self.is_deleted)?;
+        let after = self.markers.iter().filter(|marker| **marker >= version);
+        after.min().or(self.markers.iter().max()).copied()
+    }
+}
+
 /// A store without versions, or credentials that may not see them.
 fn may_be_none(error: &Error) -> bool {
     !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Credentials)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute)
+    }
+
+    #[test]
+    fn a_key_is_hidden_since_the_first_deletion_after_its_newest_version() {
+        let mut histories = Histories::default();
+        // Brought back once, deleted again, and once more in vain; told on two pages.
+        histories.add_marker("again".to_owned(), Some(at(9)), true);
+        histories.add_marker("again".to_owned(), Some(at(7)), false);
+        histories.add_version("again".to_owned(), Some(at(5)));
+        histories.add_marker("again".to_owned(), Some(at(3)), false);
+        histories.add_version("again".to_owned(), Some(at(1)));
+        // There.
+        histories.add_version("back".to_owned(), Some(at(5)));
+        histories.add_marker("back".to_owned(), Some(at(3)), false);
+        // Nothing is left behind the deletion.
+        histories.add_marker("empty".to_owned(), Some(at(3)), true);
+        histories.add_version("without times".to_owned(), None);
+        histories.add_marker("without times".to_owned(), None, true);
+        let expected = [("again", at(7)), ("without times", Timestamp::MAX)];
+        let expected = expected.map(|(key, since)| (key.to_owned(), since));
+        assert_eq!(histories.hidden(), BTreeMap::from(expected));
+    }
 }

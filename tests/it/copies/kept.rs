@@ -106,15 +106,15 @@ fn a_copy_has_locks_of_its_own() {
         if request.operation != "PutObject" {
             continue;
         }
-        let mode = request.header("x-amz-object-lock-mode");
+        let lock = request.header("x-amz-object-lock-mode");
         let is_kept = ["locked/chunks/", "locked/manifests/"]
             .iter()
             .any(|below| request.key.starts_with(below));
         if is_kept {
-            assert_eq!(mode, Some("GOVERNANCE"), "{}", request.key);
+            assert_eq!(lock, Some("GOVERNANCE"), "{}", request.key);
             locked += 1;
         } else if request.key.starts_with(&format!("{PREFIX}/chunks/")) {
-            assert_eq!(mode, None, "{}", request.key);
+            assert_eq!(lock, None, "{}", request.key);
         }
     }
     assert!(locked > 1, "{locked} objects were locked");

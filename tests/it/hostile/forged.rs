@@ -31,16 +31,16 @@ fn nothing_in_a_forged_manifest_is_executed_by_a_drill_or_a_restore() {
             forged.database().head.properties.collate = "POSIX".to_owned();
         }),
         ("encoding", &|forged| {
-            forged.database().head.properties.encoding = format!("UTF8'{CODE}")
+            forged.database().head.properties.encoding = format!("UTF8'{CODE}");
         }),
         ("collation", &|forged| {
-            forged.database().head.properties.collate = format!("C'{CODE}")
+            forged.database().head.properties.collate = format!("C'{CODE}");
         }),
         ("owner", &|forged| {
-            forged.database().head.properties.owner = format!("o\"{CODE}")
+            forged.database().head.properties.owner = format!("o\"{CODE}");
         }),
         ("comment", &|forged| {
-            forged.database().head.properties.comment = Some(format!("c\\'{CODE}"))
+            forged.database().head.properties.comment = Some(format!("c\\'{CODE}"));
         }),
         ("privileges", &|forged| {
             forged.database().head.properties.acl = vec![
@@ -140,7 +140,7 @@ fn a_condition_or_a_query_cannot_leave_its_copy_nor_write() {
         (
             ("a query that writes", &|forged| {
                 forged.database().head.assertions = vec![assertion(
-                    "WITH x AS (INSERT INTO t VALUES (0, 'pwned') RETURNING 1) SELECT * FROM x",
+                    "WITH x AS (INSERT INTO public.t VALUES (0, 'pwned') RETURNING 1) SELECT * FROM x",
                 )];
             }),
             "read-only transaction",

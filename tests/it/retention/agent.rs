@@ -137,7 +137,7 @@ fn credentials_without_delete_and_a_damaged_manifest_cost_no_backup() {
     world.s3.flip_a_bit(&World::object(&format!("manifests/{first}.json")));
     let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 1);
     assert_eq!(status.counts.retention.runs, 1);
-    agent.wait_for("retention failed; the backup stands");
+    agent.wait_for("retention failed; the backups stand");
     assert!(
         status.retention.failing().unwrap().message.contains(&first),
         "{status:?}"

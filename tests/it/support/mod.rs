@@ -11,6 +11,7 @@
 pub(crate) mod agents;
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod http;
 pub(crate) mod library;
@@ -20,6 +21,7 @@ pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod s3;
 pub(crate) mod s3_proxy;
+pub(crate) mod tcp_proxy;
 pub(crate) mod template;
 pub(crate) mod wait;
 pub(crate) mod world;

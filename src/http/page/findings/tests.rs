@@ -246,3 +246,32 @@ fn a_copy_that_could_not_be_filled_or_is_late_is_named_with_what_it_lacks() {
         ["Retention of the copy 'nas' failed 1 min ago: the store answered 503."]
     );
 }
+
+#[test]
+fn what_the_store_of_a_copy_kept_is_told_with_the_name_of_the_copy() {
+    let mut status = good();
+    status.copies = sample::copies();
+    status.copies.truncate(1);
+    let kept = |objects| crate::http::status::SucceededRetention {
+        started: sample::NOW,
+        finished: sample::NOW,
+        expired_backups: 0,
+        deleted_objects: 0,
+        retained_objects: objects,
+        message: Some("access denied".to_owned()),
+    };
+    let mut told = |objects| {
+        status.copies[0].retention.last_succeeded = Some(kept(objects));
+        let texts = findings(&status).into_iter().map(|finding| finding.text);
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(told(0), [""; 0]);
+    assert_eq!(
+        told(1),
+        ["The store of the copy 'nas' kept one object that should have gone: access denied."]
+    );
+    assert_eq!(
+        told(7),
+        ["The store of the copy 'nas' kept 7 objects that should have gone: access denied."]
+    );
+}

@@ -67,7 +67,7 @@ async fn what_strikes_an_upload_leaves_no_object_unless_only_the_answer_is_lost(
         (Fault::CorruptRequest, Some(ErrorKind::Checksum), false),
         (refusals::INTERNAL_ERROR, Some(ErrorKind::Unavailable), false),
         (refusals::EXPIRED_TOKEN, Some(ErrorKind::Credentials), false),
-        (refusals::NO_SUCH_BUCKET, Some(ErrorKind::NotFound), false),
+        (refusals::NO_SUCH_BUCKET, Some(ErrorKind::NoBucket), false),
         (Fault::LoseAnswer, Some(ErrorKind::Unavailable), true),
         (Fault::Slow(1000), None, true),
     ]

@@ -1,0 +1,173 @@
+"""docs/benchmarks.md out of what was measured."""
+
+from pathlib import Path
+
+import chart
+from goals import GOALS, MEMORY, MIB, WALL, Goal
+from results import Results, median
+from scenarios import SCENARIOS, Scenario
+
+HEAD = """# Benchmarks
+
+Written by `make bench` out of [benchmarks.json](benchmarks.json), to which every run adds. Ratios are the result; the seconds are
+decoration, and depend on the machine. PostgreSQL, the client and the S3 server share this machine's cores.
+
+In each round every contestant runs once, one after the other, so that what disturbs the machine disturbs all of them. A figure
+is the median of the rounds, with the least and the greatest behind it. "Ours / it" is the median of the ratios of each round's
+pair.
+
+![Wall-clock time of backups and restores, ours against the peers](images/benchmarks.svg)
+"""
+
+NOTES = """## How it is measured
+- **wide** is what an application's database looks like: text and jsonb with TOAST, numerics, timestamps, uuid, bytea, foreign keys, partitions,
+  200 small tables. **narrow** is one table of 18 million short rows. **many** is 10,000 small tables. SQL makes them
+  (`scripts/bench/databases`), the same everywhere: no value is random.
+- Servers run with `fsync` off and without autovacuum and timed checkpoints, restores go into a server with `wal_level` minimal; the same
+  for all. Before each run everything is synced to disk.
+- Everybody uploads to the S3 server that is embedded in the demo, as a process of its own: it checks signatures and keeps objects as
+  files. Its CPU is listed apart. Peers upload with rclone, which does so as it reads; pgBackRest, which speaks nothing but TLS, goes
+  through stunnel, whose CPU is the store's.
+- Client CPU is what the kernel counted for a contestant's whole process tree, ours with its `pg_dump`; server CPU is the growth of the
+  postmaster's and all its children's, dead ones included (on restores: the server restored into, and where there is one the source).
+- Memory is the greatest sum over the process tree, sampled ten times a second, and at least the kernel's own figure for the largest process.
+- Ours reads every row out, hashes it for the comparison, cuts, compresses (zstd level 1), hashes and uploads. No peer keeps what would
+  prove a restore. pgBackRest is physical: it copies files, restores the whole cluster of the same version, and knows no single table.
+- Our restores read from S3, those of `pg_restore` and `psql` from a dump that already lies on a local disk.
+"""
+
+
+def write(results: Results, directory: Path):
+    figures = _machine(results) or "No figures of the full size have been taken yet.\n"
+    sections = [HEAD, figures, _goals(results)]
+    sections += [_scenario(results, scenario) for scenario in SCENARIOS if _has(results, scenario)]
+    images = directory / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    (images / "benchmarks.svg").write_text(chart.draw(results))
+    (directory / "benchmarks.md").write_text("\n".join(section for section in [*sections, NOTES] if section))
+    print(f"bench: wrote {directory / 'benchmarks.md'}", flush=True)
+
+
+def _has(results: Results, scenario: Scenario) -> bool:
+    return any(one["scenario"] == scenario.name for one in results.samples)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _machine(results: Results) -> str:
+    used = {one["invocation"] for scenario in SCENARIOS for contestant in scenario.contestants
+            for one in results.of(scenario.name, contestant.name)}
+    runs = [one for one in results.invocations if one["id"] in used]
+    if not runs:
+        return ""
+    last = runs[-1]
+    versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
+    lines = [
+        "## Where",
+        f"{last['cpus']} cores ({last['cpu']}), {last['memory_gib']} GiB, {last['system']}; {versions}.",
+        "",
+    ]
+    for one in runs:
+        scale = "" if one["scale"] == 1 else f", scale {one['scale']:g} of the full size"
+        names = dict.fromkeys(sample["scenario"] for sample in results.samples if sample["invocation"] == one["id"])
+        lines.append(f"- {one['time']}, commit {one['commit']}, {one['pairs']} rounds{scale}, load before it "
+                     f"{one['load_before']:.1f}: {', '.join(names)}")
+    return "\n".join(lines) + "\n"
+
+
+def _goals(results: Results) -> str:
+    rows = [row for row in (_goal(results, goal) for goal in GOALS) if row]
+    if not rows:
+        return ""
+    return "## Against what was to be reached\n" + _table(["measure", "to reach", "measured", "spread", ""], rows)
+
+
+def _goal(results: Results, goal: Goal) -> list[str] | None:
+    if goal.peer:
+        values = results.ratios(goal.scenario, goal.ours, goal.peer, goal.metric)
+    else:
+        values = [one[goal.metric] for one in results.of(goal.scenario, goal.ours) if goal.metric in one]
+    if not values:
+        return None
+    size = MIB if goal.unit == "MiB" else 1
+    form = "{:.2f} ×" if goal.peer else ("{:.0f} MiB" if goal.unit == "MiB" else "{:.1f} " + goal.unit)
+    middle = median(values)
+    spread = f"{form.format(min(values) / size)} to {form.format(max(values) / size)}"
+    verdict = "reached" if middle <= goal.limit else "**missed**"
+    return [goal.text, "≤ " + form.format(goal.limit / size), form.format(middle / size), spread, verdict]
+
+
+def _scenario(results: Results, scenario: Scenario) -> str:
+    columns = _columns(scenario)
+    rows = []
+    for contestant in scenario.contestants:
+        samples = results.of(scenario.name, contestant.name)
+        if samples:
+            ratios = results.ratios(scenario.name, "ours", contestant.name, WALL)
+            is_peer = not contestant.name.startswith(("ours", "quiet"))
+            ratio = f"{median(ratios):.2f} ×" if ratios and is_peer else ""
+            rows.append([contestant.label, *(column(samples) for _, column in columns), ratio])
+    return f"## {scenario.title}\n{_contents(results, scenario)}" + _table(
+        ["", *(name for name, _ in columns), "ours / it"], rows) + _phases(results, scenario)
+
+
+def _contents(results: Results, scenario: Scenario) -> str:
+    for one in results.of(scenario.name, "ours"):
+        if "rows" in one:
+            return f"{one['tables']:,} tables, {one['rows']:,} rows, {one['raw_bytes'] / 1e9:.2f} GB of COPY text.\n\n"
+    return ""
+
+
+def _columns(scenario: Scenario) -> list:
+    seconds = [("wall s", _seconds(WALL)), ("client CPU s", _plain("client_cpu_seconds"))]
+    memory = ("peak memory MiB", _plain(MEMORY, MIB, "{:.0f}"))
+    if scenario.name.startswith("restore"):
+        return [*seconds, ("server CPU s", _sum("server_cpu_seconds", "target_cpu_seconds")),
+                ("store CPU s", _plain("store_cpu_seconds")), memory, ("requests", _requests)]
+    if scenario.name == "beside":
+        return [("p95 ms", _seconds("p95_milliseconds", "{:.1f}")), ("p50 ms", _plain("p50_milliseconds")),
+                ("transactions / s", _plain("transactions_per_second", 1, "{:,.0f}")), *seconds]
+    return [*seconds, ("server CPU s", _plain("server_cpu_seconds")), ("store CPU s", _plain("store_cpu_seconds")), memory,
+            ("local disk MB", _plain("local_bytes", 1e6, "{:,.0f}")), ("stored MB", _plain("stored_bytes", 1e6, "{:,.0f}")),
+            ("requests", _requests)]
+
+
+def _seconds(metric: str, form: str = "{:.1f}"):
+    def show(samples: list[dict]) -> str:
+        values = [one[metric] for one in samples if metric in one]
+        if not values:
+            return ""
+        return f"{form.format(median(values))} ({form.format(min(values))}–{form.format(max(values))})"
+
+    return show
+
+
+def _plain(metric: str, size: float = 1, form: str = "{:.1f}"):
+    def show(samples: list[dict]) -> str:
+        values = [one[metric] / size for one in samples if metric in one]
+        return form.format(median(values)) if values else ""
+
+    return show
+
+
+def _sum(*metrics: str):
+    return lambda samples: f"{median([sum(one[metric] for metric in metrics) for one in samples]):.1f}"
+
+
+def _requests(samples: list[dict]) -> str:
+    return f"{median([sum(one['requests'].values()) for one in samples]):,.0f}"
+
+
+def _phases(results: Results, scenario: Scenario) -> str:
+    lines = []
+    for contestant in scenario.contestants:
+        samples = [one for one in results.of(scenario.name, contestant.name) if one.get("phases")]
+        if samples:
+            names = dict.fromkeys(name for one in samples for name in one["phases"])
+            parts = ((name, median([one["phases"].get(name, 0) for one in samples])) for name in names)
+            told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts if seconds >= 0.05)
+            lines.append(f"Seconds of the phases, {contestant.label}: {told}.")
+    return "\n" + "\n\n".join(lines) + "\n" if lines else ""

@@ -1,0 +1,109 @@
+//! What is done in a place: it is filled, and lets go by its own rules. Dropped at any moment, the next one goes on.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::CONCURRENCY;
+use crate::agent::backup_agent::retention::{LetGo, expire_and_prune};
+use crate::agent::backup_agent::workplace::Workplace;
+use crate::agent::copy::{copy_options, open_place};
+use crate::agent::error::Result;
+use crate::agent::live::Live;
+use crate::config::{CopySettings, Settings};
+use crate::http::status::RetentionCounts;
+use crate::repository::{self, CopyReport, ExpireReport, KnownLocks, PruneReport, Repository};
+use crate::storage::ObjectStore;
+use crate::telemetry::progress::Progress;
+
+/// A copy and what is kept of it between jobs. Not the repository: another volume may be mounted there by the next one.
+pub(super) struct Place {
+    pub(super) settings: CopySettings,
+    store: OnceCell<Arc<dyn ObjectStore>>,
+    known_locks: Arc<KnownLocks>,
+}
+
+impl Place {
+    pub(super) fn new(settings: CopySettings) -> Self {
+        Self {
+            settings,
+            store: OnceCell::new(),
+            known_locks: Arc::default(),
+        }
+    }
+}
+
+/// Works in a place under one set of settings.
+pub(super) struct Job {
+    pub(super) place: Arc<Place>,
+    pub(super) workplace: Arc<Workplace>,
+    pub(super) cancel: CancellationToken,
+    pub(super) progress: Counting,
+}
+
+impl Job {
+    pub(super) async fn fill(self: Arc<Self>) -> Result<CopyReport> {
+        let from = self.workplace.repository().await?;
+        let mut options = copy_options(&self.place.settings, &self.workplace.settings, CONCURRENCY);
+        options.known_locks = Arc::clone(&self.place.known_locks);
+        let to = self.repository(from).await?;
+        Ok(Box::pin(repository::copy(from, &to, &options, &self.progress)).await?)
+    }
+
+    /// Whether the rules of the place are applied after each backup.
+    pub(super) fn lets_go(&self) -> bool {
+        let rules = self.place.settings.retention(&self.workplace.settings);
+        rules.after_backup
+    }
+
+    pub(super) async fn let_go(self: Arc<Self>) -> LetGo {
+        let started = crate::telemetry::clock::now();
+        LetGo::now(started, Box::pin(self.expire_and_prune()).await)
+    }
+
+    async fn expire_and_prune(&self) -> Result<(ExpireReport, PruneReport)> {
+        let settings = self.settings_there();
+        let to = self.repository(self.workplace.repository().await?).await?;
+        expire_and_prune(&to, &settings, &self.cancel, |_| (), |done| self.progress.count(done)).await
+    }
+
+    /// The settings as they hold in this place.
+    fn settings_there(&self) -> Settings {
+        let settings = &self.workplace.settings;
+        Settings {
+            retention: self.place.settings.retention(settings).clone(),
+            prune: self.place.settings.prune(settings).clone(),
+            ..settings.clone()
+        }
+    }
+
+    /// As it is now: looked at by each job.
+    async fn repository(&self, from: &Repository) -> Result<Repository> {
+        let open = || open_place(&self.place.settings);
+        let store = self.place.store.get_or_try_init(open).await?;
+        Ok(repository::open_copy(from, Arc::clone(store)).await?)
+    }
+}
+
+/// Counts bytes as they arrive.
+pub(super) struct Counting {
+    pub(super) name: String,
+    pub(super) live: Live,
+}
+
+impl Counting {
+    fn count(&self, done: &RetentionCounts) {
+        self.live.count_copy(&self.name, |counts| counts.retention.add(done));
+    }
+}
+
+impl Progress for Counting {
+    fn begin(&self, _phase: &str, _total_bytes: Option<u64>) {}
+
+    fn advance(&self, bytes: u64) {
+        self.live.count_copy(&self.name, |counts| counts.copied_bytes += bytes);
+    }
+
+    fn end(&self) {}
+}

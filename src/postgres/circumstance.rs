@@ -1,0 +1,156 @@
+//! Errors of a server that say nothing about what its databases hold: its moment, or the way to it.
+//!
+//! By SQLSTATE where the server answered us, by words where a client program wrote down what it was told. Whoever meets one
+//! tries again later; a drill that does knows nothing about the backup.
+
+use super::error::Error;
+use super::server_error::ServerError;
+
+/// What the moment is like, by what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circumstance {
+    /// The connection ended without a word of the server.
+    Broken,
+    /// The server's disk is full.
+    DiskFull,
+    /// Every connection that there may be is taken.
+    TooManyConnections,
+    /// Memory or another of the server's means is used up.
+    Exhausted,
+    /// An administrator ended the session, or the server goes down.
+    Ended,
+    /// The server ended all sessions because one of them crashed.
+    Crashed,
+    /// The server takes no connections yet, or no longer.
+    NotReady,
+    /// Somebody cancelled the statement.
+    Cancelled,
+    /// A time limit ended the session, although ours have none.
+    TimedOut,
+    /// A standby had to replay what the statement or the session stood in the way of.
+    Recovery,
+    /// The database is gone.
+    Dropped,
+}
+
+impl Circumstance {
+    /// None where the error may be about the contents or the definitions.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::ConnectTimeout { .. } => Some(Self::NotReady),
+            Error::ShuttingDown => Some(Self::Ended),
+            Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
+                Self::of_server(source)
+            }
+            Error::Program { message, .. } => Self::of_words(message),
+            _ => None,
+        }
+    }
+
+    fn of_server(error: &ServerError) -> Option<Self> {
+        match error.code() {
+            Some(code) => Self::of_sqlstate(code.code()),
+            None => error.is_broken().then_some(Self::Broken),
+        }
+    }
+
+    fn of_sqlstate(code: &str) -> Option<Self> {
+        Some(match code {
+            "53100" => Self::DiskFull,
+            "53300" => Self::TooManyConnections,
+            "57014" => Self::Cancelled,
+            "57P01" => Self::Ended,
+            "57P02" => Self::Crashed,
+            "57P03" => Self::NotReady,
+            "57P04" => Self::Dropped,
+            "57P05" | "25P03" | "25P04" => Self::TimedOut,
+            // Our transactions write nothing or write alone: recovery is all that can be in their way.
+            "40001" => Self::Recovery,
+            _ if code.starts_with("53") => Self::Exhausted,
+            _ => return None,
+        })
+    }
+
+    /// `pg_dump` and `pg_restore` write no SQLSTATE. The words are PostgreSQL's own in English; in another language nothing is
+    /// recognised.
+    fn of_words(text: &str) -> Option<Self> {
+        const WORDS: &[(&str, Circumstance)] = &[
+            ("No space left on device", Circumstance::DiskFull),
+            ("Disk quota exceeded", Circumstance::DiskFull),
+            ("conflict with recovery", Circumstance::Recovery),
+            ("because of crash of another server process", Circumstance::Crashed),
+            ("too many clients already", Circumstance::TooManyConnections),
+            (
+                "remaining connection slots are reserved",
+                Circumstance::TooManyConnections,
+            ),
+            ("too many connections for", Circumstance::TooManyConnections),
+            ("due to administrator command", Circumstance::Ended),
+            ("the database system is", Circumstance::NotReady),
+            ("canceling statement due to user request", Circumstance::Cancelled),
+            ("server closed the connection unexpectedly", Circumstance::Broken),
+            ("could not receive data from server", Circumstance::Broken),
+            ("could not send data to server", Circumstance::Broken),
+            ("no connection to the server", Circumstance::Broken),
+            ("Connection refused", Circumstance::Broken),
+            ("SSL SYSCALL error", Circumstance::Broken),
+        ];
+        let known = WORDS.iter().find(|(words, _)| text.contains(words));
+        known.map(|(_, circumstance)| *circumstance)
+    }
+
+    /// What a person can do about it, where that is not plain.
+    #[must_use]
+    pub const fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::DiskFull => "the server's disk is full: make room on it",
+            Self::TooManyConnections => {
+                "raise the server's max_connections (or the role's or database's CONNECTION LIMIT), or lower backup.jobs"
+            }
+            Self::Exhausted => "the server ran out of memory or of another of its means",
+            Self::Cancelled => {
+                "somebody cancelled the statement (pg_cancel_backend); this program sets no time limit on it"
+            }
+            Self::TimedOut => {
+                "this program switches the server's time limits off for its sessions: look at what lies between, such as a pooler"
+            }
+            Self::Recovery => {
+                "the standby had to replay changes that the backup stood in the way of: raise max_standby_streaming_delay or set \
+                 hot_standby_feedback there, or back up the primary"
+            }
+            Self::Broken | Self::Ended | Self::Crashed | Self::NotReady | Self::Dropped => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(message: &str) -> Error {
+        Error::Program {
+            program: "pg_restore".to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_programs_words_tell_a_circumstance_from_what_is_wrong_with_an_archive() {
+        let full = "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not extend file \
+                    \"base/5/16397\": No space left on device";
+        assert_eq!(Circumstance::of(&program(full)), Some(Circumstance::DiskFull));
+        let wrong =
+            "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"";
+        assert_eq!(Circumstance::of(&program(wrong)), None);
+    }
+
+    #[test]
+    fn a_states_class_alone_is_enough_only_where_the_whole_class_is_one() {
+        assert_eq!(Circumstance::of_sqlstate("53200"), Some(Circumstance::Exhausted));
+        assert_eq!(Circumstance::of_sqlstate("57P02"), Some(Circumstance::Crashed));
+        for about_contents in ["23505", "22021", "42P01", "57000", "XX001"] {
+            assert_eq!(Circumstance::of_sqlstate(about_contents), None, "{about_contents}");
+        }
+    }
+}
