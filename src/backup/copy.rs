@@ -10,7 +10,7 @@ use super::assembler::{Assembler, Assembly};
 use super::error::{Error, Result};
 use super::plan::{BackupPlan, Piece, Task};
 use crate::content::{GeneratedColumns, QualifiedName, RowTally, TableDescription};
-use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows, tally_of};
+use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, tally_of};
 use crate::postgres::snapshot::{join_snapshot, lock_nowait};
 use crate::postgres::{self, ConnectOptions, Session};
 use crate::repository::manifest::Segment;
@@ -131,9 +131,7 @@ async fn copy_piece(
         } else {
             None
         };
-        for row in rows(&message) {
-            assembler.add_row(position, row, &mut tally).await?;
-        }
+        assembler.add_rows(position, &message, &mut tally).await?;
         context.progress.advance(message.len() as u64);
         if is_oversized {
             drop(message);

@@ -10,6 +10,7 @@ mod counting;
 mod credentials;
 mod delete;
 mod errors;
+mod known_payload;
 mod options;
 mod probe;
 mod protection;
@@ -178,7 +179,11 @@ impl S3Store {
 #[async_trait]
 impl ObjectStore for S3Store {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
-        self.put_create_only(key, body).await
+        self.put_create_only(key, body, None).await
+    }
+
+    async fn put_new_of_digest(&self, key: &str, body: Bytes, sha256: [u8; 32]) -> Result<Put> {
+        self.put_create_only(key, body, Some(sha256)).await
     }
 
     async fn get(&self, key: &str) -> Result<Bytes> {
