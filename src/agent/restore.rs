@@ -98,6 +98,7 @@ fn restore_options(settings: &Settings, request: &RestoreRequest<'_>) -> Restore
         maintenance_database: request.into.maintenance_database.to_owned(),
         tablespaces: request.tablespaces,
         analyze: request.analyze,
+        throw_away: request.wipe,
         bin_directory: request
             .bin_directory
             .clone()

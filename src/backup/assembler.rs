@@ -70,10 +70,18 @@ impl<K: Copy> Assembler<K> {
         }
     }
 
-    /// Takes one row of the stream `key` in, counting it into `tally`.
-    pub(super) async fn add_row(&mut self, key: K, row: &[u8], tally: &mut RowTally) -> Result<()> {
-        let row_hash = tally.add_row(row);
-        self.append(key, row, row_hash).await
+    /// Takes whole rows of the stream `key` in, counting them into `tally`.
+    pub(super) async fn add_rows(&mut self, key: K, rows: &[u8], tally: &mut RowTally) -> Result<()> {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let run = self.assembly.cutter.run(self.chunk_bytes(), rest, tally);
+            self.take(&rest[..run.bytes], run.rows).await;
+            if run.ends_chunk {
+                self.seal(key).await?;
+            }
+            rest = &rest[run.bytes..];
+        }
+        Ok(())
     }
 
     /// Takes one row in whose tally is kept by other rules (large objects).
@@ -81,16 +89,25 @@ impl<K: Copy> Assembler<K> {
         if self.assembly.cutter.is_full(self.chunk_bytes(), row.len()) {
             self.seal(key).await?;
         }
-        if self.buffer.is_none() {
-            self.buffer = Some(self.assembly.pool.take().await);
-        }
-        let Some(buffer) = &mut self.buffer else { return Ok(()) };
-        buffer.bytes.extend_from_slice(row);
-        self.open_rows += 1;
-        if self.assembly.cutter.ends_with(buffer.bytes.len(), row.len(), row_hash) {
+        self.take(row, 1).await;
+        if self.assembly.cutter.ends_with(self.chunk_bytes(), row.len(), row_hash) {
             self.seal(key).await?;
         }
         Ok(())
+    }
+
+    /// Copies whole rows that the chunk has room for.
+    async fn take(&mut self, bytes: &[u8], rows: u64) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.buffer.is_none() {
+            self.buffer = Some(self.assembly.pool.take().await);
+        }
+        if let Some(buffer) = &mut self.buffer {
+            buffer.bytes.extend_from_slice(bytes);
+            self.open_rows += rows;
+        }
     }
 
     /// The stream `key` is over: its frame ends here. Its chunk may go on with the next small table.

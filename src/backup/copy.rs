@@ -147,9 +147,7 @@ impl Worker<'_> {
             } else {
                 None
             };
-            for row in rows(&message) {
-                self.assembler.add_row(position, row, &mut tally).await?;
-            }
+            self.assembler.add_rows(position, &message, &mut tally).await?;
             context.progress.advance(message_bytes);
             if is_oversized {
                 drop(message);

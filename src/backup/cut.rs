@@ -5,6 +5,17 @@
 //! draws it in the next backup too. Minimum and maximum bound what chance may do.
 
 use super::options::ChunkSizes;
+use crate::content::RowTally;
+use crate::postgres::copy::rows;
+
+/// How far a message's rows go into the chunk being filled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RowRun {
+    pub(super) bytes: usize,
+    pub(super) rows: u64,
+    /// The chunk ends behind them.
+    pub(super) ends_chunk: bool,
+}
 
 /// Decides after each row; knows nothing but sizes.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +33,26 @@ impl Cutter {
             sizes,
             threshold_per_byte: u64::MAX / spread,
         }
+    }
+
+    /// Hashes and tallies the rows of `message` up to the first that ends the chunk of `chunk_bytes`, or all of them. A run
+    /// without rows means that not even the first has room.
+    pub(super) fn run(&self, chunk_bytes: usize, message: &[u8], tally: &mut RowTally) -> RowRun {
+        let mut run = RowRun::default();
+        for row in rows(message) {
+            if self.is_full(chunk_bytes + run.bytes, row.len()) {
+                run.ends_chunk = true;
+                return run;
+            }
+            let row_hash = tally.add_row(row);
+            run.bytes += row.len();
+            run.rows += 1;
+            if self.ends_with(chunk_bytes + run.bytes, row.len(), row_hash) {
+                run.ends_chunk = true;
+                return run;
+            }
+        }
+        run
     }
 
     /// The chunk must end before a row of `row_bytes` is added to its `chunk_bytes`.
@@ -52,6 +83,36 @@ mod tests {
         mean_bytes: 8_000,
         max_bytes: 16_000,
     };
+
+    #[test]
+    fn a_run_goes_as_far_as_rows_taken_one_by_one() {
+        let rows = rows(20_000);
+        let message = rows.concat();
+        let cutter = Cutter::new(SIZES);
+        let (mut runs, mut chunk_bytes, mut tally, mut rest) = (Vec::new(), 0, RowTally::default(), message.as_slice());
+        while !rest.is_empty() {
+            // Messages end anywhere between rows.
+            let end = rest.len().min(7_000);
+            let end = end + memchr::memchr(b'\n', &rest[end - 1..]).unwrap();
+            let run = cutter.run(chunk_bytes, &rest[..end], &mut tally);
+            chunk_bytes += run.bytes;
+            rest = &rest[run.bytes..];
+            if run.ends_chunk {
+                runs.push(std::mem::take(&mut chunk_bytes));
+            }
+        }
+        runs.push(chunk_bytes);
+        let one_by_one: Vec<usize> = cut(&rows)
+            .iter()
+            .map(|chunk| chunk.iter().map(Vec::len).sum())
+            .collect();
+        assert_eq!(runs, one_by_one);
+        let expected = rows.iter().fold(RowTally::default(), |mut tally, row| {
+            tally.add_row(row);
+            tally
+        });
+        assert_eq!(tally, expected);
+    }
 
     /// The chunks, as numbers of bytes, that `rows` are cut into.
     fn cut(rows: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {

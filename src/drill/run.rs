@@ -347,6 +347,7 @@ impl Run<'_> {
         RestoreOptions {
             jobs: self.options.jobs,
             roles: RolesMode::MissingNoLogin,
+            throw_away: true,
             role_comment: ROLE_COMMENT.to_owned(),
             maintenance_database: self.options.maintenance_database.clone(),
             bin_directory: self.options.bin_directory.clone(),

@@ -8,12 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::{Error, Result};
+use super::gather::{Gather, GatherTls};
 use super::passfile;
 use super::server_error::ServerError;
+use super::socket::Socket;
 use super::tls::TlsMode;
 
 /// Where and as whom to connect. `Debug` and `Display` never show the password.
@@ -225,9 +229,7 @@ async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)>
         options.tls.connector()?
     };
     let Some(connector) = connector else {
-        config.ssl_mode(SslMode::Disable);
-        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-        return Ok((client, drive(connection)));
+        return open_plain(config, options).await.map_err(failed);
     };
     let is_preferred = options.tls == TlsMode::Prefer;
     config.ssl_mode(if is_preferred {
@@ -235,15 +237,35 @@ async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)>
     } else {
         SslMode::Require
     });
-    match config.connect(connector).await {
-        Ok((client, connection)) => Ok((client, drive(connection))),
+    match open_tls(&config, options, connector).await {
         Err(error) if is_preferred && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-            config.ssl_mode(SslMode::Disable);
-            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-            Ok((client, drive(connection)))
+            open_plain(config, options).await.map_err(failed)
         }
-        Err(error) => Err(failed(error)),
+        opened => opened.map_err(failed),
     }
+}
+
+async fn open_plain(mut config: Config, options: &ConnectOptions) -> Opened {
+    config.ssl_mode(SslMode::Disable);
+    let Ok(socket) = Socket::open(options).await else {
+        // The driver tries once more, and has the words for what is wrong.
+        let (client, connection) = config.connect(NoTls).await?;
+        return Ok((client, drive(connection)));
+    };
+    let (client, connection) = config.connect_raw(Gather::new(socket), NoTls).await?;
+    Ok((client, drive(connection)))
+}
+
+async fn open_tls(config: &Config, options: &ConnectOptions, mut connector: MakeRustlsConnect) -> Opened {
+    let Ok(socket) = Socket::open(options).await else {
+        let (client, connection) = config.connect(connector).await?;
+        return Ok((client, drive(connection)));
+    };
+    // Verified against this name.
+    let Ok(tls) = MakeTlsConnect::<Gather<Socket>>::make_tls_connect(&mut connector, &options.host);
+    let socket = Gather::asking_for_tls(socket);
+    let (client, connection) = config.connect_raw(socket, GatherTls(tls)).await?;
+    Ok((client, drive(connection)))
 }
 
 fn configuration(options: &ConnectOptions, purpose: &str) -> Result<Config> {
@@ -275,6 +297,8 @@ struct Ends {
     hang_up: CancellationToken,
     last_word: LastWord,
 }
+
+type Opened = std::result::Result<(Client, Ends), tokio_postgres::Error>;
 
 /// How long a dropped session may take to say good-bye to the server.
 const GOOD_BYE: Duration = Duration::from_millis(200);

@@ -112,7 +112,8 @@ impl Placement {
             if unsound.contains(&key) {
                 continue;
             }
-            match self.repository.store().put_new(&key, stored.clone()).await? {
+            let store = self.repository.store();
+            match store.put_new_of_digest(&key, stored.clone(), sha256.0).await? {
                 Put::Created if !is_healed => return Ok((key, Origin::New)),
                 Put::Created => {
                     tracing::warn!(
@@ -137,7 +138,8 @@ impl Placement {
         loop {
             let copy = rand::random_range(FREE..=u32::MAX);
             let key = Key::Chunk { sha256, copy }.to_string();
-            if self.repository.store().put_new(&key, stored.clone()).await? == Put::Created {
+            let store = self.repository.store();
+            if store.put_new_of_digest(&key, stored.clone(), sha256.0).await? == Put::Created {
                 tracing::debug!(key, "chunk stored again beside an old object that may be pruned");
                 return Ok((key, Origin::New));
             }

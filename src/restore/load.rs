@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 use super::options::RestoreOptions;
 use super::plan::{ChunkRead, LoadPlan, Run, Unit};
 use crate::postgres::copy::copy_in_statement;
-use crate::postgres::load::{CopyIn, connect_for_loading};
+use crate::postgres::load::{CopyIn, compress_quickly, connect_for_loading};
 use crate::postgres::{ConnectOptions, Session};
 use crate::repository::manifest::{Backup, Database, Table};
 use crate::repository::{self, ChunkBytes, FrameReader, Repository};
@@ -60,9 +60,13 @@ impl Load<'_> {
     }
 
     async fn work(&self, queue: &Mutex<VecDeque<Unit>>) -> Result<LoadStats> {
+        let session = connect_for_loading(self.target, self.superuser).await?;
+        if self.options.throw_away {
+            compress_quickly(&session.client).await;
+        }
         let mut worker = Worker {
             load: self,
-            session: connect_for_loading(self.target, self.superuser).await?,
+            session,
             open: None,
             rows: 0,
         };

@@ -49,6 +49,8 @@ pub struct RestoreOptions {
     /// Restore tablespace assignments; the tablespaces must exist.
     pub tablespaces: bool,
     pub analyze: bool,
+    /// The target is rebuilt to be looked at and destroyed: what only its rows' life on disk would gain from is left out.
+    pub throw_away: bool,
     /// Directory of `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
     /// A fault on purpose, for tests of what must notice it.
@@ -68,6 +70,7 @@ impl Default for RestoreOptions {
             maintenance_database: "postgres".to_owned(),
             tablespaces: false,
             analyze: true,
+            throw_away: false,
             bin_directory: None,
             #[cfg(any(test, feature = "demo"))]
             fault: None,

@@ -140,6 +140,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whatever stopped the request after the store's own retries.
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put>;
 
+    /// The same for a caller who knows the body's SHA-256, which a store that sends it need not compute again.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::put_new`]. A store that checks bodies refuses one of another digest; others may take it.
+    async fn put_new_of_digest(&self, key: &str, body: Bytes, _sha256: [u8; 32]) -> Result<Put> {
+        self.put_new(key, body).await
+    }
+
     /// The whole object, if it has no more than `limit` bytes. A larger one is refused by the size that the store
     /// announces, before any byte of it is read.
     ///

@@ -10,6 +10,7 @@ mod counting;
 mod credentials;
 mod delete;
 mod errors;
+mod known_payload;
 mod options;
 mod probe;
 mod protection;
@@ -183,7 +184,12 @@ impl S3Store {
 impl ObjectStore for S3Store {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
         check_key("put", key)?;
-        self.put_create_only(key, body).await
+        self.put_create_only(key, body, None).await
+    }
+
+    async fn put_new_of_digest(&self, key: &str, body: Bytes, sha256: [u8; 32]) -> Result<Put> {
+        check_key("put", key)?;
+        self.put_create_only(key, body, Some(sha256)).await
     }
 
     async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {

@@ -21,6 +21,7 @@ use sha2::Digest as _;
 
 use super::S3Store;
 use super::errors::{refusal, translate};
+use super::known_payload::KnownPayload;
 use crate::storage::{Put, Result};
 
 /// Bodies from this size on are hashed off the async threads.
@@ -77,18 +78,25 @@ impl Extras {
 }
 
 impl S3Store {
-    pub(super) async fn put_create_only(&self, key: &str, body: Bytes) -> Result<Put> {
+    /// `sha256` is the body's, where it is known.
+    pub(super) async fn put_create_only(&self, key: &str, body: Bytes, sha256: Option<[u8; 32]>) -> Result<Put> {
         let is_condition_honoured = self.capabilities.get().is_some_and(|known| known.create_only);
         if !is_condition_honoured && self.exists("put", key).await? {
             return Ok(Put::Exists);
         }
-        let checksum = sha256_base64(&body).await;
+        let sha256 = match sha256 {
+            Some(sha256) => sha256,
+            None => sha256_of(&body).await,
+        };
+        let checksum = STANDARD.encode(sha256);
         let mut extras = self.refused.strongest();
         extras.condition |= is_condition_honoured;
         loop {
             let request = || {
                 let put = self.put_object(key, body.clone(), extras, &checksum).customize();
-                put.config_override(self.limits(body.len())).send()
+                put.config_override(self.limits(body.len()))
+                    .interceptor(KnownPayload::new(&sha256))
+                    .send()
             };
             let Err(error) = self.send(request).await else {
                 self.refused.note(extras);
@@ -115,7 +123,7 @@ impl S3Store {
         Builder::default().timeout_config(limits.build())
     }
 
-    /// The request for one upload; `ByteStream::from(Bytes)` makes the SDK sign the payload's hash.
+    /// The request for one upload, which signs the payload's hash.
     pub(super) fn put_object(&self, key: &str, body: Bytes, extras: Extras, checksum: &str) -> PutObjectFluentBuilder {
         let put = self
             .client
@@ -143,6 +151,10 @@ fn time_for(bytes: u64) -> Duration {
 }
 
 pub(super) async fn sha256_base64(body: &Bytes) -> String {
+    STANDARD.encode(sha256_of(body).await)
+}
+
+async fn sha256_of(body: &Bytes) -> [u8; 32] {
     let digest = if body.len() < HASH_ASIDE_BYTES {
         sha2::Sha256::digest(body)
     } else {
@@ -152,7 +164,7 @@ pub(super) async fn sha256_base64(body: &Bytes) -> String {
             .await
             .unwrap_or_else(|_| sha2::Sha256::digest(body))
     };
-    STANDARD.encode(digest)
+    digest.into()
 }
 
 #[cfg(test)]

@@ -63,6 +63,26 @@ async fn a_drill_of_every_class_certifies_and_leaves_nothing_behind() {
     );
 }
 
+/// What the drilled database is made of on disk is nobody's, and lz4 costs a fraction of pglz.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_compresses_long_values_quickly_unless_their_column_says_how() {
+    let ground = Ground::with(
+        "CREATE TABLE t (by_default text, as_told text COMPRESSION pglz);
+         INSERT INTO t SELECT repeat('long ', 5000), repeat('long ', 5000)",
+    )
+    .await;
+    let keep = DrillOptions {
+        keep: true,
+        ..ground.options()
+    };
+    let certificate = ground.drill(&keep).await;
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", render(&certificate, 100));
+    assert_eq!(
+        ground.restored("SELECT pg_column_compression(by_default), pg_column_compression(as_told) FROM t"),
+        "lz4|pglz"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_drill_leaves_the_database_and_the_next_one_cleans_up_after_it() {
     let ground =

@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kubebackup::demo::{Ground, S3Controls, S3Server, S3ServerOptions};
 use kubebackup::storage::conformance::conformance;
-use kubebackup::storage::{ObjectStore as _, S3Credentials, S3Options, S3Store};
+use kubebackup::storage::{ErrorKind, ObjectStore as _, S3Credentials, S3Options, S3Store};
+use sha2::Digest as _;
 
 const BUCKET: &str = "backups";
 const ACCESS_KEY: &str = "AKIDTEST";
@@ -148,6 +149,27 @@ async fn uploads_carry_the_length_and_both_digests_of_their_body() {
     assert_eq!(request.header("content-length"), Some("4"));
     assert_eq!(request.header("if-none-match"), Some("*"));
     assert_eq!(request.header("content-encoding"), None, "no aws-chunked body");
+}
+
+#[tokio::test]
+async fn a_body_of_another_digest_than_its_caller_says_is_refused_and_not_stored() {
+    let bucket = Bucket::new().await;
+    let store = bucket.store().await;
+    let digest = |bytes: &[u8]| <[u8; 32]>::from(sha2::Sha256::digest(bytes));
+    let body = Bytes::from_static(b"body");
+    let error = store
+        .put_new_of_digest("key", body.clone(), digest(b"other"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Checksum, "{error:?}");
+    assert_eq!(bucket.stored("key"), None);
+    store
+        .put_new_of_digest("key", body.clone(), digest(&body))
+        .await
+        .unwrap();
+    assert_eq!(bucket.stored("key").unwrap(), b"body");
+    let kept = store.head("key").await.unwrap().sha256.expect("this server keeps it");
+    assert_eq!(kept, digest(&body));
 }
 
 #[tokio::test]
