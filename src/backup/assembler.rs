@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::cut::Cutter;
@@ -40,7 +41,10 @@ pub(super) struct Assembler<K> {
     frames: Vec<(K, u64)>,
     /// Rows in the frame being filled.
     open_rows: u64,
-    /// Oldest first, as the segments must come.
+    /// One for each chunk that may be on its way.
+    uploads: Arc<Semaphore>,
+    /// Oldest first, as the segments must come. Those that have arrived behind one that takes its time keep nobody from
+    /// reading on.
     in_flight: VecDeque<InFlight<K>>,
     segments: Vec<(K, Segment)>,
 }
@@ -65,6 +69,7 @@ impl<K: Copy> Assembler<K> {
             frame_ends: Vec::new(),
             frames: Vec::new(),
             open_rows: 0,
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
             in_flight: VecDeque::with_capacity(UPLOADS),
             segments: Vec::new(),
         }
@@ -122,7 +127,7 @@ impl<K: Copy> Assembler<K> {
     /// Ends the chunk here and waits until it is stored: nothing of a large row stays in memory.
     pub(super) async fn send_off(&mut self, key: K) -> Result<()> {
         self.seal(key).await?;
-        self.settle_down_to(0).await
+        self.settle_all().await
     }
 
     /// Ends the chunk here: what follows is another task's.
@@ -133,7 +138,7 @@ impl<K: Copy> Assembler<K> {
     /// Sends off what is left and returns where every stream's rows lie, in the order in which they came.
     pub(super) async fn finish(mut self) -> Result<Vec<(K, Segment)>> {
         self.send().await?;
-        self.settle_down_to(0).await?;
+        self.settle_all().await?;
         Ok(std::mem::take(&mut self.segments))
     }
 
@@ -150,18 +155,32 @@ impl<K: Copy> Assembler<K> {
         let Some(buffer) = self.buffer.take() else {
             return Ok(());
         };
-        self.settle_down_to(UPLOADS - 1).await?;
+        self.settle_arrived().await?;
+        let on_its_way = Arc::clone(&self.uploads).acquire_owned().await;
+        let on_its_way = on_its_way.expect("the semaphore is never closed");
         let (frame_ends, frames) = (std::mem::take(&mut self.frame_ends), std::mem::take(&mut self.frames));
         let writer = Arc::clone(&self.assembly.writer);
-        let upload = tokio::spawn(async move { writer.put(buffer, frame_ends).await });
+        let upload = tokio::spawn(async move {
+            let stored = writer.put(buffer, frame_ends).await;
+            drop(on_its_way);
+            stored
+        });
         self.in_flight.push_back(InFlight { upload, frames });
         Ok(())
     }
 
-    /// Waits until at most `most` chunks are on their way, and takes note of those that have arrived.
-    async fn settle_down_to(&mut self, most: usize) -> Result<()> {
+    /// Takes note of those that have arrived, in their order.
+    async fn settle_arrived(&mut self) -> Result<()> {
         let has_arrived = |in_flight: &InFlight<K>| in_flight.upload.is_finished();
-        while self.in_flight.len() > most || self.in_flight.front().is_some_and(has_arrived) {
+        while self.in_flight.front().is_some_and(has_arrived) {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until none is on its way any more.
+    async fn settle_all(&mut self) -> Result<()> {
+        while !self.in_flight.is_empty() {
             self.settle().await?;
         }
         Ok(())

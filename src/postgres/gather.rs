@@ -18,6 +18,10 @@ const READ_BYTES: usize = 64 * 1024;
 /// Tag and length, which counts itself and not the tag.
 const HEADER_BYTES: usize = 5;
 
+/// PostgreSQL builds no message beyond 1 GiB. A length beyond it has been corrupted on the way, and the driver would wait,
+/// and make room, for as many bytes.
+const LONGEST_MESSAGE_BYTES: usize = 1024 * 1024 * 1024 + HEADER_BYTES;
+
 const COPY_DATA: u8 = b'd';
 
 /// A stream of the server's messages.
@@ -34,6 +38,8 @@ pub(super) struct Gather<S> {
     /// Up to here headers are left out: the first of these messages has been made to hold them all.
     gathered_to: usize,
     is_at_end: bool,
+    /// What the next message says that it has, where no server sends so much.
+    unbelievable: Option<usize>,
 }
 
 /// What the bytes to come are.
@@ -58,6 +64,7 @@ impl<S> Gather<S> {
             passing: 0,
             gathered_to: 0,
             is_at_end: false,
+            unbelievable: None,
         }
     }
 
@@ -99,6 +106,10 @@ impl<S> Gather<S> {
                     self.passing = if self.is_at_end { self.end - self.begin } else { 0 };
                     return self.is_at_end;
                 };
+                if bytes > LONGEST_MESSAGE_BYTES {
+                    self.unbelievable = Some(bytes);
+                    return false;
+                }
                 let is_whole = bytes <= self.end - self.begin;
                 if self.begin < self.gathered_to {
                     self.begin += HEADER_BYTES;
@@ -173,9 +184,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
             if out.filled().len() > before || is_over || out.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
+            if let Some(bytes) = this.unbelievable {
+                return Poll::Ready(Err(corrupted(bytes)));
+            }
             ready!(this.poll_fill(context))?;
         }
     }
+}
+
+fn corrupted(bytes: usize) -> io::Error {
+    let reason =
+        format!("the stream from the server is corrupted: a message of {bytes} bytes, where none has more than 1 GiB");
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {

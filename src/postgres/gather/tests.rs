@@ -140,3 +140,24 @@ fn after_a_no_to_tls_come_messages_and_after_a_yes_only_bytes() {
     let error = message(b'E', b"too old");
     assert_eq!(run(through(error.clone(), vec![3], 8192, true)), error);
 }
+
+#[test]
+fn a_length_that_no_server_sends_is_refused_after_what_came_before_it() {
+    let sent = [
+        message(COPY_DATA, b"1\n"),
+        vec![COPY_DATA, 0x40, 0, 0, 5],
+        b"2\n".to_vec(),
+    ]
+    .concat();
+    let pieces = Pieces {
+        bytes: sent,
+        given: 0,
+        sizes: vec![4],
+        reads: 0,
+    };
+    let mut came = Vec::new();
+    let error = run(Gather::new(pieces).read_to_end(&mut came)).unwrap_err();
+    assert_eq!(came, message(COPY_DATA, b"1\n"));
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains("1073741830 bytes"), "{error}");
+}
