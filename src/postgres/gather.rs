@@ -127,14 +127,21 @@ impl<S> Gather<S> {
         true
     }
 
-    /// Makes the `CopyData` message that comes next hold all whole ones that follow it.
+    /// Makes the `CopyData` message that comes next hold all whole ones that follow it. One that does not end as a row does
+    /// stays by itself, so that whoever reads rows sees that something happened to it on the way.
     fn gather(&mut self) {
         let (mut end, mut rows) = (self.begin, 0);
         while let Some((COPY_DATA, bytes)) = self.header(end)
             && end + bytes <= self.end
         {
-            rows += bytes - HEADER_BYTES;
-            end += bytes;
+            let is_row = bytes > HEADER_BYTES && self.read[end + bytes - 1] == b'\n';
+            if is_row || end == self.begin {
+                rows += bytes - HEADER_BYTES;
+                end += bytes;
+            }
+            if !is_row {
+                break;
+            }
         }
         self.gathered_to = end;
         // Never more than was read.

@@ -141,7 +141,7 @@ async fn live_through_it() {
         record: false,
     };
     let cancel = CancellationToken::new();
-    let verified = measure("verify", 130, verify(repository, &options, &Silent, &cancel)).await;
+    let verified = measure("verify", 180, verify(repository, &options, &Silent, &cancel)).await;
     let verified = verified.unwrap();
     assert!(
         verified.defects.is_empty() && verified.objects > u64::from(CHUNKS),
@@ -167,7 +167,7 @@ async fn live_through_it() {
         grace: Duration::from_hours(24),
         dry_run: false,
     };
-    let pruned = measure("prune", 100_000, prune(repository, &options, &cancel))
+    let pruned = measure("prune", 220, prune(repository, &options, &cancel))
         .await
         .unwrap();
     assert!(pruned.referenced.objects >= u64::from(CHUNKS), "{pruned:?}");

@@ -161,3 +161,11 @@ fn a_length_that_no_server_sends_is_refused_after_what_came_before_it() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(error.to_string().contains("1073741830 bytes"), "{error}");
 }
+
+#[test]
+fn a_message_that_is_no_row_is_seen_by_itself() {
+    let sent = [b"1\n".as_slice(), b"2\n", b"3\x0b", b"4\n", b"", b"5\n"].map(|body| message(COPY_DATA, body));
+    let came = run(through(sent.concat(), vec![usize::MAX], 8192, false));
+    let expected = [b"1\n2\n".as_slice(), b"3\x0b", b"4\n", b"", b"5\n"].map(|body| message(COPY_DATA, body));
+    assert_eq!(came, expected.concat());
+}

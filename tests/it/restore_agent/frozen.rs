@@ -52,7 +52,8 @@ impl Drop for Frozen {
 
 #[test]
 fn a_target_that_is_stopped_between_two_connections_ends_the_drill_and_not_the_agent() {
-    let (world, _) = backed_up_with("drill: {max_duration: 12s}\n");
+    // Longer than the wipe and what a connection is waited for: it is the connection that ends this.
+    let (world, _) = backed_up_with("drill: {max_duration: 60s}\n");
     for phase in ["after-drill-start", "after-wipe"] {
         let backup_id = world.back_up();
         let go = world.directory().join(phase);
@@ -121,7 +122,7 @@ fn a_target_that_is_stopped_before_it_is_cleaned_up_ends_the_drill_too() {
 /// What the guards and the checks before the wipe ask the server, and what the agent asks it before a drill.
 #[test]
 fn a_target_that_lets_the_drill_in_and_does_not_answer_it_ends_the_drill() {
-    let (world, _) = backed_up_with("drill: {max_duration: 5s}\n");
+    let (world, _) = backed_up_with("drill: {max_duration: 10s}\n");
     let running = agent(&world).spawn();
     for view in ["pg_prepared_xacts", "pg_available_extensions"] {
         let held = Held::new(&world, view);
