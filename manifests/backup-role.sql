@@ -24,6 +24,10 @@ GRANT pg_read_all_data TO :"role";
 -- Since when a session holds a lock that the backup could not get; the error says it. Nothing else needs it.
 GRANT pg_read_all_stats TO :"role";
 
+-- The server's words to pg_dump, which tells no SQLSTATE, are understood in English alone; in other sessions nothing changes.
+SELECT pg_catalog.format('ALTER ROLE %I SET lc_messages = %L', :'role', 'C')
+WHERE pg_catalog.current_setting('is_superuser') = 'on' \gexec
+
 -- Where CONNECT has been taken from PUBLIC.
 SELECT pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', datname, :'role') FROM pg_catalog.pg_database
 WHERE datallowconn AND NOT datistemplate AND NOT pg_catalog.has_database_privilege(:'role', oid, 'CONNECT') \gexec

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use crate::config::Settings;
 use crate::http::status::{
-    AgentKind, CopyCounts, CopyStatus, Counts, CurrentPace, CurrentPhase, CurrentRun, FinishedRun, KEPT_RUNS,
-    LeaseStatus, NextRun, Objectives, Outcome, RepositoryStatus, RetentionStatus, Status, StoreCounts, Trigger,
+    AgentKind, CopyCounts, CopyStatus, Counts, CurrentPace, CurrentPhase, CurrentRetention, CurrentRun, FinishedRun,
+    KEPT_RUNS, LeaseStatus, NextRun, Objectives, Outcome, RepositoryStatus, RetentionStatus, Status, StoreCounts,
+    Trigger,
 };
 use crate::telemetry::progress::Progress;
 use crate::telemetry::progress_log::LogProgress;
@@ -169,6 +170,14 @@ impl Live {
 
     pub fn set_copies(&self, copies: Vec<CopyStatus>) {
         self.lock().copies = copies;
+    }
+
+    /// The expiry with prune that goes on in a copy.
+    pub fn set_copy_retention(&self, name: &str, current: Option<CurrentRetention>) {
+        let mut state = self.lock();
+        if let Some(copy) = state.copies.iter_mut().find(|copy| copy.name == name) {
+            copy.retention.current = current;
+        }
     }
 
     /// Changes one of the counters of a copy.

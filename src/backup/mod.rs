@@ -89,6 +89,7 @@ async fn run(
     let session = connect(source, "backup").await?;
     let server = read_server(&session.client).await?;
     let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
+    let programs = programs.in_english(server.is_superuser);
     let present = databases::list_databases(&session.client).await?;
     let all = databases::list_all_databases(&session.client).await?;
     let included = choose_databases(&present, options)?;

@@ -86,9 +86,16 @@ fn text(lines: &[Line<'_>]) -> String {
             cells.extend(counts.map(|number| figures::count(number as u64)));
             cells.push(figures::count(report.copied_chunks));
             cells.push(figures::bytes(report.copied_bytes));
+            if report.mended_chunks > 0 {
+                let mended = figures::count(report.mended_chunks);
+                troubles.push_str(&format!(
+                    "{}: {mended} chunks that were removed as damaged came anew\n",
+                    line.name
+                ));
+            }
             for left in &report.left {
                 troubles.push_str(&format!(
-                    "{}: {} was not copied: {}\n",
+                    "{}: {} is not there or not whole: {}\n",
                     line.name, left.backup_id, left.reason
                 ));
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use super::exit::Exit;
@@ -39,7 +40,7 @@ pub(super) struct RestoreArguments {
     database: Option<String>,
 
     /// Restore this schema alone, with all that is in it; may be repeated
-    #[arg(long = "schema", value_name = "NAME")]
+    #[arg(long = "schema", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     schemas: Vec<String>,
 
     /// Restore this table alone, as schema.table, with all that hangs on it; may be repeated
@@ -174,7 +175,7 @@ fn parse_part(text: &str) -> Option<(String, &str)> {
     while let Some((position, character)) = characters.next() {
         match character {
             '"' if characters.next_if(|(_, next)| *next == '"').is_some() => name.push('"'),
-            '"' => return Some((name, &quoted[position + 1..])),
+            '"' => return (!name.is_empty()).then(|| (name, &quoted[position + 1..])),
             _ => name.push(character),
         }
     }
@@ -194,7 +195,16 @@ mod tests {
         ] {
             assert_eq!(parse_table(text), Ok(QualifiedName::new(schema, table)), "{text}");
         }
-        for wrong in ["orders", ".t", "s.", "a.b.c", r#""a.b"#, r#""a"b.c"#] {
+        for wrong in [
+            "orders",
+            ".t",
+            "s.",
+            "a.b.c",
+            r#""a.b"#,
+            r#""a"b.c"#,
+            r#""".t"#,
+            r#"s."""#,
+        ] {
             assert!(parse_table(wrong).is_err(), "{wrong}");
         }
     }

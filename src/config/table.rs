@@ -119,7 +119,8 @@ pub const SETTINGS: &[Setting] = &[
         "repository.profile",
         Text,
         None,
-        "Profile of the AWS files. Not set: AWS's usual credential chain. Files may be replaced at any time: they are read \
+        "Profile of the AWS files, which alone counts then, whatever the environment holds. Not set: AWS's usual credential \
+         chain. Files may be replaced at any time: they are read \
          again every minute, and at once when the store refuses what they held.",
     ),
     Setting::new(

@@ -17,6 +17,8 @@ pub struct Identity {
     pub may_write: Vec<String>,
     /// Beginnings of keys that it may delete.
     pub may_delete: Vec<String>,
+    /// Beginnings of keys that it may lock, with an upload and after it.
+    pub may_lock: Vec<String>,
     /// Uploads without `If-None-Match: *` are denied, as the recommended bucket policy does.
     pub create_only: bool,
 }
@@ -24,6 +26,10 @@ pub struct Identity {
 impl Identity {
     pub(super) fn may_delete(&self, key: &str) -> bool {
         self.may_delete.iter().any(|beginning| key.starts_with(beginning))
+    }
+
+    pub(super) fn may_lock(&self, key: &str) -> bool {
+        self.may_lock.iter().any(|beginning| key.starts_with(beginning))
     }
 
     /// Someone who may do everything.
@@ -34,6 +40,7 @@ impl Identity {
             secret_key: secret_key.into(),
             may_write: vec![String::new()],
             may_delete: vec![String::new()],
+            may_lock: vec![String::new()],
             create_only: false,
         }
     }

@@ -169,8 +169,9 @@ async fn compare_definitions(
     cancel: &CancellationToken,
 ) -> Result<(Vec<Check>, Option<Cause>)> {
     let target = &session.options;
-    let major = read_server(&session.client).await?.major();
-    let programs = ClientPrograms::find(major, options.bin_directory.as_deref()).await?;
+    let server = read_server(&session.client).await?;
+    let programs = ClientPrograms::find(server.major(), options.bin_directory.as_deref()).await?;
+    let programs = programs.in_english(server.is_superuser);
     let scratch = match read_scratch(target, &programs, schema_archive, options.jobs, cancel).await {
         Ok(Some(scratch)) => scratch,
         Ok(None) => return Err(Error::Interrupted),

@@ -114,6 +114,10 @@ pub fn copies() -> Vec<CopyStatus> {
         let_go: Some(3),
         trouble: None,
         retention: RetentionStatus {
+            current: Some(CurrentRetention {
+                started: ago(4),
+                step: "expire".to_owned(),
+            }),
             last_succeeded: Some(SucceededRetention {
                 started: ago(1200),
                 finished: ago(1190),

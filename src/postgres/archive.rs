@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
-use super::program::{ClientPrograms, MemoryFile, run_program};
+use super::program::{ClientPrograms, MemoryFile};
 
 /// Half of a database's definitions, before or after its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Archive {
     pub async fn list(&self) -> Result<Vec<TocEntry>> {
         // Only a verbose list says what depends on what, and it leaves no entry out whatever else is asked for.
         let arguments: Vec<OsString> = vec!["--list".into(), "--verbose".into(), self.file.path().into()];
-        let printed = run_program(&self.programs.pg_restore(), &arguments, None).await?;
+        let printed = self.programs.run(&self.programs.pg_restore(), &arguments, None).await?;
         parse_list(&String::from_utf8_lossy(&printed.stdout))
     }
 
@@ -101,7 +101,7 @@ impl Archive {
     /// `pg_restore`'s.
     pub async fn tablespaces(&self) -> Result<BTreeSet<String>> {
         let arguments: Vec<OsString> = vec!["--file=-".into(), self.file.path().into()];
-        let printed = run_program(&self.programs.pg_restore(), &arguments, None).await?;
+        let printed = self.programs.run(&self.programs.pg_restore(), &arguments, None).await?;
         Ok(tablespaces_of(&String::from_utf8_lossy(&printed.stdout)))
     }
 
@@ -134,7 +134,7 @@ impl Archive {
             list.path().into(),
             format!(
                 "--dbname={}",
-                connection_string(&target.database, self.watch_for_lost_client)
+                connection_string(&target.database, self.watch_for_lost_client, self.programs.language())
             )
             .into(),
         ];
@@ -145,21 +145,24 @@ impl Archive {
             arguments.push("--no-tablespaces".into());
         }
         arguments.push(self.file.path().into());
-        let printed = run_program(&self.programs.pg_restore(), &arguments, Some(target)).await?;
+        let printed = self
+            .programs
+            .run(&self.programs.pg_restore(), &arguments, Some(target))
+            .await?;
         Ok(printed.stderr)
     }
 }
 
 /// `pg_restore` takes a name with an `=` for a connection string, so it always gets one. A long CREATE INDEX of a
 /// `pg_restore` that was killed must not keep the target busy.
-fn connection_string(database: &str, watch_for_lost_client: bool) -> String {
+fn connection_string(database: &str, watch_for_lost_client: bool, language: &str) -> String {
     let watch = if watch_for_lost_client {
         " -c client_connection_check_interval=1s"
     } else {
         ""
     };
     format!(
-        "dbname='{}' options='-c default_transaction_read_only=off{watch}'",
+        "dbname='{}' options='-c default_transaction_read_only=off{watch}{language}'",
         database.replace('\\', "\\\\").replace('\'', "\\'")
     )
 }

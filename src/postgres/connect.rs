@@ -87,18 +87,19 @@ impl ConnectOptions {
         }
     }
 
-    /// Environment for libpq programs (`pg_dump`, `pg_restore`): the password never goes to their arguments.
+    /// Environment for libpq programs (`pg_dump`, `pg_restore`): the password never goes to their arguments. `further` options
+    /// of the session each begin with a blank.
     ///
     /// # Errors
     /// As for [`ConnectOptions::password`].
-    pub fn child_environment(&self) -> Result<Vec<(&'static str, String)>> {
+    pub fn child_environment(&self, further: &str) -> Result<Vec<(&'static str, String)>> {
         let mut environment = vec![
             ("PGHOST", self.host.clone()),
             ("PGPORT", self.port.to_string()),
             ("PGUSER", self.user.clone()),
             ("PGDATABASE", self.database.clone()),
             ("PGCONNECT_TIMEOUT", self.connect_timeout.as_secs().max(2).to_string()),
-            ("PGOPTIONS", STARTUP_OPTIONS.to_owned()),
+            ("PGOPTIONS", format!("{STARTUP_OPTIONS}{further}")),
             // Ours like the rest: whoever looks at the server's sessions sees whose they are.
             ("PGAPPNAME", "kubebackup client program".to_owned()),
         ];
@@ -179,6 +180,7 @@ const SESSION_SETTINGS: &str = "
     SET idle_session_timeout = 0;
     SET default_transaction_read_only = off;
     SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
+    SELECT pg_catalog.set_config('lc_messages', 'C', false) WHERE pg_catalog.current_setting('is_superuser') = 'on';
 ";
 
 /// Connects with pinned settings; `purpose` ends the `application_name` (`kubebackup <purpose>`).

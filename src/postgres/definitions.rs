@@ -10,7 +10,7 @@ use std::ffi::OsString;
 
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
-use super::program::{ClientPrograms, run_program};
+use super::program::ClientPrograms;
 
 /// What is wrong with one entry of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,14 +49,14 @@ pub async fn dump_definitions(options: &ConnectOptions, programs: &ClientProgram
         "--no-password",
     ];
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-    let printed = match run_program(&programs.pg_dump(), &arguments, Some(options)).await {
+    let printed = match programs.run(&programs.pg_dump(), &arguments, Some(options)).await {
         // SQL_ASCII and broken text cannot be converted: both sides of a comparison then come as they are stored.
         Err(Error::Program { message, .. }) if message.contains("encoding") => {
             let arguments: Vec<OsString> = arguments
                 .into_iter()
                 .filter(|argument| argument != "--encoding=UTF8")
                 .collect();
-            run_program(&programs.pg_dump(), &arguments, Some(options)).await?
+            programs.run(&programs.pg_dump(), &arguments, Some(options)).await?
         }
         other => other?,
     };

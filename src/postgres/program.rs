@@ -19,6 +19,9 @@ use tokio::process::{Child, Command};
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
 
+/// Among a session's options.
+const ENGLISH: &str = " -c lc_messages=C";
+
 /// `pg_dump` and `pg_restore` of one major version.
 #[derive(Clone, Debug)]
 pub struct ClientPrograms {
@@ -27,6 +30,8 @@ pub struct ClientPrograms {
     pub major: u32,
     /// What `pg_dump --version` says.
     pub version: String,
+    /// Their sessions ask for messages in English.
+    is_english: bool,
 }
 
 /// What a program printed when it ended well.
@@ -55,6 +60,7 @@ impl ClientPrograms {
                         directory: candidate,
                         major,
                         version,
+                        is_english: false,
                     });
                 }
                 _ => found.push(version),
@@ -71,6 +77,34 @@ impl ClientPrograms {
         )))
     }
 
+    /// What the server says to them comes in English, the one language in which it is understood (`Circumstance`), if the
+    /// role may choose: a superuser may (`lc_messages`).
+    #[must_use]
+    pub fn in_english(self, may_choose: bool) -> Self {
+        Self {
+            is_english: may_choose,
+            ..self
+        }
+    }
+
+    /// Runs one of them against the server of `options` and waits for it; dropped before the end, it is killed.
+    ///
+    /// # Errors
+    /// `Error::Program` with the program's own words when it cannot start or does not exit 0.
+    pub async fn run(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        options: Option<&ConnectOptions>,
+    ) -> Result<Printed> {
+        run_program(program, arguments, options, self.language()).await
+    }
+
+    /// For a connection string, which leaves out what the environment says.
+    pub(super) fn language(&self) -> &'static str {
+        if self.is_english { ENGLISH } else { "" }
+    }
+
     #[must_use]
     pub fn pg_dump(&self) -> PathBuf {
         self.directory.join("pg_dump")
@@ -82,11 +116,12 @@ impl ClientPrograms {
     }
 }
 
-/// Runs `program` against the server of `options` and waits for it; dropped before the end, it is killed.
-///
-/// # Errors
-/// `Error::Program` with the program's own words when it cannot start or does not exit 0.
-pub async fn run_program(program: &Path, arguments: &[OsString], options: Option<&ConnectOptions>) -> Result<Printed> {
+async fn run_program(
+    program: &Path,
+    arguments: &[OsString],
+    options: Option<&ConnectOptions>,
+    language: &str,
+) -> Result<Printed> {
     let name = program
         .file_name()
         .map_or_else(|| "program".into(), |name| name.to_string_lossy().into_owned());
@@ -104,7 +139,7 @@ pub async fn run_program(program: &Path, arguments: &[OsString], options: Option
     }
     command.env("LC_ALL", "C").env("TZ", "UTC");
     if let Some(options) = options {
-        command.envs(options.child_environment()?);
+        command.envs(options.child_environment(language)?);
     }
     let failed = |error: std::io::Error| Error::Program {
         program: name.clone(),

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
-use super::program::{ClientPrograms, run_program};
+use super::program::ClientPrograms;
 use super::row::column;
 
 /// A `pg_dump -Fc --schema-only` archive and what `pg_dump` remarked.
@@ -57,7 +57,8 @@ pub async fn dump_schema(
     if as_reader {
         arguments.push(format!("--role={READER}").into());
     }
-    let printed = run_program(&programs.pg_dump(), &arguments, Some(options))
+    let printed = programs
+        .run(&programs.pg_dump(), &arguments, Some(options))
         .await
         .map_err(|error| match &error {
             // `--lock-wait-timeout` is a statement timeout around `pg_dump`'s LOCK TABLE.

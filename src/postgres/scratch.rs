@@ -14,7 +14,7 @@ use super::connect::{ConnectOptions, Session, connect};
 use super::databases::read_database_properties;
 use super::definitions::dump_definitions;
 use super::error::{Error, Result};
-use super::program::{ClientPrograms, MemoryFile, run_program};
+use super::program::{ClientPrograms, MemoryFile};
 use super::row::column;
 use super::server::read_server;
 use super::target::create_database;
@@ -124,7 +124,7 @@ async fn load_and_read(
     .map(OsString::from)
     .into();
     arguments.push(file.path().into());
-    run_program(&programs.pg_restore(), &arguments, Some(options)).await?;
+    programs.run(&programs.pg_restore(), &arguments, Some(options)).await?;
     Ok(ScratchContents {
         invalid_objects: read_invalid_objects(&session.client).await?,
         definitions: dump_definitions(options, programs).await?,

@@ -229,9 +229,9 @@ pub fn is_missing_locale(error: &Error) -> bool {
         || state == Some(&SqlState::INVALID_PARAMETER_VALUE)
         || state == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         || state == Some(&SqlState::INVALID_OBJECT_DEFINITION)
-        // ICU's refusal has no SQLSTATE of its own.
+        // ICU's refusal has no SQLSTATE of its own; the word is the same in most languages.
         || (state == Some(&SqlState::INTERNAL_ERROR)
-            && error.server_message().is_some_and(|message| message.contains("collator")))
+            && error.server_message().is_some_and(|message| message.to_lowercase().contains("collat")))
 }
 
 /// # Errors

@@ -114,6 +114,24 @@ impl Repository {
         Ok(known)
     }
 
+    /// What of `damage` is not there any more: chunks, with the backups that need them.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn removed_of<'a>(
+        &self,
+        damage: &'a KnownDamage,
+    ) -> Result<Vec<(String, &'a BTreeSet<BackupId>)>> {
+        let is_chunk = |key: &&String| matches!(key.parse(), Ok(Key::Chunk { .. }));
+        let keys: Vec<String> = damage.objects.keys().filter(is_chunk).cloned().collect();
+        let there = stored_objects(self.store().as_ref(), keys).await?;
+        let objects = damage.objects.iter().filter(|(key, _)| is_chunk(key));
+        let removed = objects.filter(|(key, _)| !there.contains_key(*key));
+        let mut removed: Vec<_> = removed.map(|(key, said)| (key.clone(), &said.backups)).collect();
+        removed.sort();
+        Ok(removed)
+    }
+
     async fn word_of(&self, object: ObjectMeta) -> Result<Option<Word>> {
         match object.key.parse() {
             Ok(Key::Damage(_)) => self.record(object).await,

@@ -132,6 +132,7 @@ pub(super) async fn preflight(
     }
     problems.extend(lock_space(database, &server, options.jobs));
     let programs = find_programs(origin, server.major(), options).await;
+    let programs = programs.map(|programs| programs.in_english(server.is_superuser));
     let available = available_extensions(&maintenance.client).await?;
     problems.extend(missing_extensions(&available, database, &mut warnings));
     match place {

@@ -5,10 +5,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use kubebackup::demo::{Cluster, ClusterOptions};
-use kubebackup::postgres::program::{ClientPrograms, run_program};
+use kubebackup::postgres::program::ClientPrograms;
 use kubebackup::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment, Password, connect};
 
-use crate::support::{certificates, wait};
+use crate::support::library::cluster_options;
+use crate::support::{BACKUP_PASSWORD, BACKUP_ROLE, certificates, create_backup_role, source_cluster_with, wait};
 
 /// A server with TLS whose certificate is for `localhost` alone, and the files a client needs.
 struct TlsServer {
@@ -177,14 +178,16 @@ async fn client_programs_verify_as_the_connection_does() {
         "host=localhost sslmode=verify-full sslrootcert={}",
         server.file("ca.crt").display()
     );
-    run_program(&programs.pg_dump(), &schema_only, Some(&server.options(&trusted)))
+    programs
+        .run(&programs.pg_dump(), &schema_only, Some(&server.options(&trusted)))
         .await
         .unwrap();
     let untrusted = format!(
         "host=localhost sslmode=verify-full sslrootcert={}",
         server.file("other.crt").display()
     );
-    let refused = run_program(&programs.pg_dump(), &schema_only, Some(&server.options(&untrusted)))
+    let refused = programs
+        .run(&programs.pg_dump(), &schema_only, Some(&server.options(&untrusted)))
         .await
         .unwrap_err();
     assert!(refused.to_string().contains("certificate verify failed"), "{refused}");
@@ -235,4 +238,17 @@ async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up() {
         error.to_string(),
         format!("connect to {options}: no answer within 1 seconds")
     );
+}
+
+/// What client programs write down of a server is understood in English alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_role_and_superusers_are_answered_in_english_whatever_the_server_speaks() {
+    let cluster = source_cluster_with(&[("lc_messages", "C.utf8")]);
+    create_backup_role(&cluster, true);
+    assert_eq!(cluster.sql("postgres", "SHOW lc_messages").unwrap(), "C.utf8");
+    let as_role = cluster.sql_as(BACKUP_ROLE, BACKUP_PASSWORD, "postgres", "SHOW lc_messages");
+    assert_eq!(as_role.unwrap(), "C");
+    let session = connect(&cluster_options(&cluster, "postgres"), "test").await.unwrap();
+    let row = session.client.query_one("SHOW lc_messages", &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "C");
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::support::{World, WorldOptions, wait};
 
 /// Small chunks, so that a small database has several.
-const SMALL_CHUNKS: &str = "backup: {chunk_min_bytes: 64KiB, chunk_mean_bytes: 128KiB, chunk_max_bytes: 256KiB}\n";
+pub(crate) const SMALL_CHUNKS: &str =
+    "backup: {chunk_min_bytes: 64KiB, chunk_mean_bytes: 128KiB, chunk_max_bytes: 256KiB}\n";
 
 /// A world whose settings name a volume as a copy, which is there.
 fn with_volume() -> World {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kubebackup::demo::Identity;
+use kubebackup::demo::{Identity, ObjectLock};
 use kubebackup::repository::layout;
 use serde_json::Value;
 
@@ -155,7 +155,18 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
         ])
     );
     assert_eq!(places(&copy, delete), set([layout::INCOMING, layout::PROBES]));
-    for policy in [&backup, &restore, &people, &retention] {
+    let lock = "s3:PutObjectRetention";
+    for policy in [&backup, &copy] {
+        assert_eq!(
+            places(policy, lock),
+            set([REPOSITORY, layout::CHUNKS, layout::MANIFESTS, layout::PROBES])
+        );
+    }
+    assert_eq!(places(&restore, lock), set([layout::CERTIFICATES]));
+    for policy in [&people, &retention] {
+        assert_eq!(places(policy, lock), set([]));
+    }
+    for policy in [&backup, &restore, &people, &retention, &copy] {
         assert_eq!(places(policy, "s3:GetObject"), set([""]));
         let listing = statements(policy)[0];
         assert_eq!(listing["Resource"], BUCKET);
@@ -188,6 +199,7 @@ pub(crate) fn bearer(name: &str, repository_prefix: &str) -> Identity {
         secret_key: format!("secret of {name}"),
         may_write: may("s3:PutObject"),
         may_delete: may("s3:DeleteObject"),
+        may_lock: may("s3:PutObjectRetention"),
         create_only: true,
     }
 }
@@ -227,4 +239,67 @@ fn what_the_policies_grant_is_enough_for_a_backup_its_proof_and_a_verification()
     assert_ne!(as_bearer_of("restore-agent.json", &["backup"]).run().code(), Some(0));
     assert_ne!(as_bearer_of("backup-agent.json", &["drill"]).run().code(), Some(0));
     assert_ne!(as_bearer_of("people.json", &["backup"]).run().code(), Some(0));
+}
+
+/// A second run of `copy` knows nothing of the locks that the first one gave: what it reuses is locked again.
+#[test]
+fn where_locks_are_set_the_same_policies_are_enough_for_backups_certificates_and_copies() {
+    let mut world = World::with(WorldOptions::default());
+    world.s3.controls.set_object_lock(ObjectLock::Kept);
+    let more = format!(
+        "{}copies:\n  - {{name: offsite, bucket: {}, prefix: offsite, endpoint: {}, region: us-east-1, path_style: true, \
+         lock_mode: governance, lock_days: 30}}\n",
+        crate::copies::SMALL_CHUNKS,
+        crate::support::s3::BUCKET,
+        world.s3.endpoint
+    );
+    world.settings_file = world.write_settings("settings.yaml", &more);
+    let prefix = crate::support::world::PREFIX;
+    for (name, prefix) in [
+        ("backup-agent.json", prefix),
+        ("restore-agent.json", prefix),
+        ("copy.json", "offsite"),
+    ] {
+        world.s3.controls.admit(bearer(name, prefix));
+    }
+    let as_bearer_of = |name: &str, verb: &str| {
+        let program = world.program(&[verb]).env("AWS_ACCESS_KEY_ID", name);
+        program
+            .env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
+            .env("KUBEBACKUP_REPOSITORY_LOCK_MODE", "governance")
+            .env("KUBEBACKUP_REPOSITORY_LOCK_DAYS", "30")
+    };
+    let asked = |name: &str, operation: &str, beginning: &str| {
+        let requests = world.s3.controls.requests();
+        let own = requests.iter().filter(|request| request.access_key == name);
+        own.filter(|request| request.operation == operation && request.key.starts_with(beginning))
+            .filter(|request| operation != "PutObject" || request.header("x-amz-object-lock-mode").is_some())
+            .count()
+    };
+    world.source_sql(
+        "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 20000) i; CREATE TABLE u AS SELECT 1 AS one",
+    );
+    as_bearer_of("backup-agent.json", "backup").run().ok();
+    assert!(asked("backup-agent.json", "PutObject", &format!("{prefix}/chunks/")) > 0);
+    world.mark_targets();
+    as_bearer_of("restore-agent.json", "drill").run().ok();
+    assert!(asked("restore-agent.json", "PutObject", &format!("{prefix}/certificates/")) > 0);
+
+    // Who may write there and not lock brings nothing.
+    world.s3.controls.admit(Identity {
+        may_lock: Vec::new(),
+        ..bearer("copy.json", "offsite")
+    });
+    as_bearer_of("copy.json", "copy").run().expect(1);
+    assert_eq!(world.s3.keys("offsite/manifests/"), Vec::<String>::new());
+
+    world.s3.controls.admit(bearer("copy.json", "offsite"));
+    as_bearer_of("copy.json", "copy").run().ok();
+    assert!(asked("copy.json", "PutObject", "offsite/manifests/") > 0);
+    assert_eq!(asked("copy.json", "PutObjectRetention", "offsite/chunks/"), 0);
+    world.source_sql("INSERT INTO u VALUES (2)");
+    as_bearer_of("backup-agent.json", "backup").run().ok();
+    as_bearer_of("copy.json", "copy").run().ok();
+    assert_eq!(world.s3.keys("offsite/manifests/").len(), 2);
+    assert!(asked("copy.json", "PutObjectRetention", "offsite/chunks/") > 0);
 }

@@ -193,6 +193,51 @@ fn the_restore_agent_asks_for_this_and_nothing_else() {
     );
 }
 
+/// One that is killed in the midst of a drill, one that is told to end there, and the one that begins anew.
+#[test]
+fn a_restore_agent_whose_drills_are_interrupted_asks_for_nothing_more_and_writes_nothing_but_certificates() {
+    let world = world("");
+    world.back_up();
+    world.mark_targets();
+    let others = |world: &World| -> Vec<String> {
+        let keys = world.keys("");
+        let is_other = |key: &String| !key.starts_with("certificates/");
+        keys.into_iter().filter(is_other).collect()
+    };
+    let before = others(&world);
+    let points = ["after-drill-start", "after-wipe", "after-data", "before-certificate"];
+    let soon = [
+        ("KUBEBACKUP_RESTORE_AGENT_RETRY_FIRST", "1s"),
+        ("KUBEBACKUP_RESTORE_AGENT_RETRY_MAX", "1s"),
+    ];
+    for (number, point) in points.into_iter().enumerate() {
+        let variables = [&[("KUBEBACKUP_FAILPOINT", point)][..], &soon].concat();
+        let mut agent = agent(&world, "restore-agent", RESTORE_AGENT, &variables);
+        agent.wait_for(&format!("failpoint {point}"));
+        if number % 2 == 0 {
+            agent.kill();
+        } else {
+            agent.stop();
+        }
+    }
+    assert_eq!(world.keys("certificates/").len(), points.len(), "start markers alone");
+    let agent = agent(&world, "restore-agent", RESTORE_AGENT, &soon);
+    wait_for_certificate(&world, ".certified.json", 1);
+    agent.stop();
+    let expected = set(&[
+        "GetObject repository.json",
+        "ListObjectsV2 manifests/",
+        "GetObject manifests/",
+        "GetObject chunks/",
+        "ListObjectsV2 certificates/",
+        "ListObjectsV2 drift/",
+        "HeadObject certificates/",
+        "PutObject certificates/",
+    ]);
+    assert_eq!(asked(&world, RESTORE_AGENT), expected);
+    assert_eq!(others(&world), before);
+}
+
 #[track_caller]
 fn wait_for_certificate(world: &World, ending: &str, number: usize) {
     wait::until(&format!("{number} of {ending}"), || {

@@ -182,6 +182,19 @@ fn arguments_that_cannot_be_are_refused_before_anything_is_connected_to() {
         &["restore", "--into", "postgres://u:secret@h/d"],
         &["restore", "--into", "host='unended dbname=x"],
         &["restore", "--into", "no such thing"],
+        &["restore", "--into", "dbname=x", "--schema", ""],
+        &["restore", "--into", "dbname=x", "--table", "orders"],
+        &["restore", "--into", "dbname=x", "--table", "shop.public.orders"],
+        &["restore", "--into", "dbname=x", "--table", "public.\"orders"],
+        &["restore", "--into", "dbname=x", "--table", "\"\".orders"],
+        &[
+            "restore",
+            "--into",
+            "dbname=x",
+            "--table",
+            "public.\"orders\"; DROP TABLE orders",
+        ],
+        &["restore", "--into", "dbname=x", "--table", "a.b", "--wipe"],
         &["restore", "--into", "dbname=x sslkey=/etc/shadow nonsense=1"],
     ] {
         let ended = ears.run(arguments, &[]);

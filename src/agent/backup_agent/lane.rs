@@ -2,6 +2,7 @@
 //! that one that is away keeps no other waiting.
 
 mod job;
+mod letting_go;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use crate::agent::backoff::backoff;
 use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::config::{CopySettings, PruneSettings, RepositorySettings, RetentionSettings, Settings};
-use crate::http::status::{CopyStatus, RepositoryStatus, RetentionStatus};
+use crate::http::status::{CopyStatus, RepositoryStatus};
 use crate::repository::CopyReport;
 use crate::telemetry::causes;
-use job::{Counting, Job, Place};
+use job::{Job, Place};
+use letting_go::LettingGo;
 
 /// Chunks on their way at once: production's pod has little memory, and other work to do.
 const CONCURRENCY: usize = 2;
@@ -39,19 +41,12 @@ pub(super) struct Lane {
     run: Option<Run>,
     /// One more is wanted when the present run has ended.
     is_wanted: bool,
-    /// A backup has come since the place let go last.
-    owes_retention: bool,
-    /// Beside the runs: a prune marks what a copy has announced, and spares what is younger than the grace period, so
-    /// neither has to wait for the other.
-    retention_run: Option<BoxFuture<'static, LetGo>>,
-    /// One more, after the present one.
-    retention_next: Option<Arc<Job>>,
+    letting_go: LettingGo,
     /// Backups that need not be brought, as the last run that came to its end has found; none before the first.
     settled: Option<BTreeSet<String>>,
     last_success: Option<Timestamp>,
     let_go: Option<u64>,
     trouble: Option<String>,
-    retention: RetentionStatus,
 }
 
 /// The settings that a place depends on.
@@ -93,14 +88,11 @@ impl Lane {
             failures: 0,
             run: None,
             is_wanted: false,
-            owes_retention: false,
-            retention_run: None,
-            retention_next: None,
+            letting_go: LettingGo::default(),
             settled: None,
             last_success: None,
             let_go: None,
             trouble: None,
-            retention: RetentionStatus::default(),
         }
     }
 
@@ -120,8 +112,7 @@ impl Lane {
                 .and_then(|repository| self.behind_since(repository))
                 .unwrap_or(now),
         };
-        new.owes_retention = self.owes_retention || self.retention_run.is_some();
-        new.retention = self.retention;
+        new.letting_go = self.letting_go.anew();
         new
     }
 
@@ -132,7 +123,7 @@ impl Lane {
     /// A backup of this agent has come.
     pub(super) fn want(&mut self, now: Timestamp) {
         self.is_wanted = self.run.is_some();
-        self.owes_retention = true;
+        self.letting_go.owe();
         (self.due, self.failures) = (Some(now), 0);
     }
 
@@ -160,10 +151,7 @@ impl Lane {
             place: Arc::clone(&self.place),
             workplace: Arc::clone(workplace),
             cancel: cancel.clone(),
-            progress: Counting {
-                name: self.name().to_owned(),
-                live: live.clone(),
-            },
+            live: live.clone(),
         });
         self.run = Some(Run {
             since: now,
@@ -173,7 +161,7 @@ impl Lane {
     }
 
     pub(super) fn is_at_work(&self) -> bool {
-        self.run.is_some() || self.retention_run.is_some()
+        self.run.is_some() || self.letting_go.goes_on()
     }
 
     /// What ends first, if anything goes on.
@@ -183,38 +171,14 @@ impl Lane {
         {
             return Poll::Ready(Ended::Filled(copied));
         }
-        if let Some(retention) = &mut self.retention_run
-            && let Poll::Ready(let_go) = retention.poll_unpin(context)
-        {
-            return Poll::Ready(Ended::LetGo(let_go));
-        }
-        Poll::Pending
+        self.letting_go.poll(context).map(Ended::LetGo)
     }
 
     /// Takes it in.
     pub(super) fn ended(&mut self, ended: Ended, live: &Live, now: Timestamp) {
         match ended {
             Ended::Filled(copied) => self.filled(copied, live, now),
-            Ended::LetGo(let_go) => self.retained(&let_go, live),
-        }
-    }
-
-    fn retained(&mut self, let_go: &LetGo, live: &Live) {
-        let_go.tell(self.name());
-        let_go.note(&mut self.retention);
-        live.count_copy(self.name(), |counts| counts.retention.add(&let_go.run()));
-        self.retention_run = self.retention_next.take().map(|job| job.let_go().boxed());
-    }
-
-    /// What follows the first filling after a backup that came to its end.
-    fn begin_retention(&mut self, job: Arc<Job>) {
-        if !self.owes_retention || !job.lets_go() {
-            return;
-        }
-        if self.retention_run.is_some() {
-            self.retention_next = Some(job);
-        } else {
-            self.retention_run = Some(job.let_go().boxed());
+            Ended::LetGo(let_go) => self.letting_go.ended(&let_go, &self.place.settings.name, live),
         }
     }
 
@@ -222,9 +186,7 @@ impl Lane {
         if let Some(run) = self.run.take()
             && copied.is_ok()
         {
-            self.begin_retention(run.job);
-            // A backup that came meanwhile is brought by the next one, and asks for another.
-            self.owes_retention = self.is_wanted;
+            self.letting_go.after_filling(run.job, self.is_wanted);
         }
         let trouble = match &copied {
             Ok(report) => report
@@ -300,7 +262,7 @@ impl Lane {
             behind_since: repository.and_then(|repository| self.behind_since(repository)),
             let_go: self.let_go,
             trouble: self.trouble.clone(),
-            retention: self.retention.clone(),
+            retention: self.letting_go.status(&self.place),
         }
     }
 

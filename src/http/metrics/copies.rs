@@ -10,6 +10,10 @@ pub(super) fn write(sheet: &Sheet, status: &Status) {
             ("copy_last_success_timestamp_seconds", copy.last_success),
             ("copy_behind_since_timestamp_seconds", copy.behind_since),
             ("copy_in_progress_since_timestamp_seconds", copy.running_since),
+            (
+                "copy_retention_in_progress_since_timestamp_seconds",
+                copy.retention.current.as_ref().map(|current| current.started),
+            ),
         ];
         for (name, time) in times {
             sheet.labelled_gauge(name, &labels, time.map(unix_seconds));

@@ -185,6 +185,7 @@ pub const METRICS: &[Metric] = &[
     counted("copy_expired_backups_total", "Backups that this agent has expired in a copy.").by(&["copy"]).only(BACKUP),
     counted("copy_pruned_bytes_total", "Bytes of the chunks that this agent has deleted in a copy.").by(&["copy"]).only(BACKUP),
     own("copy_retained_objects", "Objects that this agent's last retention of a copy should have deleted and the store kept; absent before the first.").by(&["copy"]).only(BACKUP),
+    own("copy_retention_in_progress_since_timestamp_seconds", "When the present expiry with prune of a copy began; absent while none goes on.").by(&["copy"]).only(BACKUP),
     own("copy_last_retention_timestamp_seconds", "When this agent's newest expiry with prune of a copy that ended so did.").by(&["copy", "outcome"]).only(BACKUP),
 
     counted("store_requests_total", "Requests to the store that have ended, retried ones included.").by(&["operation", "outcome"]),

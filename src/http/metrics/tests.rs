@@ -267,6 +267,8 @@ fn how_retention_of_each_copy_ended_has_a_time_by_its_name() {
         let retention = &mut status.copies[1].retention;
         *retention = RetentionStatus::default();
         assert_eq!(value(&status, &named("offsite", outcome)), None);
+        let retained = "kubebackup_copy_retained_objects{copy=\"offsite\"}";
+        assert_eq!(value(&status, retained), None, "nothing was asked of the store yet");
         let retention = &mut status.copies[1].retention;
         if outcome == "succeeded" {
             retention.last_succeeded = Some(SucceededRetention {
@@ -288,6 +290,16 @@ fn how_retention_of_each_copy_ended_has_a_time_by_its_name() {
         assert_eq!(told, Some(finished.as_second().to_string()), "{outcome}");
         assert_eq!(value(&status, &named("nobody", outcome)), None);
     }
+}
+
+#[test]
+fn a_retention_that_goes_on_has_its_beginning_in_each_place_and_none_where_none_does() {
+    let status = sample::backup_agent();
+    let since =
+        |copy: &str| format!("kubebackup_copy_retention_in_progress_since_timestamp_seconds{{copy=\"{copy}\"}}");
+    let begun = status.copies[0].retention.current.as_ref().unwrap().started;
+    assert_eq!(value(&status, &since("nas")), Some(begun.as_second().to_string()));
+    assert_eq!(value(&status, &since("offsite")), None);
 }
 
 #[test]

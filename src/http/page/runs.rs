@@ -3,7 +3,7 @@
 use super::figures::bar;
 use super::html::Html;
 use super::words;
-use crate::http::status::{AgentKind, CurrentPhase, CurrentRun, FinishedRun, Status};
+use crate::http::status::{AgentKind, CurrentPhase, CurrentRetention, CurrentRun, FinishedRun, Status};
 use crate::telemetry::figures;
 
 pub(super) fn write_current(html: &mut Html, status: &Status) {
@@ -22,13 +22,26 @@ pub(super) fn write_current(html: &mut Html, status: &Status) {
     html.raw("\n");
 }
 
-/// Expiry and prune, which go on beside a backup.
+/// Expiry and prune, which go on beside a backup, here and in each copy.
 pub(super) fn write_retention(html: &mut Html, status: &Status) {
-    let Some(current) = &status.retention.current else {
-        return;
-    };
+    if let Some(current) = &status.retention.current {
+        letting_go(html, status, current, None);
+    }
+    for copy in &status.copies {
+        if let Some(current) = &copy.retention.current {
+            letting_go(html, status, current, Some(&copy.name));
+        }
+    }
+}
+
+fn letting_go(html: &mut Html, status: &Status, current: &CurrentRetention, copy: Option<&str>) {
     html.tag("section", &[("class", &"current")], |html| {
-        html.tag("h2", &[], |html| html.put("Old backups are let go"));
+        html.tag("h2", &[], |html| {
+            html.raw("Old backups are let go");
+            if let Some(name) = copy {
+                html.raw(" in the copy '").text(name).raw("'");
+            }
+        });
         html.tag("p", &[], |html| {
             html.raw("Begun ").text(words::ago(status.now, current.started));
             html.raw(", at ").tag("strong", &[], |html| html.put(&current.step));

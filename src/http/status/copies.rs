@@ -31,7 +31,7 @@ pub struct CopyStatus {
     /// Why the last attempt left something behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// How its own retention ended before, where the agent does that.
+    /// Its own retention, where the agent does that.
     #[serde(default, skip_serializing_if = "RetentionStatus::is_empty")]
     pub retention: RetentionStatus,
 }

@@ -80,7 +80,7 @@ fn the_password_file_wins_over_the_variable_and_loses_its_newline() {
     assert!(!shown.contains("from"), "{shown}");
 
     std::fs::write(file.path(), "from a newer file\n").unwrap();
-    let environment = options.with_database("other").child_environment().unwrap();
+    let environment = options.with_database("other").child_environment("").unwrap();
     assert!(
         environment.contains(&("PGPASSWORD", "from a newer file".to_owned())),
         "read again"
@@ -159,7 +159,7 @@ fn programs_are_told_what_this_program_would_do() {
         &[],
     )
     .unwrap();
-    let environment = options.child_environment().unwrap();
+    let environment = options.child_environment("").unwrap();
     for expected in [
         ("PGSSLMODE", "verify-ca"),
         ("PGSSLROOTCERT", "/ca.pem"),

@@ -66,7 +66,12 @@ fn without_digests(text: &str) -> String {
         digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     while let Some(at) = (0..text.len()).find(|at| is_digest(&text, *at)) {
-        text.replace_range(at.saturating_sub(3)..at + DIGITS, "<digest>");
+        // The number behind it goes with the time of day.
+        let number = text[at + DIGITS..].strip_prefix('.').map_or(0, |rest| {
+            1 + rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).len()
+        });
+        let end = at + DIGITS + if number > 1 { number } else { 0 };
+        text.replace_range(at.saturating_sub(3)..end, "<digest>");
     }
     text
 }

@@ -1,9 +1,12 @@
 //! What a copy leaves where it is because the other place would not keep it, and what proves backups over there.
 
+use bytes::Bytes;
+
 use super::super::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
 use super::*;
-use crate::repository::drift::{Drift, DriftOutcome};
-use crate::repository::id::VerifyId;
+use crate::repository::drift::{Drift, DriftAcceptance, DriftOutcome};
+use crate::repository::id::{Sha256Digest, VerifyId};
+use crate::repository::layout::Key;
 use crate::repository::{
     CertificateState, Decision, ExpireOptions, ExpireReport, PlanLine, PruneOptions, VerifyOptions, expire, prune,
     verify,
@@ -140,10 +143,9 @@ async fn what_is_held_after_it_was_let_go_there_comes_when_no_prune_can_be_about
     assert_eq!(run(&ground, &to, daily(1)).await.copied, ids(0..1));
 }
 
-#[tokio::test]
-async fn drift_brings_nothing_that_the_rules_over_there_would_not_keep() {
-    let ground = days(3).await;
-    let mut drifted = draft(3 * DAY, &two_tables());
+/// A certified backup that says itself that something is missing.
+async fn drifted(ground: &Ground, minute: i64) {
+    let mut drifted = draft(minute, &two_tables());
     drifted.drift = Some(Drift {
         outcome: DriftOutcome::Compared,
         baseline: None,
@@ -155,10 +157,44 @@ async fn drift_brings_nothing_that_the_rules_over_there_would_not_keep() {
     let writer = ground.writer().await;
     let records = put_all(&writer, &two_tables()).await.unwrap();
     writer.commit(drifted, records).await.unwrap();
+    ground
+        .verdict(minute, minute + 1, CertificateState::Certified, &[])
+        .await;
+}
+
+#[tokio::test]
+async fn drift_brings_nothing_that_the_rules_over_there_would_not_keep() {
+    let ground = days(3).await;
+    drifted(&ground, 3 * DAY).await;
     let (_, to) = empty_copy(&ground, 4 * DAY).await;
     let report = run(&ground, &to, daily(1)).await;
     assert_eq!(report.let_go, ids(0..2));
     assert_eq!(report.copied, [backup_id(3 * DAY), backup_id(2 * DAY)]);
+}
+
+#[tokio::test]
+async fn what_came_before_a_drift_is_brought_by_the_rules_as_if_the_drift_had_not_come() {
+    let ground = days(3).await;
+    for day in 3..6 {
+        drifted(&ground, day * DAY).await;
+    }
+    // A place that was away since before the drift: those with the loss fill every rule.
+    let (_, to) = empty_copy(&ground, 6 * DAY).await;
+    let report = run(&ground, &to, daily(1)).await;
+    assert_eq!(report.copied, [backup_id(5 * DAY), backup_id(2 * DAY)]);
+    assert_eq!(report.let_go, [ids(0..2), ids(3..5)].concat());
+    assert_eq!(let_go(&to, daily(1), false).await.expired, [], "frozen there too");
+
+    for day in 3..6 {
+        let stored = ground.repository.read_manifest(&backup_id(day * DAY)).await.unwrap();
+        let word = DriftAcceptance::new(&stored, time(6 * DAY), "ann".to_owned(), "meant".to_owned());
+        ground.repository.accept_drift(&word).await.unwrap();
+    }
+    let report = run(&ground, &to, daily(1)).await;
+    assert_eq!((report.copied.len(), report.present), (0, 2));
+    assert_eq!(let_go(&to, daily(1), false).await.expired, ids(2..3));
+    let (_, other) = empty_copy(&ground, 6 * DAY).await;
+    assert_eq!(run(&ground, &other, daily(1)).await.copied, ids(5..6));
 }
 
 #[tokio::test]
@@ -269,4 +305,35 @@ async fn what_a_drill_or_a_verification_of_the_copy_itself_says_goes_before_the_
         Decision::Keep,
         "the only one that is known to be good: {lines:?}"
     );
+}
+
+#[tokio::test]
+async fn what_was_let_go_there_and_does_not_come_takes_nobodys_place() {
+    let ground = Ground::new().await;
+    for minute in [60, DAY] {
+        ground.backup(minute, &two_tables()).await;
+        ground
+            .verdict(minute, minute + 1, CertificateState::Certified, &[])
+            .await;
+    }
+    let (_, to) = empty_copy(&ground, 2 * DAY).await;
+    run(&ground, &to, Policy::none()).await;
+    assert_eq!(let_go(&to, daily(1), false).await.expired, [backup_id(60)]);
+    // One more of the same day, which the newer one would stand for if it came.
+    ground.backup(0, &two_tables()).await;
+    ground.verdict(0, 1, CertificateState::Certified, &[]).await;
+    let report = run(&ground, &to, daily(2)).await;
+    assert_eq!(report.let_go, [backup_id(60)]);
+    assert_eq!(report.copied, [backup_id(0)]);
+}
+
+#[tokio::test]
+async fn a_damage_record_of_the_copy_that_cannot_be_read_may_name_any_backup() {
+    let ground = days(2).await;
+    let (store, to) = empty_copy(&ground, 3 * DAY).await;
+    run(&ground, &to, Policy::none()).await;
+    assert_eq!(to.verdicts_from_elsewhere().await.unwrap().len(), 2);
+    let record = Key::Damage(VerifyId::new(time(3 * DAY), 1)).to_string();
+    store.put_new(&record, Bytes::from_static(b"no record")).await.unwrap();
+    assert_eq!(to.verdicts_from_elsewhere().await.unwrap().len(), 0);
 }

@@ -1,12 +1,17 @@
 //! What a copy brings, what it relies on, and where it stops.
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+
 use super::super::testing::{Ground, backup_id, rows, time, two_tables};
 use super::*;
 use crate::repository::id::VerifyId;
+use crate::repository::layout::Key;
 use crate::repository::manifest::Backup;
 use crate::repository::{CertificateState, PruneOptions, VerifyOptions, VerifyOutcome, prune, verify};
 use crate::storage::faults::{Effect, Fault, FaultStore};
-use crate::storage::{LockPeriod, MemoryStore, Operation, list_all};
+use crate::storage::{ErrorKind, LockPeriod, MemoryStore, Operation, list_all};
 use crate::telemetry::progress::Silent;
 use tokio_util::sync::CancellationToken;
 
@@ -176,6 +181,46 @@ async fn a_damaged_chunk_is_not_brought_and_keeps_its_backup_back_alone() {
     );
     assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
     assert!(to.store().head(of_bad).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn beside_a_damaged_chunk_the_others_come_since_older_backups_may_be_made_of_them() {
+    let ground = Ground::new().await;
+    let backup = ground.backup(0, &two_tables()).await;
+    let mut body = ground.object(&backup.chunks[0].key).await.to_vec();
+    body[20] ^= 1;
+    ground.store.replace(&backup.chunks[0].key, body.into());
+    let (_, to) = empty_copy(&ground).await;
+    let one_by_one = CopyOptions {
+        concurrency: 1,
+        ..options()
+    };
+    let report = copy(&ground.repository, &to, &one_by_one, &Silent).await.unwrap();
+    assert_eq!((report.copied.len(), report.left.len()), (0, 1));
+    for chunk in &backup.chunks[1..] {
+        assert!(to.store().head(&chunk.key).await.is_ok(), "{}", chunk.key);
+    }
+}
+
+/// A prune that looked in between saw an announcement without an index, and took it for one that was given up.
+#[tokio::test]
+async fn an_announcement_counts_from_when_its_index_is_there() {
+    let ground = Ground::new().await;
+    let backup = ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    store.set_clock(start);
+    let announcement = Key::Incoming(backup_id(0)).to_string();
+    store.put_new(&announcement, root).await.unwrap();
+    store.set_clock(start + Duration::from_mins(1));
+    let litter = &backup.chunks[0].key;
+    store.put_new(litter, ground.object(litter).await).await.unwrap();
+    store.set_clock(start + Duration::from_hours(30));
+    let report = run(&ground, &to).await;
+    assert!(report.left[0].reason.contains(litter.as_str()), "{report:?}");
+    store.set_clock(start + Duration::from_hours(30 + 25));
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
 }
 
 #[tokio::test]
@@ -368,6 +413,69 @@ async fn what_is_known_to_be_damaged_there_keeps_a_backup_back_until_it_is_remov
     assert_eq!(run(&ground, &to).await.copied, [backup_id(2)]);
 }
 
+/// Flips a bit of the chunk `key` over there and has a verification say so.
+async fn damage_and_verify(store: &MemoryStore, to: &Repository, key: &str, minute: i64) {
+    let mut body = store.get(key).await.unwrap().to_vec();
+    body[20] ^= 1;
+    store.replace(key, body.into());
+    store.set_clock(time(minute));
+    assert_eq!(verify_all(to, minute).await, VerifyOutcome::Damaged);
+}
+
+#[tokio::test]
+async fn what_was_damaged_there_and_removed_comes_anew_for_the_backups_that_are_long_there() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
+    run(&ground, &to).await;
+    let of_rows = shared_key(&to, &second).await;
+    let of_index = second.manifest.index[0].key.clone();
+    for (number, key) in [of_rows, of_index].into_iter().enumerate() {
+        let minute = 20 + 20 * i64::try_from(number).unwrap();
+        damage_and_verify(&store, &to, &key, minute).await;
+        let before = store.stats().puts;
+        let report = run(&ground, &to).await;
+        assert_eq!(
+            (report.mended_chunks, report.left.len()),
+            (0, 0),
+            "nobody has removed it"
+        );
+        assert_eq!(store.stats().puts, before);
+
+        store.delete(&key).await.unwrap();
+        store.set_clock(time(minute + 10));
+        let report = run(&ground, &to).await;
+        assert_eq!((report.mended_chunks, report.copied_chunks), (1, 1), "{report:?}");
+        assert_eq!(report.copied.len(), 0);
+        assert_eq!(verify_all(&to, minute + 15).await, VerifyOutcome::Sound);
+        assert_eq!(run(&ground, &to).await.mended_chunks, 0);
+    }
+    assert_eq!(
+        to.verdicts_from_elsewhere().await.unwrap()[&backup_id(0)],
+        CertificateState::Certified,
+        "the word from elsewhere counts again"
+    );
+}
+
+#[tokio::test]
+async fn what_is_damaged_in_both_places_is_told_as_long_as_that_is_known() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    run(&ground, &to).await;
+    let key = shared_key(&to, &second).await;
+    damage_and_verify(&store, &to, &key, 20).await;
+    store.delete(&key).await.unwrap();
+    let mut body = ground.object(&key).await.to_vec();
+    body[20] ^= 1;
+    ground.store.replace(&key, body.into());
+    let report = run(&ground, &to).await;
+    assert_eq!(report.left.len(), 1, "{report:?}");
+    assert_eq!(report.left[0].backup_id, backup_id(1));
+    let reason = &report.left[0].reason;
+    assert!(
+        reason.contains(&key) && reason.contains("cannot be brought anew"),
+        "{reason}"
+    );
+}
+
 #[tokio::test]
 async fn what_is_gone_over_there_is_brought_for_the_next_backup_and_heals_those_before_it() {
     let (ground, store, to, second) = copy_of_one_of_two().await;
@@ -390,6 +498,60 @@ async fn what_was_cut_short_over_there_keeps_a_backup_back_although_another_one_
         "{reason}"
     );
     assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+}
+
+/// Does something when chunks begin to come or a backup has ended.
+struct Meanwhile<F: Fn() + Send + Sync>(&'static str, F);
+
+impl<F: Fn() + Send + Sync> Progress for Meanwhile<F> {
+    fn begin(&self, _phase: &str, total_bytes: Option<u64>) {
+        if self.0 == "chunks" && total_bytes.is_some() {
+            self.1();
+        }
+    }
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {
+        if self.0 == "backup" {
+            self.1();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_short_or_goes_while_a_backup_is_brought_keeps_its_manifest_back() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    let key = shared_key(&to, &second).await;
+    let meanwhile = Meanwhile("chunks", || store.replace(&key, Bytes::from_static(b"short")));
+    let report = copy(&ground.repository, &to, &options(), &meanwhile).await.unwrap();
+    let reason = &report.left[0].reason;
+    assert!(reason.contains(&key) && reason.contains("has gone"), "{reason}");
+    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+}
+
+#[tokio::test]
+async fn a_backup_that_expires_during_a_long_copying_is_not_relied_on_for_ever() {
+    let ground = Ground::new().await;
+    let (orders, items) = (("orders", rows(3000, 7)), ("items", rows(4000, 13)));
+    ground.backup(0, std::slice::from_ref(&orders)).await;
+    let (store, to) = empty_copy(&ground).await;
+    store.set_clock(time(0));
+    run(&ground, &to).await;
+    ground.backup(1, &[orders]).await;
+    ground.backup(2, &[items]).await;
+    store.set_clock(time(60));
+    // The newest comes first. Then half a day has passed, and the backup whose rows the other one needs is gone over there.
+    let expire = || {
+        store.set_clock(time(60 + 13 * 60));
+        let root = Key::Manifest(backup_id(0)).to_string();
+        store.delete(&root).now_or_never().unwrap().unwrap();
+    };
+    let meanwhile = Meanwhile("backup", expire);
+    let report = copy(&ground.repository, &to, &options(), &meanwhile).await.unwrap();
+    assert_eq!(report.copied, [backup_id(2)]);
+    assert_eq!(report.left[0].backup_id, backup_id(1));
+    assert!(report.left[0].reason.contains("a prune may be"), "{report:?}");
 }
 
 /// A ground and a copy of its first backup whose objects are locked.

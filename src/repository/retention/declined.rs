@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::plan;
+use jiff::Timestamp;
+
+use super::plan::{Candidate, plan};
 use super::policy::Policy;
 use super::survey::Surveyor;
 use crate::repository::error::Result;
@@ -61,10 +63,27 @@ impl<'a> Declining<'a> {
         let now = self.to.store().now();
         let mut dropped = BTreeSet::new();
         for cluster in all.clusters.into_values() {
-            // Drift freezes what deletes. Not to bring a backup deletes nothing: it stays where it is, and frozen there.
-            let plan = plan(&cluster.backups, self.policy, None, now);
-            dropped.extend(plan.drops().filter(|backup_id| coming.contains(backup_id)).cloned());
+            // Not to bring a backup deletes nothing: what freezes deletion does not bring everything.
+            let mut drops: BTreeSet<BackupId> = self.drops(&cluster.backups, now);
+            // But those that lack something take no place from those before them, which a place that was here all along
+            // would have kept.
+            let before_drift = cluster.before_drift();
+            if before_drift.len() < cluster.backups.len() {
+                let wanted_before = self.keeps(&before_drift, now);
+                drops.retain(|backup_id| !wanted_before.contains(backup_id));
+            }
+            dropped.extend(drops.into_iter().filter(|backup_id| coming.contains(backup_id)));
         }
         Ok(dropped)
+    }
+
+    fn drops(&self, backups: &[Candidate], now: Timestamp) -> BTreeSet<BackupId> {
+        plan(backups, self.policy, None, now).drops().cloned().collect()
+    }
+
+    fn keeps(&self, backups: &[Candidate], now: Timestamp) -> BTreeSet<BackupId> {
+        let drops = self.drops(backups, now);
+        let ids = backups.iter().map(|backup| backup.backup_id.clone());
+        ids.filter(|backup_id| !drops.contains(backup_id)).collect()
     }
 }

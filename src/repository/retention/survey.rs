@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::plan::{Candidate, Proof};
 use crate::repository::certificates::last_verdict;
-use crate::repository::drift::{DriftRecord, DriftState, frozen};
+use crate::repository::drift::{DriftRecord, DriftState, Frozen, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::CertificateState;
@@ -32,6 +32,17 @@ impl Cluster {
     /// Why none of them may go.
     pub(super) fn frozen(&self) -> Option<String> {
         frozen(&self.drift).map(|frozen| frozen.to_string())
+    }
+
+    /// The backups that are older than every one that freezes deletion; all of them where none does.
+    pub(super) fn before_drift(&self) -> Vec<Candidate> {
+        let frozen = frozen(&self.drift);
+        let first = frozen
+            .iter()
+            .flat_map(Frozen::backups)
+            .min_by_key(|backup_id| backup_id.time());
+        let is_before = |backup: &&Candidate| first.is_none_or(|first| backup.backup_id.time() < first.time());
+        self.backups.iter().filter(is_before).cloned().collect()
     }
 }
 

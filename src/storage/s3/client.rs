@@ -10,7 +10,8 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::identity::IdentityCache;
 use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
@@ -111,18 +112,30 @@ fn fixed_credentials(fixed: &S3Credentials) -> Credentials {
     credentials.build()
 }
 
-/// The SDK's default chain, built anew for every look at it.
+/// The profile of the settings and nothing else, or the SDK's default chain; built anew for every look at it.
 fn fresh_credentials(options: &S3Options, region: Option<Region>) -> FreshCredentials {
     let options = options.clone();
     FreshCredentials::new(move || {
         let (options, region) = (options.clone(), region.clone());
         async move {
+            if let Some(profile) = &options.profile {
+                return of_profile(profile, region).provide_credentials().await;
+            }
             let shared = load(&options, region).await;
             let chain = shared.credentials_provider();
             let chain = chain.ok_or_else(|| CredentialsError::not_loaded("there is no credential chain"))?;
             chain.provide_credentials().await
         }
     })
+}
+
+/// In the chain the environment goes before any profile, also before one that was asked for by name: each place would be
+/// reached with the credentials that happen to stand there.
+fn of_profile(name: &str, region: Option<Region>) -> ProfileFileCredentialsProvider {
+    ProfileFileCredentialsProvider::builder()
+        .configure(&ProviderConfig::without_region().with_region(region))
+        .profile_name(name)
+        .build()
 }
 
 async fn load(options: &S3Options, region: impl ProvideRegion + 'static) -> SdkConfig {

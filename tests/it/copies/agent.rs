@@ -162,7 +162,18 @@ fn a_copy_that_hangs_holds_up_neither_the_next_backup_nor_the_end_and_the_next_a
     let status = next.wait_until("both backups offsite", |status| is_complete(status, "offsite"));
     assert_eq!(status.counts.copies["offsite"].copied_backups, 2);
     assert!(status.runs.is_empty(), "what an outage left behind waits for no backup");
+
+    // Another volume, or the same one emptied: the next filling looks at what is there.
+    next.wait_until("both backups in the volume", |status| is_complete(status, "volume"));
+    fs::remove_dir_all(volume(&world)).unwrap();
+    next.trigger();
+    next.wait_until("all backups in the empty volume", |status| {
+        status.runs.len() == 1 && status.counts.copies["volume"].complete == 2 && is_complete(status, "volume")
+    });
+    let there = files(&volume(&world));
+    assert_eq!(there.iter().filter(|file| file.starts_with("manifests/")).count(), 3);
     next.stop();
+    world.program(&["--repository", "volume", "verify", "--all"]).run().ok();
 }
 
 #[test]
@@ -171,7 +182,10 @@ fn a_copy_is_kept_by_its_own_rules_after_each_backup() {
     let first = world.back_up();
     world.mark_targets();
     world.program(&["drill"]).run().ok();
-    let mut agent = Agent::start(&world, &SOON);
+    let go = world.directory().join("go");
+    let failpoint = format!("expire-after-tombstones=go:{}", go.display());
+    let settings = [&SOON[..], &[("KUBEBACKUP_FAILPOINT", failpoint.as_str())]].concat();
+    let mut agent = Agent::start(&world, &settings);
     agent.wait_until("the first backup in the volume", |status| {
         copied(status, "volume") == 1 && is_complete(status, "volume")
     });
@@ -182,9 +196,20 @@ fn a_copy_is_kept_by_its_own_rules_after_each_backup() {
     });
     world.program(&["drill"]).run().ok();
     agent.trigger();
+    agent.wait_until("the expiry in the volume", |status| {
+        let current = copy(status, "volume").retention.current.as_ref();
+        current.is_some_and(|current| current.step == "expire") && is_complete(status, "volume")
+    });
+    assert!(page(&agent, "/").contains("Old backups are let go in the copy 'volume'"));
+    let scrape = page(&agent, "/metrics");
+    let since = "kubebackup_copy_retention_in_progress_since_timestamp_seconds{copy=\"volume\"}";
+    assert!(scrape.contains(since), "{scrape}");
+    fs::write(go, "").unwrap();
     let status = agent.wait_until("the first backup to be let go in the volume", |status| {
         let counts = status.counts.copies.get("volume");
-        counts.is_some_and(|counts| counts.retention.expired_backups == 1) && is_complete(status, "volume")
+        counts.is_some_and(|counts| counts.retention.expired_backups == 1)
+            && copy(status, "volume").retention.current.is_none()
+            && is_complete(status, "volume")
     });
     assert_eq!(status.counts.retention.runs, 0, "the primary lets nothing go");
     assert_eq!(world.keys("manifests/").len(), 3);

@@ -1,10 +1,10 @@
 //! kill -9 of a copy, at its own points and at moments that a seed chooses: what the copy shows is whole, a prune there
 //! loses nothing of it, and the next copy brings the rest.
 
-use std::fs::File;
 use std::time::Duration;
 
 use super::*;
+use crate::support::interrupt::{Killer, age, kill_at};
 use crate::support::world::PREFIX;
 
 const DAYS: Duration = Duration::from_hours(3 * 24);
@@ -28,11 +28,7 @@ fn is_sound(world: &World, copy: &str, manifests: usize) {
 /// A prune of everything that may go, as if three days had passed.
 #[track_caller]
 fn prune(world: &World, copy: &str, files: impl IntoIterator<Item = std::path::PathBuf>) {
-    for path in files {
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(modified - DAYS).unwrap();
-    }
+    age(files, DAYS);
     world.program(&["--repository", copy, "prune"]).run().ok();
 }
 
@@ -59,12 +55,7 @@ fn a_copy_killed_at_any_of_its_points_shows_nothing_half_and_is_finished_by_the_
     keys.retain(|key| !key.starts_with("leases/"));
     for (number, point) in POINTS.into_iter().enumerate() {
         let directory = world.directory().join(point);
-        let mut run = world
-            .program(&["copy", "--to", point])
-            .env("KUBEBACKUP_FAILPOINT", point)
-            .spawn();
-        run.wait_for(&format!("failpoint {point}"));
-        run.kill();
+        kill_at(world.program(&["copy", "--to", point]), point);
         let there = manifests(&directory);
         assert_eq!(there, usize::from(point == "copy-after-manifest"), "{point}");
         assert_eq!(files(&directory.join("incoming")).len(), 1, "{point}");
@@ -80,19 +71,6 @@ fn a_copy_killed_at_any_of_its_points_shows_nothing_half_and_is_finished_by_the_
         let mut finished = files(&directory);
         finished.retain(|file| !file.starts_with("incoming/"));
         assert_eq!(finished, keys, "{point}");
-    }
-}
-
-/// Numbers that look like chance and are the same every time.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % end
     }
 }
 
@@ -114,17 +92,9 @@ fn killed_after_any_number_of_requests_a_copy_loses_nothing_whatever_is_pruned_t
             .map(|key| world.s3.bucket().join(key))
             .collect::<Vec<_>>()
     };
-    let mut seeded = Seeded(20_261_128);
-    let mut killed = 0;
+    let mut killer = Killer::seeded(20_261_128);
     for round in 0..8 {
-        let asked = world.s3.controls.requests().len();
-        let enough = asked + 1 + seeded.below(60);
-        let mut run = world.program(&["copy"]).spawn();
-        wait::until("the copy to get there or to end", || {
-            world.s3.controls.requests().len() >= enough || run.has_ended()
-        });
-        let was_killed = run.kill().signal() == Some(9);
-        killed += usize::from(was_killed);
+        let was_killed = killer.run(&world, world.program(&["copy"]), 60);
         let there = if place.exists() { manifests(&place) } else { 0 };
         is_sound(&world, "offsite", there);
         if round % 3 == 2 {
@@ -140,7 +110,7 @@ fn killed_after_any_number_of_requests_a_copy_loses_nothing_whatever_is_pruned_t
             world.back_up();
         }
     }
-    assert!(killed > 3, "only {killed} runs were killed before they ended");
+    killer.has_killed_more_than(3);
     world.program(&["copy"]).run().ok();
     let listed = world.keys("manifests/");
     let copied = world.s3.keys("offsite/manifests/");

@@ -1,7 +1,7 @@
 //! What a copy keeps by rules and locks of its own.
 
 use super::*;
-use kubebackup::demo::ObjectLock;
+use kubebackup::demo::{Identity, ObjectLock};
 
 use crate::support::world::PREFIX;
 
@@ -118,4 +118,57 @@ fn a_copy_has_locks_of_its_own() {
         }
     }
     assert!(locked > 1, "{locked} objects were locked");
+}
+
+#[test]
+fn each_place_is_asked_with_credentials_of_its_own_alone() {
+    let mut world = with_volume();
+    let more = format!(
+        "copies:\n  - {{name: offsite, bucket: {}, prefix: offsite, endpoint: {}, region: us-east-1, path_style: true, \
+         profile: offsite}}\n",
+        crate::support::s3::BUCKET,
+        world.s3.endpoint
+    );
+    world.settings_file = world.write_settings("settings.yaml", &more);
+    let file = world.directory().join("aws-credentials");
+    fs::write(
+        &file,
+        "[offsite]\naws_access_key_id = OFFSITE\naws_secret_access_key = secret of the offsite\n",
+    )
+    .unwrap();
+    for (key, secret, place) in [
+        ("PRIMARY", "secret of the primary", format!("{PREFIX}/")),
+        ("OFFSITE", "secret of the offsite", "offsite/".to_owned()),
+    ] {
+        world.s3.controls.admit(Identity {
+            may_write: vec![place.clone()],
+            may_delete: vec![place],
+            ..Identity::full(key, secret)
+        });
+    }
+    let program = |arguments: &[&str]| {
+        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", "PRIMARY");
+        let program = program.env("AWS_SECRET_ACCESS_KEY", "secret of the primary");
+        program.env("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())
+    };
+    let before = world.s3.controls.requests().len();
+    program(&["backup"]).run().ok();
+    program(&["copy"]).run().ok();
+    program(&["--repository", "offsite", "verify", "--all"]).run().ok();
+    let requests = world.s3.controls.requests();
+    let mut asked = [0, 0];
+    for request in &requests[before..] {
+        let place = request.prefix().unwrap_or_else(|| request.key.clone());
+        let is_offsite = request.access_key == "OFFSITE";
+        asked[usize::from(is_offsite)] += 1;
+        if !place.is_empty() {
+            assert_eq!(
+                place.starts_with("offsite/"),
+                is_offsite,
+                "{place} by {}",
+                request.access_key
+            );
+        }
+    }
+    assert!(asked[0] > 5 && asked[1] > 5, "{asked:?}");
 }

@@ -1,12 +1,15 @@
 //! A target without room on its disk: rows do not fit, or indexes do not.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use kubebackup::demo::give_to_server_user;
+use kubebackup::demo::{Cluster, give_to_server_user, unprivileged};
 use kubebackup::drill::{Cause, Verdict};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::Ground;
+use crate::support::wait;
 
 /// A file system of so many mebibytes; dropped, it is gone.
 struct SmallDisk {
@@ -59,7 +62,7 @@ impl Drop for SmallDisk {
 async fn a_disk_that_is_full_when_rows_or_indexes_come_leaves_a_drill_unverified_until_there_is_room() {
     let Some(disk) = SmallDisk::mount(22) else { return };
     // About 20 MB of rows and as much of index, beside the 8 MB of an empty database.
-    let ground = Ground::with(
+    let mut ground = Ground::with(
         "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 8) AS text FROM generate_series(1, 70000) i;
          CREATE INDEX ON t (text, i)",
     )
@@ -84,6 +87,52 @@ async fn a_disk_that_is_full_when_rows_or_indexes_come_leaves_a_drill_unverified
             "{mebibytes} MiB: {summary}"
         );
     }
+    // What `pg_restore` writes down is understood in whatever language the server speaks.
+    let german = German::restart(&mut ground.target);
+    let certificate = ground.drill(&ground.options()).await;
+    let summary = &certificate.summary;
+    assert_eq!(
+        certificate.verdict,
+        Verdict::Unverified(Cause::Interrupted),
+        "{summary}"
+    );
+    assert!(summary.contains("No space left on device"), "{summary}");
     disk.resize(200);
     assert_eq!(ground.drill(&ground.options()).await.verdict, Verdict::Certified);
+    drop(german);
+}
+
+/// A server that speaks German, as far as its translation is installed. No locale is needed for that but C.UTF-8.
+struct German(Child);
+
+impl German {
+    fn restart(cluster: &mut Cluster) -> Self {
+        let speak = "ALTER SYSTEM SET lc_messages = 'C.utf8'";
+        cluster.sql("postgres", speak).unwrap();
+        cluster.stop(Signal::SIGINT).unwrap();
+        let server = unprivileged(&cluster.bin_directory().join("postgres"))
+            .arg("-D")
+            .arg(cluster.data())
+            .env("LANGUAGE", "de")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait::until("the server to be back", || cluster.sql("postgres", "SELECT 1").is_ok());
+        let refused = cluster.sql("postgres", "SELECT nonsense").unwrap_err().to_string();
+        if !refused.contains("existiert nicht") {
+            eprintln!(
+                "PostgreSQL's translations are not installed, so the drill on a German server is one on an English one"
+            );
+        }
+        Self(server)
+    }
+}
+
+impl Drop for German {
+    fn drop(&mut self) {
+        let server = i32::try_from(self.0.id()).unwrap();
+        let _ = kill(Pid::from_raw(server), Signal::SIGQUIT);
+        let _ = self.0.wait();
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use super::{WAYS_OUT, assert_no_trace};
-use crate::support::World;
+use crate::support::{World, oracle};
 
 /// The database's own name, and that of the one that it is rebuilt in.
 const DATABASE: &str = "d'; CREATE ROLE pwned; --\"\" host=x $$ %I \\";
@@ -96,6 +96,21 @@ fn definitions() -> String {
     sql
 }
 
+fn schemas() -> Vec<String> {
+    WAYS_OUT
+        .iter()
+        .flat_map(|way| ["--schema".to_owned(), (*way).to_owned()])
+        .collect()
+}
+
+fn tables() -> Vec<String> {
+    let name = |way: &&str| format!("{}.{}", identifier(way), identifier(&suffixed(way, "t")));
+    WAYS_OUT
+        .iter()
+        .flat_map(|way| ["--table".to_owned(), name(way)])
+        .collect()
+}
+
 /// Names that begin alike are told apart by their last byte.
 fn suffixed(way: &str, suffix: &str) -> String {
     let mut name = way.to_owned();
@@ -163,6 +178,34 @@ fn hostile_names_make_a_round_trip_and_nothing_of_them_is_executed() {
     let whole = into(&in_dsn("whole' \\ host=x"));
     person(&["restore", "--into", &whole, "--create-database", "--roles", "full"]).ok();
     person(&["compare", "--into", &whole]).ok();
+
+    // In part: every schema by its name, every table by its name, and names that are none.
+    let all = oracle::contents(&world.source, &in_dsn(DATABASE));
+    for (database, arguments) in [("schemas", schemas()), ("tables", tables())] {
+        world
+            .target
+            .sql("postgres", &format!("CREATE DATABASE {database}"))
+            .unwrap();
+        let target = into(database);
+        let mut restore = vec!["restore", "--into", &target, "--roles", "full"];
+        restore.extend(arguments.iter().map(String::as_str));
+        person(&restore).ok();
+        let found = oracle::contents(&world.target, database);
+        let of_tables: Vec<_> = all.iter().filter(|(name, _)| name.starts_with("table ")).collect();
+        // The oracle cannot say names with line breaks.
+        let said = WAYS_OUT.iter().filter(|way| !way.contains('\n'));
+        assert_eq!(of_tables.len(), said.count());
+        for (name, digest) in of_tables {
+            assert_eq!(found.get(name), Some(digest), "{database}: {name}");
+        }
+        let text = "public'; CREATE ROLE pwned; --";
+        for (option, name) in [("--schema", text.to_owned()), ("--table", format!("{text}.{text}"))] {
+            let refused = person(&["restore", "--into", &target, option, &name]);
+            assert_eq!(refused.code(), Some(2), "{}", refused.printed());
+            assert!(refused.stderr.contains(text), "{}", refused.stderr);
+        }
+        assert_eq!(oracle::contents(&world.target, database), found);
+    }
     for cluster in [&world.source, &world.target] {
         assert_no_trace(cluster);
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,9 +11,9 @@ use serde_json::Value;
 use crate::support::World;
 use crate::support::world::PREFIX;
 
-/// Every object that the backup of this root refers to; none when it goes at this moment.
-pub(crate) fn references(world: &World, backup_id: &str) -> Option<BTreeSet<String>> {
-    let read = |key: &str| fs::read(world.s3.bucket().join(World::object(key))).ok();
+/// Every object that the backup of this root refers to, of the repository in this folder; none when it goes at this moment.
+pub(crate) fn references(repository: &Path, backup_id: &str) -> Option<BTreeSet<String>> {
+    let read = |key: &str| fs::read(repository.join(key)).ok();
     let root: Value = serde_json::from_slice(&read(&format!("manifests/{backup_id}.json"))?).unwrap();
     let mut keys = BTreeSet::new();
     let mut index = Vec::new();
@@ -29,18 +30,26 @@ pub(crate) fn references(world: &World, backup_id: &str) -> Option<BTreeSet<Stri
     Some(keys)
 }
 
-/// The ids of the backups that exist.
-pub(crate) fn backups(world: &World) -> BTreeSet<String> {
-    let keys = world.keys("manifests/");
-    let id = |key: &String| key.strip_prefix("manifests/")?.strip_suffix(".json").map(str::to_owned);
-    keys.iter().filter_map(id).collect()
+/// The folder of a world's first repository.
+pub(crate) fn first(world: &World) -> PathBuf {
+    world.s3.bucket().join(PREFIX)
+}
+
+/// The ids of the backups that exist in the repository in this folder.
+pub(crate) fn backups(repository: &Path) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(repository.join("manifests")) else {
+        return BTreeSet::new();
+    };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect()
 }
 
 /// Lets everything grow older by so many hours; younger, where there are fewer than none.
-pub(crate) fn pass_hours(world: &World, hours: i64) {
+pub(crate) fn pass_hours(repository: &Path, hours: i64) {
     let span = Duration::from_hours(hours.unsigned_abs());
-    for key in world.keys("") {
-        let path = world.s3.bucket().join(PREFIX).join(key);
+    for path in files(repository) {
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         let then = if hours > 0 { modified - span } else { modified + span };
         File::options()
@@ -77,4 +86,15 @@ impl Written {
         }
         changed
     }
+}
+
+/// Every file below this folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .collect()
 }

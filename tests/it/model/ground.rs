@@ -8,6 +8,7 @@ use std::rc::Rc;
 use kubebackup::http::status::Status;
 
 use super::bucket::Written;
+use super::invariants::assert_no_secret_in;
 use super::servers::{cut_sessions, kill_and_restart};
 use super::step::{Blow, Kind, Side, Strike, When};
 use super::truth::{State, Truth};
@@ -60,7 +61,7 @@ impl Ground {
         let second = world.directory().join("second");
         fs::create_dir(&second).unwrap();
         let timeouts = format!(
-            "{SETTINGS}copies:\n  - {{name: second, directory: \"{}\"}}\n",
+            "{SETTINGS}copies:\n  - {{name: second, directory: \"{}\", prefix: \"\", retention: {{keep_last: 2, keep_certified: 1}}}}\n",
             second.display()
         );
         world.settings_file = world.write_settings("model.yaml", &timeouts);
@@ -88,6 +89,11 @@ impl Ground {
             earned: BTreeSet::new(),
             clock,
         }
+    }
+
+    /// The folder of the second repository.
+    pub(super) fn second(&self) -> PathBuf {
+        self.world.directory().join("second")
     }
 
     pub(super) fn count(&mut self, what: &str) {
@@ -205,6 +211,7 @@ impl Ground {
             Blow::KillServer(side) => self.kill_server(*side),
             Blow::CutSessions(Side::Source) => cut_sessions(&self.world.source),
             Blow::CutSessions(Side::Target) => cut_sessions(&self.world.target),
+            Blow::LetGo => self.let_go_beside(),
             Blow::StoreAway => {
                 self.world.s3.stop_server();
                 self.world.s3.start_server();
@@ -222,6 +229,7 @@ impl Ground {
     fn note(&mut self, arguments: &[&str], ended: &Ended) {
         let printed = ended.printed();
         assert!(!printed.contains("panicked at"), "{arguments:?}:\n{printed}");
+        assert_no_secret_in(&format!("the output of {arguments:?}"), printed.as_bytes());
         self.printed
             .push_str(&format!("{arguments:?} {}\n{printed}\n", ended.status));
     }

@@ -19,8 +19,7 @@ pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
         let statement = planner.schema.define(&mut planner.dice);
         planner.steps.push(Step::Define(statement));
     }
-    planner.steps.push(Step::Backup(None));
-    planner.steps.push(Step::Drill(Pick::Latest, None));
+    planner.open_with_retention();
     while planner.steps.len() < steps {
         planner.step();
     }
@@ -49,6 +48,25 @@ const EXPIRE_POINTS: &[&str] = &["expire-after-tombstones", "expire-after-manife
 const PRUNE_POINTS: &[&str] = &["prune-after-mark", "prune-after-batch"];
 
 impl Planner {
+    /// What chance seldom brings together: a backup that only its hold keeps, one that is kept as the last proof, and
+    /// chunks of theirs that are older than the grace period when prune comes.
+    fn open_with_retention(&mut self) {
+        self.steps.extend([Step::Backup(None), Step::Hold(0)]);
+        for number in 0..4 {
+            let statement = self.schema.write(&mut self.dice);
+            self.steps.extend([Step::Write(statement), Step::Backup(None)]);
+            if number == 0 {
+                self.steps.push(Step::Drill(Pick::Latest, None));
+            }
+        }
+        self.steps.extend([
+            Step::AcceptDrift,
+            Step::Expire(None),
+            Step::PassHours(30),
+            Step::Prune(None),
+        ]);
+    }
+
     fn step(&mut self) {
         match self.fair {
             Some(0) => self.calm(),
@@ -78,7 +96,8 @@ impl Planner {
                 let strike = self.store_strike(&[]);
                 self.steps.push(Step::Verify(strike));
             }
-            64..=68 => self.let_go(),
+            64..=67 => self.let_go(),
+            68 => self.steps.extend([Step::Copy(None), Step::LetGoThere]),
             69 => {
                 let strike = self.store_strike(&[]);
                 self.steps.push(Step::Copy(strike));
@@ -144,7 +163,7 @@ impl Planner {
     }
 
     fn backup_strike(&mut self) -> Option<Strike> {
-        let what = match self.dice.below(12) {
+        let what = match self.dice.below(13) {
             0 | 1 => Blow::Kill,
             2..=4 => {
                 let what = Blow::Write(self.schema.rows(&mut self.dice));
@@ -154,6 +173,13 @@ impl Planner {
             5 => Blow::KillServer(self.side()),
             6 => Blow::CutSessions(Side::Source),
             7 => Blow::StoreAway,
+            8 => {
+                let when = When::At(self.dice.choose::<&str>(BACKUP_POINTS));
+                return Some(Strike {
+                    when,
+                    what: Blow::LetGo,
+                });
+            }
             _ => return None,
         };
         let when = self.at(BACKUP_POINTS, 30);

@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Expire(Option<Strike>),
     Prune(Option<Strike>),
     Copy(Option<Strike>),
+    /// Expiry and prune in the second repository.
+    LetGoThere,
     Hold(u64),
     Unhold(u64),
     AcceptDrift,
@@ -106,6 +108,8 @@ pub(crate) enum Blow {
     Write(String),
     KillServer(Side),
     CutSessions(Side),
+    /// Expiry and prune beside it.
+    LetGo,
     /// The store's server stops and comes back.
     StoreAway,
 }

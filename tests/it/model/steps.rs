@@ -1,7 +1,7 @@
 //! Each step carried out, and what may come of it. Where nothing was done to it, a run must do what it is for; where
 //! something was, it may fail by one clear error, and what it left is looked at by `invariants`.
 
-use super::bucket::pass_hours;
+use super::bucket::{first, pass_hours};
 use super::ground::Ground;
 use super::step::{Blow, Kind, Pick, Side, Step, Strike, When, Whose};
 use super::truth::State;
@@ -10,6 +10,15 @@ use crate::support::{Ended, wait};
 /// Restores that a step makes go there.
 const ASIDE: &str = "aside";
 
+/// Whether backups may be gone after it.
+fn lets_go(step: &Step) -> bool {
+    match step {
+        Step::Expire(_) => true,
+        Step::Backup(Some(strike)) => matches!(strike.what, Blow::LetGo),
+        _ => false,
+    }
+}
+
 impl Ground {
     /// Carries a step out and looks at what came of it.
     #[track_caller]
@@ -17,7 +26,7 @@ impl Ground {
         if self.agents.contains_key(&Kind::Backup) {
             self.open_window();
         }
-        let lets_go = matches!(step, Step::Expire(_));
+        let lets_go = lets_go(step);
         match step {
             Step::Write(statements) | Step::Define(statements) => self.write(statements),
             Step::Backup(strike) => self.back_up(strike.as_ref()),
@@ -27,6 +36,7 @@ impl Ground {
             Step::Expire(strike) => self.expire(strike.as_ref()),
             Step::Prune(strike) => self.prune(strike.as_ref()),
             Step::Copy(strike) => self.copy(strike.as_ref()),
+            Step::LetGoThere => self.let_go_there(),
             Step::Hold(pick) => self.hold(*pick),
             Step::Unhold(pick) => self.unhold(*pick),
             Step::AcceptDrift => {
@@ -83,6 +93,10 @@ impl Ground {
     }
 
     fn back_up(&mut self, strike: Option<&Strike>) {
+        let lets_go = strike.is_some_and(|strike| matches!(strike.what, Blow::LetGo));
+        if lets_go {
+            self.check_unchecked();
+        }
         self.open_window();
         let before = self.window.len() - 1;
         let (ended, is_hit) = self.run(&["backup"], strike);
@@ -104,12 +118,16 @@ impl Ground {
         self.expect(&ended, codes, hit);
         if ended.code() == Some(0) {
             let backup_id = ended.json()["backup_id"].as_str().unwrap().to_owned();
-            self.look(false);
+            self.look(lets_go);
             assert!(
                 self.truth.backups.contains_key(&backup_id),
                 "{backup_id} was promised and is not there"
             );
             self.world.mark_targets();
+            // Whether what came beside its snapshot stayed outside of it.
+            if matches!(hit.map(|hit| &hit.what), Some(Blow::Write(_))) && !self.truth.is_damaged(&backup_id) {
+                self.check(&backup_id);
+            }
         }
     }
 
@@ -188,9 +206,19 @@ impl Ground {
     fn expire(&mut self, strike: Option<&Strike>) {
         // What goes was right while it was there.
         self.check_unchecked();
+        self.expire_now(strike);
+    }
+
+    fn expire_now(&mut self, strike: Option<&Strike>) {
         let (ended, is_hit) = self.run(&["expire"], strike);
         let hit = strike.filter(|_| is_hit);
         self.expect(&ended, if hit.is_some() { &[0, 1] } else { &[0] }, hit);
+    }
+
+    /// While a backup stands still.
+    pub(super) fn let_go_beside(&mut self) {
+        self.expire_now(None);
+        self.prune(None);
     }
 
     /// Something that nobody accepted may freeze it, a damaged index stops it.
@@ -237,7 +265,11 @@ impl Ground {
     /// Not during a backup: no grace period covers a clock that jumps beyond it.
     fn pass_hours(&mut self, hours: i64) {
         wait::until("no backup to be under way", || !self.is_backing_up());
-        pass_hours(&self.world, hours);
+        pass_hours(&first(&self.world), hours);
+        // The agent may be filling the other one, and no announcement covers such a jump either.
+        if !self.agents.contains_key(&Kind::Backup) {
+            pass_hours(&self.second(), hours);
+        }
     }
 
     /// Its clock is a function that can be replaced.

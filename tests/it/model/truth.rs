@@ -80,6 +80,10 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     pub(super) backups: BTreeMap<String, Known>,
+    /// Those that have expired; a copy may still be there.
+    pub(super) gone: BTreeMap<String, Known>,
+    /// What each backup of the second repository refers to.
+    pub(super) there: BTreeMap<String, BTreeSet<String>>,
     /// Objects in which a bit is wrong.
     pub(super) damaged: BTreeSet<String>,
     /// Backups that a drill has failed although they are sound, since the rebuilt database was changed behind its back.

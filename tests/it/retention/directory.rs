@@ -38,14 +38,6 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn age_all(directory: &Path, by: Duration) {
-    for path in files(directory) {
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(modified - by).unwrap();
-    }
-}
-
 #[test]
 fn what_is_expired_in_a_directory_is_pruned_and_the_rest_stays_whole() {
     let (world, directory) = in_a_directory();
@@ -60,7 +52,7 @@ fn what_is_expired_in_a_directory_is_pruned_and_the_rest_stays_whole() {
     let expired = world.expire();
     assert_eq!(expired["expired"], serde_json::json!([first]));
     assert_eq!(world.prune()["deleted"]["objects"], 0, "within the grace period");
-    age_all(&directory, 3 * DAY);
+    age(files(&directory), 3 * DAY);
     let pruned = world.prune();
     let deleted = pruned["deleted"]["objects"].as_u64().unwrap();
     assert!(deleted > 0, "{pruned}");

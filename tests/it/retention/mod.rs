@@ -8,11 +8,12 @@ mod identities;
 mod interrupted;
 mod story;
 
-use std::fs::{self, File};
-use std::time::{Duration, SystemTime};
+use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::interrupt::age;
 use crate::support::world::PREFIX;
 use crate::support::{World, WorldOptions};
 
@@ -57,17 +58,8 @@ impl World {
     }
 
     fn age_keys(&self, keys: &[String], by: Duration) {
-        for key in keys {
-            let path = self.s3.bucket().join(PREFIX).join(key);
-            let modified = fs::metadata(&path).unwrap().modified().unwrap();
-            let older: SystemTime = modified - by;
-            File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_modified(older)
-                .unwrap();
-        }
+        let bucket = self.s3.bucket().join(PREFIX);
+        age(keys.iter().map(|key| bucket.join(key)), by);
     }
 
     fn chunks(&self) -> usize {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::bank::{self, Clerks};
 use super::storm::Mishap;
 use crate::backup_agent::Agent;
-use crate::model::bucket::{Written, backups, pass_hours, references};
+use crate::model::bucket::{Written, backups, first, pass_hours, references};
 use crate::model::servers::{cut_sessions, kill_and_restart, sessions};
 use crate::model::step::{Kind, Side};
 use crate::support::{Ended, World, WorldOptions, wait};
@@ -175,7 +175,7 @@ impl Field {
             }
             Mishap::Trigger(kind) => self.agents[kind].trigger(),
             Mishap::Flip(number) => self.flip(*number),
-            Mishap::DayPasses => self.absent(|field| pass_hours(&field.world, 30)),
+            Mishap::DayPasses => self.absent(|field| pass_hours(&first(&field.world), 30)),
             Mishap::Clock(seconds) => fs::write(&self.clock, seconds.to_string()).unwrap(),
             Mishap::Sample(number) => self.sample(*number),
         }
@@ -193,7 +193,7 @@ impl Field {
 
     fn flip(&mut self, number: u64) {
         self.absent(|field| {
-            let present = backups(&field.world);
+            let present = backups(&first(&field.world));
             let sound = present.iter().rev().find(|backup_id| !field.is_damaged(backup_id));
             let Some(keys) = sound.and_then(|backup_id| field.references.get(backup_id)) else {
                 return;
@@ -216,7 +216,7 @@ impl Field {
 
     /// Restores some backup; under faults it may fail, but what it brings is right.
     fn sample(&mut self, number: u64) {
-        let present: Vec<String> = backups(&self.world).into_iter().collect();
+        let present: Vec<String> = backups(&first(&self.world)).into_iter().collect();
         let Some(backup_id) = present.get(usize::try_from(number % present.len().max(1) as u64).unwrap()) else {
             return;
         };
@@ -245,17 +245,17 @@ impl Field {
     /// What must hold at any time.
     #[track_caller]
     pub(super) fn look(&mut self) {
-        for backup_id in backups(&self.world) {
+        for backup_id in backups(&first(&self.world)) {
             if self.references.contains_key(&backup_id) {
                 continue;
             }
-            if let Some(keys) = references(&self.world, &backup_id) {
+            if let Some(keys) = references(&first(&self.world), &backup_id) {
                 self.references.insert(backup_id, keys);
                 self.count("backups");
             }
         }
         let missing = |field: &Self| -> Vec<String> {
-            let present = backups(&field.world);
+            let present = backups(&first(&field.world));
             let all = present
                 .iter()
                 .filter_map(|backup_id| field.references.get(backup_id))
@@ -302,7 +302,7 @@ impl Field {
         self.world.s3.controls.calm();
         fs::write(&self.clock, "0").unwrap();
         self.clerks.as_ref().unwrap().assert_busy();
-        let newest = backups(&self.world).pop_last().unwrap();
+        let newest = backups(&first(&self.world)).pop_last().unwrap();
         let is_proven = |key: &String| {
             key.split('/')
                 .nth(1)
@@ -324,7 +324,7 @@ impl Field {
         self.end(Kind::Backup, false);
         self.end(Kind::Restore, false);
         self.look();
-        let sound: Vec<String> = backups(&self.world)
+        let sound: Vec<String> = backups(&first(&self.world))
             .into_iter()
             .filter(|id| !self.is_damaged(id))
             .collect();
@@ -344,7 +344,7 @@ impl Field {
             .iter()
             .map(|one| one["key"].as_str().unwrap())
             .collect();
-        let present = backups(&self.world);
+        let present = backups(&first(&self.world));
         let is_needed = |key: &&String| {
             present
                 .iter()

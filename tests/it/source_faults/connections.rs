@@ -187,6 +187,30 @@ fn a_byte_changed_on_an_unencrypted_way_is_noticed_where_the_protocol_can_notice
     ground.recovers();
 }
 
+/// The client waits for what does not come, and the server for the client: nothing but the limit on the whole run ends it.
+#[test]
+fn a_message_whose_length_grew_on_its_way_is_waited_for_as_long_as_a_backup_may_take_and_leaves_none() {
+    let ground = Proxied::start(ROWS);
+    ground.proxy.record("copy");
+    ground.backup().run().ok();
+    let stream = ground.proxy.recorded();
+    let mut rows = messages(&stream).into_iter().filter(|message| message.kind == b'd');
+    let last = rows.next_back().unwrap();
+    for (mask, code, word) in [
+        (0x01, 7, "backup.max_duration"),
+        // No server sends so much.
+        (0x40, 1, "the stream from the server is corrupted"),
+    ] {
+        ground
+            .proxy
+            .on("copy", 0, Fault::Corrupt(Way::ToClient, last.from + 1, mask));
+        let ended = ground.backup().env("KUBEBACKUP_BACKUP_MAX_DURATION", "4s").run();
+        assert_failed(&ground.world, &ended, (code, 1), &[word]);
+        ground.proxy.clear();
+    }
+    ground.recovers();
+}
+
 /// The limit of all of this, and why docs/reliability/source.md asks for a socket, loopback or TLS: the fingerprint is that of
 /// what arrived.
 #[test]

@@ -119,10 +119,13 @@ async fn credentials_come_from_a_profile() {
         text.starts_with("Credentials ") && text.contains("InvalidAccessKeyId"),
         "{text}"
     );
-    assert_eq!(
-        outcome(&[&environment[..], &[("CHILD_PROFILE", "backup")]].concat()).await,
-        "Created"
-    );
+    // Named in the settings, it goes before what happens to stand in the environment.
+    let others = [("AWS_ACCESS_KEY_ID", "NOBODY"), ("AWS_SECRET_ACCESS_KEY", "wrong")];
+    let named = [&environment[..], &others, &[("CHILD_PROFILE", "backup")]].concat();
+    assert_eq!(outcome(&named).await, "Created");
+    let missing = [&environment[..], &others, &[("CHILD_PROFILE", "bakcup")]].concat();
+    let text = outcome(&missing).await;
+    assert!(text.starts_with("Credentials ") && text.contains("bakcup"), "{text}");
 }
 
 #[tokio::test]

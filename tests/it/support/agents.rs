@@ -45,6 +45,17 @@ impl AgentProcess {
         self.running.signal(signal);
     }
 
+    /// Waits until it has printed `text`.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        self.running.wait_for(text);
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(self) {
+        self.running.kill();
+    }
+
     /// SIGTERM, and its end.
     #[track_caller]
     pub(crate) fn stop(self) {

@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod crash;
 pub(crate) mod doctor;
 pub(crate) mod http;
+pub(crate) mod interrupt;
 pub(crate) mod library;
 pub(crate) mod moto;
 pub(crate) mod oracle;

@@ -1,6 +1,6 @@
 //! What is done in a place: it is filled, and lets go by its own rules. Dropped at any moment, the next one goes on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::agent::copy::{copy_options, open_place};
 use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::config::{CopySettings, Settings};
-use crate::http::status::RetentionCounts;
+use crate::http::status::{CopyCounts, CurrentRetention, RetentionCounts};
 use crate::repository::{self, CopyReport, ExpireReport, KnownLocks, PruneReport, Repository};
 use crate::storage::ObjectStore;
 use crate::telemetry::progress::Progress;
@@ -22,6 +22,7 @@ pub(super) struct Place {
     pub(super) settings: CopySettings,
     store: OnceCell<Arc<dyn ObjectStore>>,
     known_locks: Arc<KnownLocks>,
+    letting_go: Mutex<Option<CurrentRetention>>,
 }
 
 impl Place {
@@ -30,7 +31,18 @@ impl Place {
             settings,
             store: OnceCell::new(),
             known_locks: Arc::default(),
+            letting_go: Mutex::default(),
         }
+    }
+
+    /// The expiry with prune that goes on there.
+    pub(super) fn letting_go(&self) -> Option<CurrentRetention> {
+        self.current().clone()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<CurrentRetention>> {
+        // It is replaced as a whole: a panic elsewhere leaves nothing half done.
+        self.letting_go.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -39,7 +51,7 @@ pub(super) struct Job {
     pub(super) place: Arc<Place>,
     pub(super) workplace: Arc<Workplace>,
     pub(super) cancel: CancellationToken,
-    pub(super) progress: Counting,
+    pub(super) live: Live,
 }
 
 impl Job {
@@ -48,7 +60,7 @@ impl Job {
         let mut options = copy_options(&self.place.settings, &self.workplace.settings, CONCURRENCY);
         options.known_locks = Arc::clone(&self.place.known_locks);
         let to = self.repository(from).await?;
-        Ok(Box::pin(repository::copy(from, &to, &options, &self.progress)).await?)
+        Ok(Box::pin(repository::copy(from, &to, &options, &*self)).await?)
     }
 
     /// Whether the rules of the place are applied after each backup.
@@ -59,13 +71,31 @@ impl Job {
 
     pub(super) async fn let_go(self: Arc<Self>) -> LetGo {
         let started = crate::telemetry::clock::now();
-        LetGo::now(started, Box::pin(self.expire_and_prune()).await)
+        let at = |step: &str| {
+            let step = step.to_owned();
+            self.show(Some(CurrentRetention { started, step }));
+        };
+        at("expire");
+        let ended = LetGo::now(started, Box::pin(self.expire_and_prune(at)).await);
+        self.show(None);
+        ended
     }
 
-    async fn expire_and_prune(&self) -> Result<(ExpireReport, PruneReport)> {
+    async fn expire_and_prune(&self, at: impl Fn(&str)) -> Result<(ExpireReport, PruneReport)> {
         let settings = self.settings_there();
         let to = self.repository(self.workplace.repository().await?).await?;
-        expire_and_prune(&to, &settings, &self.cancel, |_| (), |done| self.progress.count(done)).await
+        let count = |done: &RetentionCounts| self.count(|counts| counts.retention.add(done));
+        expire_and_prune(&to, &settings, &self.cancel, at, count).await
+    }
+
+    /// At once, and whenever the place is told of from here on.
+    fn show(&self, current: Option<CurrentRetention>) {
+        self.place.current().clone_from(&current);
+        self.live.set_copy_retention(&self.place.settings.name, current);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut CopyCounts)) {
+        self.live.count_copy(&self.place.settings.name, change);
     }
 
     /// The settings as they hold in this place.
@@ -87,22 +117,11 @@ impl Job {
 }
 
 /// Counts bytes as they arrive.
-pub(super) struct Counting {
-    pub(super) name: String,
-    pub(super) live: Live,
-}
-
-impl Counting {
-    fn count(&self, done: &RetentionCounts) {
-        self.live.count_copy(&self.name, |counts| counts.retention.add(done));
-    }
-}
-
-impl Progress for Counting {
+impl Progress for Job {
     fn begin(&self, _phase: &str, _total_bytes: Option<u64>) {}
 
     fn advance(&self, bytes: u64) {
-        self.live.count_copy(&self.name, |counts| counts.copied_bytes += bytes);
+        self.count(|counts| counts.copied_bytes += bytes);
     }
 
     fn end(&self) {}

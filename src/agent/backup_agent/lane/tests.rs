@@ -188,22 +188,23 @@ fn a_place_is_behind_since_its_oldest_missing_backup_could_be_used() {
 fn a_place_lets_go_after_each_backup_once_it_is_filled_and_not_because_the_agent_was_started() {
     let mut worked = Worked::that_lets_go();
     worked.fill(Ok(CopyReport::default()), now());
-    assert!(worked.lane.retention_run.is_none(), "no backup has come");
+    assert!(!worked.lane.letting_go.goes_on(), "no backup has come");
 
     worked.lane.want(minutes(1));
     worked.fill(failed(), minutes(1));
-    assert!(worked.lane.retention_run.is_none());
+    assert!(!worked.lane.letting_go.goes_on());
     worked.fill(Ok(CopyReport::default()), minutes(2));
-    assert!(worked.lane.retention_run.is_some(), "it is owed since the backup");
+    assert!(worked.lane.letting_go.goes_on(), "it is owed since the backup");
+    assert_eq!(worked.lane.status(None).retention.current, None, "not begun yet");
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
-    assert!(worked.lane.retention_run.is_none());
-    assert!(worked.lane.retention.failing().is_some());
+    assert!(!worked.lane.letting_go.goes_on());
+    assert!(worked.lane.status(None).retention.failing().is_some());
     let counts = &worked.live.status(now()).counts.copies["nas"];
     assert_eq!(counts.retention.failed_runs, 1);
 
     worked.lane.due = Some(minutes(3));
     worked.fill(Ok(CopyReport::default()), minutes(3));
-    assert!(worked.lane.retention_run.is_none(), "no other backup has come");
+    assert!(!worked.lane.letting_go.goes_on(), "no other backup has come");
 }
 
 #[test]
@@ -213,13 +214,13 @@ fn a_place_is_filled_again_while_it_lets_go_and_lets_go_once_more_for_the_backup
     worked.fill(Ok(CopyReport::default()), now());
     let status = worked.lane.status(None);
     assert_eq!((status.running_since, status.last_success), (None, Some(now())));
-    assert!(worked.lane.retention_run.is_some() && worked.lane.is_at_work());
+    assert!(worked.lane.letting_go.goes_on() && worked.lane.is_at_work());
 
     worked.lane.want(minutes(1));
     worked.fill(Ok(CopyReport::default()), minutes(1));
     assert_eq!(worked.lane.status(None).last_success, Some(minutes(1)));
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
-    assert!(worked.lane.retention_run.is_some(), "the second one's");
+    assert!(worked.lane.letting_go.goes_on(), "the second one's");
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(3));
     assert!(!worked.lane.is_at_work());
 }
@@ -234,7 +235,7 @@ fn a_backup_that_comes_while_a_place_is_filled_asks_for_a_retention_of_its_own()
         .ended(Ended::Filled(Ok(CopyReport::default())), &worked.live, minutes(2));
     worked.lane.ended(Ended::LetGo(let_go()), &worked.live, minutes(2));
     worked.fill(Ok(CopyReport::default()), minutes(2));
-    assert!(worked.lane.retention_run.is_some());
+    assert!(worked.lane.letting_go.goes_on());
 }
 
 #[test]
@@ -250,6 +251,18 @@ fn settings_read_anew_leave_a_place_alone_that_they_do_not_change() {
     let lane = lane.under(again(minutes(6)), None, minutes(6));
     assert_eq!(lane.due, Some(minutes(6)), "what may have been mended is tried at once");
     assert_eq!(lane.began, now());
+}
+
+#[test]
+fn settings_read_anew_leave_no_place_without_the_retention_that_they_have_cut_short() {
+    let mut worked = Worked::that_lets_go();
+    worked.lane.want(now());
+    worked.fill(Ok(CopyReport::default()), now());
+    assert!(worked.lane.letting_go.goes_on() && !worked.lane.letting_go.is_owed());
+    let other = settings_in(&format!("{FILE}retention: {{keep_last: 2, after_backup: true}}\n"));
+    let new = Lane::new(other.copy("nas").unwrap(), &other, minutes(1));
+    let lane = worked.lane.under(new, None, minutes(1));
+    assert!(!lane.letting_go.goes_on() && lane.letting_go.is_owed());
 }
 
 #[test]
@@ -272,7 +285,7 @@ fn settings_read_anew_end_no_alert_of_a_place_that_is_behind() {
     empty.want(now());
     let empty = renewed(empty);
     assert_eq!((behind_since(&empty), empty.due), (Some(oldest), Some(minutes(9))));
-    assert!(empty.owes_retention);
+    assert!(empty.letting_go.is_owed());
 
     let (mut complete, _) = lane();
     let settled = CopyReport {
