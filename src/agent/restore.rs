@@ -14,7 +14,8 @@ use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository, last_verdict};
 use crate::restore::{
-    self, RestoreOptions, RestoreReport, RolesMode, Selection, WipeReport, check_before_wipe, guard, restore_database,
+    self, RestoreOptions, RestoreReport, RolesMode, Selection, TargetUse, WipeReport, check_before_wipe, guard,
+    restore_database,
 };
 use crate::telemetry::progress::Progress;
 
@@ -98,7 +99,11 @@ fn restore_options(settings: &Settings, request: &RestoreRequest<'_>) -> Restore
         maintenance_database: request.into.maintenance_database.to_owned(),
         tablespaces: request.tablespaces,
         analyze: request.analyze,
-        throw_away: request.wipe,
+        target_use: if request.wipe {
+            TargetUse::ThrownAway
+        } else {
+            TargetUse::Kept
+        },
         bin_directory: request
             .bin_directory
             .clone()

@@ -61,11 +61,12 @@ pub async fn backup(
     };
     let run: BoxFuture<'_, Result<StoredManifest>> =
         Box::pin(run(source, repository, options, pacer.clone(), Arc::clone(&progress)));
+    let watching = Box::pin(watch::watch(source, options, &pacer, progress.as_ref()));
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
         stored = run => stored,
-        error = watch::watch(source, options, &pacer, progress.as_ref()) => Err(error),
+        error = watching => Err(error),
         error = keep(options.lease.as_ref()) => Err(error),
     }
 }

@@ -24,7 +24,7 @@ use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
 use crate::restore::preflight::Jobs;
 use crate::restore::{
-    self, Guarded, Refusal, RestoreOptions, RolesMode, check_before_wipe, guard, restore_database, wipe,
+    self, Guarded, Refusal, RestoreOptions, RolesMode, TargetUse, check_before_wipe, guard, restore_database, wipe,
 };
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
@@ -347,7 +347,7 @@ impl Run<'_> {
         RestoreOptions {
             jobs: self.options.jobs,
             roles: RolesMode::MissingNoLogin,
-            throw_away: true,
+            target_use: TargetUse::ThrownAway,
             role_comment: ROLE_COMMENT.to_owned(),
             maintenance_database: self.options.maintenance_database.clone(),
             bin_directory: self.options.bin_directory.clone(),

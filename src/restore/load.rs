@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{Error, Result};
-use super::options::RestoreOptions;
+use super::options::{RestoreOptions, TargetUse};
 use super::plan::{ChunkRead, LoadPlan, Run, Unit};
 use crate::postgres::copy::copy_in_statement;
 use crate::postgres::load::{CopyIn, compress_quickly, connect_for_loading};
@@ -61,7 +61,7 @@ impl Load<'_> {
 
     async fn work(&self, queue: &Mutex<VecDeque<Unit>>) -> Result<LoadStats> {
         let session = connect_for_loading(self.target, self.superuser).await?;
-        if self.options.throw_away {
+        if self.options.target_use == TargetUse::ThrownAway {
             compress_quickly(&session.client).await;
         }
         let mut worker = Worker {

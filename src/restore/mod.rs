@@ -22,7 +22,7 @@ pub use guard::{Guarded, Refusal, guard};
 #[cfg(any(test, feature = "demo"))]
 #[doc(hidden)]
 pub use options::LoadFault;
-pub use options::{RestoreOptions, RolesMode, Selection};
+pub use options::{RestoreOptions, RolesMode, Selection, TargetUse};
 pub use report::{Phase, RestoreReport};
 pub use run::{check_before_wipe, restore_database};
 pub use wipe::{WipeReport, wipe};

@@ -33,6 +33,15 @@ pub enum RolesMode {
     None,
 }
 
+/// What becomes of the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetUse {
+    #[default]
+    Kept,
+    /// It is rebuilt to be looked at and destroyed: what only its rows' life on disk would gain from is left out.
+    ThrownAway,
+}
+
 /// How to restore.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
@@ -49,8 +58,7 @@ pub struct RestoreOptions {
     /// Restore tablespace assignments; the tablespaces must exist.
     pub tablespaces: bool,
     pub analyze: bool,
-    /// The target is rebuilt to be looked at and destroyed: what only its rows' life on disk would gain from is left out.
-    pub throw_away: bool,
+    pub target_use: TargetUse,
     /// Directory of `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
     /// A fault on purpose, for tests of what must notice it.
@@ -70,7 +78,7 @@ impl Default for RestoreOptions {
             maintenance_database: "postgres".to_owned(),
             tablespaces: false,
             analyze: true,
-            throw_away: false,
+            target_use: TargetUse::Kept,
             bin_directory: None,
             #[cfg(any(test, feature = "demo"))]
             fault: None,

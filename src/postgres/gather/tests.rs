@@ -126,7 +126,7 @@ fn rows_that_came_together_leave_as_one_message() {
         .flat_map(|n| message(COPY_DATA, format!("row {n}\n").as_bytes()))
         .collect();
     let came = run(through(sent.clone(), vec![usize::MAX], 8192, false));
-    let rows: String = (0..50).map(|n| format!("row {n}\n")).collect();
+    let rows = (0..50).map(|n| format!("row {n}\n")).collect::<Vec<_>>().concat();
     assert_eq!(came, message(COPY_DATA, rows.as_bytes()));
 }
 
