@@ -21,7 +21,7 @@ COPY src src
 RUN find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked \
     && strip target/release/kubebackup \
-    && ! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
+    && ! grep -q -e KUBEBACKUP_FAILPOINT -e KUBEBACKUP_CLOCK_FILE target/release/kubebackup
 
 # Debian's client package brings psql, Perl and wrappers. Two of its programs are used.
 FROM docker.io/library/debian:${DEBIAN}-slim AS client

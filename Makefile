@@ -21,7 +21,7 @@ setup: ## Install what the other targets need (PostgreSQL, jq, zstd, an S3 clien
 .PHONY: build
 build: ## Build the release program, without the demo
 	$(CARGO) build --release --locked
-	@! grep -q KUBEBACKUP_FAILPOINT target/release/kubebackup
+	@! grep -q -e KUBEBACKUP_FAILPOINT -e KUBEBACKUP_CLOCK_FILE target/release/kubebackup
 
 .PHONY: demo
 demo: setup ## Back up, destroy, rebuild and certify a throw-away shop database
@@ -70,6 +70,11 @@ doc: ## Build the API documentation, warnings are errors
 deny: ## Licences, duplicate versions and banned crates (installs cargo-deny)
 	@command -v cargo-deny > /dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --all-features check bans licenses sources
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities of the dependencies (fetches the RustSec database; no part of `test`: it changes by itself)
+	@command -v cargo-deny > /dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check advisories
 
 .PHONY: sbom
 sbom: ## Write the software bill of materials (CycloneDX) of the released program to target/sbom.cdx.json

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::certificate::describe;
 use super::error::Result;
 use super::roots::Roots;
-use crate::drill::Certificate;
+use crate::drill;
 use crate::http::status::{BackupContents, BackupStatus, CertificateStatus, DrillState, DrillStatus, RepositoryStatus};
 use crate::repository::drift::Frozen;
 use crate::repository::id::BackupId;
@@ -161,7 +161,7 @@ async fn read(
         Err(error) if error.is_unreadable_object() || error.is_refused_object() => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
     };
-    let read = serde_json::from_slice::<Certificate>(&body);
+    let read = drill::read_certificate(&certificate.key(backup_id), &body);
     Ok(read
         .map(|read| describe(read, state(certificate.state)))
         .map_err(|error| error.to_string()))

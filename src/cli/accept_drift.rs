@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::{Context, output};
 use crate::agent::{self, AcceptedDrift};
 use crate::repository::id::BackupId;
+use crate::telemetry::plain;
 
 /// Accept what backups no longer hold, so that old backups may be deleted again
 ///
@@ -76,9 +77,9 @@ fn text(accepted: &[AcceptedDrift]) -> String {
             text.push('\n');
             continue;
         };
-        text.push_str(&format!(": {drift}\n"));
+        text.push_str(&format!(": {}\n", plain::line(&drift.to_string())));
         for finding in &drift.findings {
-            text.push_str(&format!("          {finding}\n"));
+            text.push_str(&format!("          {}\n", plain::line(&finding.to_string())));
         }
     }
     text

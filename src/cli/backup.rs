@@ -10,8 +10,8 @@ use crate::config::PaceSetting;
 use crate::repository::StoredManifest;
 use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::manifest::{BackupStats, DatabaseSummary};
-use crate::telemetry::figures;
 use crate::telemetry::memory::peak_resident_bytes;
+use crate::telemetry::{figures, plain};
 
 /// Take one backup now
 ///
@@ -98,7 +98,7 @@ fn summary(stored: &StoredManifest) -> String {
         .collect();
     let not_included = match manifest.databases_not_included.as_slice() {
         [] => String::new(),
-        names => format!("not included   {}\n", names.join(", ")),
+        names => format!("not included   {}\n", plain::line(&names.join(", "))),
     };
     let healed = match stats.healed_chunks {
         0 => String::new(),
@@ -112,7 +112,7 @@ fn summary(stored: &StoredManifest) -> String {
          stored         {} in {} chunks\nnew            {} in {} chunks\nreused         {} chunks ({})\n{healed}\
          duration       {}{paced}\n",
         manifest.backup_id,
-        names.join(", "),
+        plain::line(&names.join(", ")),
         figures::count(stats.tables),
         figures::count(stats.rows),
         figures::bytes(stats.raw_bytes),

@@ -9,6 +9,7 @@ use super::{Context, evidence, output};
 use crate::agent::{self, CompareRequest, Compared};
 use crate::drill::{Check, TableComparison};
 use crate::repository::id::BackupId;
+use crate::telemetry::plain;
 
 /// Compare a database with what a backup says it holds: rows, definitions, privileges, sequences and the rest
 ///
@@ -79,8 +80,8 @@ fn text(compared: &Compared) -> String {
     format!(
         "backup    {}\ndatabase  {}\ntarget    {}\n\n{}\n{}\n{}\n",
         compared.backup_id,
-        compared.database,
-        compared.target,
+        plain::line(&compared.database),
+        plain::line(&compared.target),
         evidence::tables(&comparison.tables),
         evidence::checks(&comparison.checks),
         if comparison.is_equal() {

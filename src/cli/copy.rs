@@ -9,7 +9,7 @@ use super::{Context, output};
 use crate::agent::{self, Copied};
 use crate::repository::CopyReport;
 use crate::telemetry::causes;
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Bring the backups that the copies of the repository lack
 ///
@@ -96,7 +96,9 @@ fn text(lines: &[Line<'_>]) -> String {
             for left in &report.left {
                 troubles.push_str(&format!(
                     "{}: {} is not there or not whole: {}\n",
-                    line.name, left.backup_id, left.reason
+                    line.name,
+                    left.backup_id,
+                    plain::line(&left.reason)
                 ));
             }
         } else {
@@ -104,7 +106,7 @@ fn text(lines: &[Line<'_>]) -> String {
         }
         cells.push(line.outcome.to_owned());
         if let Some(error) = &line.error {
-            troubles.push_str(&format!("{}: {error}\n", line.name));
+            troubles.push_str(&format!("{}: {}\n", line.name, plain::line(error)));
         }
         table.row(cells);
     }

@@ -8,7 +8,7 @@ use super::{Context, output};
 use crate::agent::{self, BackupChoice, Diffed};
 use crate::repository::diff::{DatabaseDiff, ObjectList, Presence, TableDiff};
 use crate::repository::drift::Amount;
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Objects of one kind of change that are shown; JSON has more.
 const SHOWN_OBJECTS: usize = 20;
@@ -55,7 +55,11 @@ fn text(diffed: &Diffed) -> String {
 }
 
 fn of_database(database: &DatabaseDiff) -> String {
-    let mut text = format!("\ndatabase {}{}\n", database.database, remark(database.presence));
+    let mut text = format!(
+        "\ndatabase {}{}\n",
+        plain::line(&database.database),
+        remark(database.presence)
+    );
     let changed: Vec<&TableDiff> = database.tables.iter().filter(|table| table.has_changed()).collect();
     if !changed.is_empty() {
         let mut table = Table::new(&["table", ">rows", ">then", ">raw", ">then", ">in common", ""]);
@@ -116,7 +120,7 @@ fn list_text(what: &str, list: &ObjectList) -> String {
     }
     let mut text = format!("{} objects {what}:\n", figures::count(list.total));
     for name in list.names.iter().take(SHOWN_OBJECTS) {
-        text.push_str(&format!("  {name}\n"));
+        text.push_str(&format!("  {}\n", plain::line(name)));
     }
     let rest = list.total - list.names.len().min(SHOWN_OBJECTS) as u64;
     if rest > 0 {

@@ -7,7 +7,7 @@ use super::table::Table;
 use super::{Context, output};
 use crate::agent;
 use crate::repository::{ClusterPlan, Decision, ExpireReport};
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Expire the backups that retention lets go
 ///
@@ -47,7 +47,11 @@ fn text(report: &ExpireReport) -> String {
     }
     text.push_str(&format!("{keeps} kept, {} expired\n", report.expired.len()));
     for retained in &report.retained {
-        text.push_str(&format!("RETAINED {}: {}\n", retained.backup_id, retained.reason));
+        text.push_str(&format!(
+            "RETAINED {}: {}\n",
+            retained.backup_id,
+            plain::line(&retained.reason)
+        ));
     }
     if report.interrupted {
         text.push_str("interrupted before the end\n");

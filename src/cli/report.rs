@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::exit::Exit;
 use super::meaning::meaning;
-use crate::telemetry::causes;
+use crate::telemetry::{causes, plain};
 
 /// Prints the error to stderr and says the exit code.
 #[must_use]
@@ -15,7 +15,8 @@ pub fn report(error: &anyhow::Error) -> Exit {
     }
     let (exit, hint) = meaning(error);
     let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
-    let _ = write!(io::stderr(), "error: {}\n{hint}", causes::chain(error.as_ref()));
+    let text = plain::lines(&causes::chain(error.as_ref()));
+    let _ = write!(io::stderr(), "error: {text}\n{hint}");
     exit
 }
 

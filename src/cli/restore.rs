@@ -11,7 +11,7 @@ use super::{Context, output};
 use crate::agent::{self, BackupChoice, RestoreRequest, Restored};
 use crate::content::QualifiedName;
 use crate::restore::{RolesMode, Selection};
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Restore a database, or chosen schemas and tables of it
 ///
@@ -131,9 +131,9 @@ fn text(restored: &Restored) -> String {
     let mut text = format!(
         "restored       {} of backup {}\ninto           {}\ncontents       {} tables, {} rows, {} of COPY text{large_objects}\n\
          read           {} from the repository\nduration       {}\n",
-        restored.database,
+        plain::line(&restored.database),
         restored.backup_id,
-        restored.target,
+        plain::line(&restored.target),
         figures::count(report.tables),
         figures::count(report.rows),
         figures::bytes(report.raw_bytes),
@@ -147,7 +147,7 @@ fn text(restored: &Restored) -> String {
         ("warning", &report.warnings),
     ] {
         for line in lines {
-            text = format!("{text}{title:<14} {line}\n");
+            text = format!("{text}{title:<14} {}\n", plain::line(line));
         }
     }
     text

@@ -13,7 +13,7 @@ use crate::repository::drift::{Drift, DriftAcceptance};
 use crate::repository::id::{DrillId, Sha256Digest};
 use crate::repository::manifest::Manifest;
 use crate::repository::{CertificateRef, CertificateState, Hold, Repository, StoredManifest};
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Show what a backup holds and its newest certificate
 #[derive(Debug, Args)]
@@ -93,10 +93,7 @@ async fn read_certificate(
 ) -> agent::Result<Certificate> {
     let backup_id = &stored.manifest.backup_id;
     let bytes = repository.read_certificate(backup_id, certificate).await?;
-    serde_json::from_slice(&bytes).map_err(|source| {
-        let key = certificate.key(backup_id);
-        drill::Error::Certificate { key, source }.into()
-    })
+    Ok(drill::read_certificate(&certificate.key(backup_id), &bytes)?)
 }
 
 fn text(shown: &Shown<'_>) -> String {
@@ -117,22 +114,22 @@ fn text(shown: &Shown<'_>) -> String {
         "backup     {}\ncluster    {} (system identifier {}, PostgreSQL {})\nmanifest   sha256 {}\n\
          stored     {} in {} chunks, {} of them reused\nwritten    {} by kubebackup {}\n\n{}\n",
         manifest.backup_id,
-        source.cluster,
-        source.system_identifier,
-        source.server_version,
+        plain::line(&source.cluster),
+        plain::line(&source.system_identifier),
+        plain::line(&source.server_version),
         shown.manifest_sha256,
         figures::bytes(manifest.stats.stored_bytes),
         figures::count(manifest.stats.chunks),
         figures::count(manifest.stats.reused_chunks),
         figures::time(manifest.finished),
-        manifest.tool_version,
+        plain::line(&manifest.tool_version),
         table.render(),
     );
     if let Some(hold) = &shown.hold {
         let since = figures::time(hold.since);
         text.push_str(&format!(
             "held since {since}, so that it does not expire: {}\n\n",
-            hold.reason
+            plain::line(&hold.reason)
         ));
     }
     text.push_str(&drift(shown));
@@ -157,9 +154,9 @@ fn drift(shown: &Shown<'_>) -> String {
     let Some(drift) = shown.manifest.drift.as_ref().filter(|drift| Drift::is_alarm(drift)) else {
         return String::new();
     };
-    let mut text = format!("drift      {drift}\n");
+    let mut text = format!("drift      {}\n", plain::line(&drift.to_string()));
     for finding in &drift.findings {
-        text.push_str(&format!("           {finding}\n"));
+        text.push_str(&format!("           {}\n", plain::line(&finding.to_string())));
     }
     let more = drift.total.saturating_sub(drift.findings.len() as u64);
     if more > 0 {
@@ -169,8 +166,8 @@ fn drift(shown: &Shown<'_>) -> String {
         Some(by) => format!(
             "accepted   {} by {}: {}\n\n",
             figures::time(by.accepted),
-            by.by,
-            by.reason
+            plain::line(&by.by),
+            plain::line(&by.reason)
         ),
         None => "           nobody has accepted it: deletion is frozen\n\n".to_owned(),
     });

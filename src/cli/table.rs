@@ -1,4 +1,6 @@
-//! Columns that stand under each other.
+//! Columns that stand under each other. Whatever a cell holds stays within its line.
+
+use crate::telemetry::plain;
 
 /// Rows of cells under a header; numbers to the right.
 #[derive(Debug)]
@@ -22,7 +24,8 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows
+            .push(cells.into_iter().map(|cell| plain::line(&cell)).collect());
     }
 
     pub(super) fn render(&self) -> String {
@@ -55,6 +58,13 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_can_begin_no_line_and_move_no_terminal() {
+        let mut table = Table::new(&["name", ">rows"]);
+        table.row(["a\n\u{1b}[2J\u{202e}", "1"].map(str::to_owned));
+        assert_eq!(table.render().lines().last().unwrap(), "a\\n\\u{1b}[2J\\u{202e}     1");
+    }
 
     #[test]
     fn columns_stand_under_each_other_without_blanks_at_the_end() {

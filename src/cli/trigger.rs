@@ -15,6 +15,7 @@ use super::meaning::exit_of_outcome;
 use super::{Context, output};
 use crate::config::{Settings, Span};
 use crate::http::status::{AgentKind, FinishedRun};
+use crate::telemetry::plain;
 use follow::{Followed, Port};
 
 /// Make a running agent back up or drill now
@@ -108,7 +109,7 @@ fn loopback(settings: &Settings) -> SocketAddr {
 fn summary(run: &FinishedRun) -> String {
     let backup_id = run.backup_id.as_deref().unwrap_or("-");
     let message = match &run.message {
-        Some(message) => format!("message  {message}\n"),
+        Some(message) => format!("message  {}\n", plain::line(message)),
         None => String::new(),
     };
     format!(

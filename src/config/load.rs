@@ -23,6 +23,7 @@ const NO_SETTINGS: &[&str] = &[
     "KUBEBACKUP_PG_BINDIR",
     #[cfg(feature = "demo")]
     "KUBEBACKUP_FAILPOINT",
+    #[cfg(feature = "demo")]
     "KUBEBACKUP_CLOCK_FILE",
 ];
 

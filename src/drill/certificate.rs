@@ -8,8 +8,8 @@ use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
 use crate::content::RowTally;
 use crate::postgres::machine::Machine;
-use crate::repository::CertificateState;
 use crate::repository::id::{BackupId, DrillId, RepositoryId, Sha256Digest};
+use crate::repository::{self, CertificateState};
 
 /// The shape that this version writes.
 pub const CERTIFICATE_VERSION: u32 = 1;
@@ -42,8 +42,8 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// No server answers, the database does not exist, a guard does not allow it to be used, or the server can make no
-    /// database beside it.
+    /// No server answers, the database does not exist, a guard does not allow it to be used, or the server will not do: it is
+    /// a standby, can make no database beside it, has too small a lock table, or there are no client programs for it.
     TargetAbsent,
     /// The target or the bucket refuses the drill's credentials.
     Credentials,
@@ -121,6 +121,28 @@ pub struct Certificate {
     pub databases: Vec<DatabaseCertificate>,
     /// What this verdict does not cover: databases without target, relations left out, checks that were not run.
     pub not_tested: Vec<String>,
+}
+
+/// Reads what stands under `key`.
+///
+/// # Errors
+/// `UnknownFormat` for a version that is not ours, whatever its shape, and `Damaged` when it is no certificate.
+pub fn read_certificate(key: &str, body: &[u8]) -> repository::Result<Certificate> {
+    #[derive(Deserialize)]
+    struct Version {
+        certificate_version: u64,
+    }
+    match serde_json::from_slice::<Version>(body) {
+        Ok(Version { certificate_version }) if certificate_version != u64::from(CERTIFICATE_VERSION) => {
+            return Err(repository::Error::UnknownFormat {
+                key: key.to_owned(),
+                found: certificate_version,
+                known: CERTIFICATE_VERSION,
+            });
+        }
+        _ => {}
+    }
+    serde_json::from_slice(body).map_err(|error| repository::Error::damaged(key, error.to_string()))
 }
 
 /// Where the backup comes from, and what a recovery point is computed of.

@@ -26,12 +26,6 @@ pub enum Error {
     Worker(#[from] tokio::task::JoinError),
     #[error("write the certificate")]
     Json(#[from] serde_json::Error),
-    #[error("read the certificate '{key}'")]
-    Certificate {
-        key: String,
-        #[source]
-        source: serde_json::Error,
-    },
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
     #[error(transparent)]

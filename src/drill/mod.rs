@@ -23,13 +23,13 @@ mod render;
 mod rows;
 mod run;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod state;
 mod verdict;
 
 pub use certificate::{
     CERTIFICATE_VERSION, Cause, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, StartMarker, TargetFacts,
-    Verdict, Versions,
+    Verdict, Versions, read_certificate,
 };
 pub use check::{Check, CheckName, Outcome};
 pub use compare::{CompareOptions, Comparison, compare_database};

@@ -1,4 +1,5 @@
-//! A certificate as text for people: the verdict first, then what was checked, then table by table.
+//! A certificate as text for people: the verdict first, then what was checked, then table by table. It quotes a source and a
+//! bucket, whose words stay within their lines.
 
 use std::fmt::Write as _;
 
@@ -6,12 +7,14 @@ use super::certificate::{Certificate, DatabaseCertificate, Verdict};
 use super::check::{Check, Outcome};
 use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// The whole certificate; of more than `max_tables` tables of a database only those that differ and the largest.
 #[must_use]
 pub fn render(certificate: &Certificate, max_tables: usize) -> String {
-    let mut text = format!("{}\n\n", certificate.summary);
+    let mut text = String::new();
+    line(&mut text, format_args!("{}", certificate.summary));
+    text.push('\n');
     for reason in &certificate.reasons {
         line(&mut text, format_args!("  because: {reason}"));
     }
@@ -125,12 +128,10 @@ fn held(facts: &ObjectiveFacts) -> String {
 }
 
 fn render_database(text: &mut String, database: &DatabaseCertificate, max_tables: usize) {
+    text.push('\n');
     line(
         text,
-        format_args!(
-            "\nDatabase {} rebuilt as {}",
-            database.database, database.target_database
-        ),
+        format_args!("Database {} rebuilt as {}", database.database, database.target_database),
     );
     let phases: Vec<String> = database
         .phases
@@ -180,9 +181,10 @@ fn render_tables(text: &mut String, tables: &[TableComparison], max_tables: usiz
         .max()
         .unwrap_or(0)
         .clamp(5, 60);
+    text.push('\n');
     line(
         text,
-        format_args!("\n  {:<width$} {:>14} {:>12}  fingerprint", "table", "rows", "bytes"),
+        format_args!("  {:<width$} {:>14} {:>12}  fingerprint", "table", "rows", "bytes"),
     );
     for (table, name) in shown.iter().zip(&names) {
         let tally = table.found.unwrap_or_default();
@@ -220,11 +222,12 @@ fn table_name(table: &TableComparison) -> String {
         0 => String::new(),
         leaves => format!(" ({leaves} partitions)"),
     };
-    format!("{}.{}{leaves}", table.name.schema, table.name.name)
+    // As it is shown, so that columns stand under each other.
+    plain::line(&format!("{}.{}{leaves}", table.name.schema, table.name.name))
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(text, "{}", line.to_string().trim_end());
+    let _ = writeln!(text, "{}", plain::line(line.to_string().trim_end()));
 }
 
 #[cfg(test)]

@@ -50,9 +50,13 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
         Problem::TargetOlder { .. } => Some(Cause::SourceMajorAboveTarget),
         Problem::MissingExtensions(_) => Some(Cause::MissingExtension),
         Problem::NoScratchDatabase { is_denied: true, .. } | Problem::JobsUnknown { .. } => Some(Cause::Credentials),
-        Problem::DatabaseAbsent { .. } | Problem::NoScratchDatabase { .. } | Problem::RunsJobs { .. } => {
-            Some(Cause::TargetAbsent)
-        }
+        // No server that would do, or nothing beside it to restore with.
+        Problem::DatabaseAbsent { .. }
+        | Problem::NoScratchDatabase { .. }
+        | Problem::RunsJobs { .. }
+        | Problem::Programs(_)
+        | Problem::LockSpace { .. }
+        | Problem::Standby => Some(Cause::TargetAbsent),
         _ => None,
     }
 }

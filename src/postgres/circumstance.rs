@@ -78,6 +78,9 @@ impl Circumstance {
         const WORDS: &[(&str, Circumstance)] = &[
             ("No space left on device", Circumstance::DiskFull),
             ("Disk quota exceeded", Circumstance::DiskFull),
+            ("temporary file size exceeds temp_file_limit", Circumstance::Exhausted),
+            ("ERROR:  out of memory", Circumstance::Exhausted),
+            ("ERROR:  out of shared memory", Circumstance::Exhausted),
             ("conflict with recovery", Circumstance::Recovery),
             ("because of crash of another server process", Circumstance::Crashed),
             ("too many clients already", Circumstance::TooManyConnections),
@@ -140,6 +143,11 @@ mod tests {
         let full = "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not extend file \
                     \"base/5/16397\": No space left on device";
         assert_eq!(Circumstance::of(&program(full)), Some(Circumstance::DiskFull));
+        let sort =
+            "pg_restore: error: could not execute query: ERROR:  temporary file size exceeds temp_file_limit (64kB)";
+        assert_eq!(Circumstance::of(&program(sort)), Some(Circumstance::Exhausted));
+        let locks = "pg_restore: error: could not execute query: ERROR:  out of shared memory";
+        assert_eq!(Circumstance::of(&program(locks)), Some(Circumstance::Exhausted));
         let wrong =
             "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"";
         assert_eq!(Circumstance::of(&program(wrong)), None);

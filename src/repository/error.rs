@@ -4,6 +4,7 @@ use super::id::{BackupId, ParseIdError, RepositoryId};
 use super::layout::Key;
 use super::lease::Occupant;
 use crate::storage;
+use crate::telemetry::plain;
 
 /// Result of a repository operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -66,7 +67,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn damaged(key: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn damaged(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Damaged {
             key: clean(&key.into()),
             reason: clean(&reason.into()),
@@ -156,11 +157,7 @@ fn clean(text: &str) -> String {
             clean.push_str("...");
             break;
         }
-        if character.is_control() {
-            clean.extend(character.escape_default());
-        } else {
-            clean.push(character);
-        }
+        plain::push(&mut clean, character);
     }
     clean
 }

@@ -255,6 +255,15 @@ impl ObjectStore for S3Store {
             return Err(Error::new(ErrorKind::Other, "list", prefix)
                 .with_source(format!("an empty page that is not the last ({})", self.place)));
         }
+        if let Some(start) = start_after
+            && objects.iter().any(|object| object.key.as_str() <= start)
+        {
+            // It would tell the same again and again.
+            return Err(Error::new(ErrorKind::Other, "list", prefix).with_source(format!(
+                "the store's listing does not go on after '{start}' ({})",
+                self.place
+            )));
+        }
         Ok(Page { objects, truncated })
     }
 

@@ -6,6 +6,7 @@ pub mod failpoint;
 pub mod figures;
 pub mod logging;
 pub mod memory;
+pub mod plain;
 pub mod progress;
 pub mod progress_bar;
 pub mod progress_log;

@@ -37,7 +37,15 @@ fn what_a_push_does_not_deploy_by_itself_can_be_deployed_by_hand() {
     let text = std::fs::read_to_string(format!("{ROOT}/.gitlab-ci.yml")).unwrap();
     let pipeline = &YamlLoader::load_from_str(&text).unwrap()[0];
     let rules = pipeline["container"]["rules"].as_vec().unwrap();
-    let changes: Vec<&str> = rules[0]["changes"]
+    let [scheduled, pushed, ..] = rules.as_slice() else {
+        panic!("{rules:?}");
+    };
+    assert_eq!(
+        (scheduled["if"].as_str(), scheduled["when"].as_str()),
+        (Some("$CI_PIPELINE_SOURCE == \"schedule\""), Some("never")),
+        "a schedule tries and deploys nothing"
+    );
+    let changes: Vec<&str> = pushed["changes"]
         .as_vec()
         .unwrap()
         .iter()
@@ -53,7 +61,7 @@ fn what_a_push_does_not_deploy_by_itself_can_be_deployed_by_hand() {
         (Some("manual"), Some(true)),
         "or the pipeline would wait for it"
     );
-    assert_eq!(last["if"], rules[0]["if"]);
+    assert_eq!(last["if"], pushed["if"]);
     assert_eq!(pipeline[".cluster"]["rules"].as_vec().unwrap(), rules);
 }
 

@@ -123,7 +123,7 @@ async fn a_session_that_waits_too_long_for_a_table_gets_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_outlives_its_maximum_ends() {
-    let mut held = held_backup(|options| options.max_duration = Duration::from_secs(3)).await;
+    let mut held = held_backup(|options| options.max_duration = Duration::from_secs(10)).await;
     let error = (&mut held.run).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
     held.leaves_nothing().await;

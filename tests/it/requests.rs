@@ -1,5 +1,5 @@
-//! Everything that each agent ever asks of the bucket, by operation and kind of key, over a whole life, with exactly the
-//! rights of the documented policies. What is not in these lists is never asked: `docs/security.md` says what each is for.
+//! Everything that each agent asks of the bucket, by operation and kind of key, over a whole life, with exactly the rights of
+//! the documented policies: `docs/security.md` says what each is for, and what this life has not.
 
 use std::collections::BTreeSet;
 

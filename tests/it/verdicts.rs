@@ -319,12 +319,14 @@ fn amcheck_that_was_asked_for_and_cannot_run_keeps_the_backup_from_being_certifi
 }
 
 #[test]
-fn everything_else_is_failed() {
+fn what_the_targets_side_lacks_is_unverified_and_what_the_backup_lacks_is_failed() {
     let (world, backup_id) = backed_up();
-    // The client programs are not there.
+    // The client programs are not there: the image's fault.
     let directory = world.directory().to_string_lossy().into_owned();
     let programs = drill(&world, &[("KUBEBACKUP_TARGET_BIN_DIRECTORY", &directory)]);
-    assert_failed(&world, programs, "no pg_dump and pg_restore");
+    let certificate = assert_unverified(&world, programs, "target_absent");
+    let summary = certificate["summary"].as_str().unwrap();
+    assert!(summary.contains("no pg_dump and pg_restore"), "{summary}");
     // A role that may not make a scratch database is the target's fault, and known before anything is wiped.
     let role = "CREATE ROLE weak LOGIN PASSWORD 'weak'";
     world.target.sql("postgres", role).unwrap();

@@ -63,6 +63,11 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         program: "pg_restore".to_owned(),
         message: "ERROR:  could not extend file \"base/5/16397\": No space left on device".to_owned(),
     };
+    let programs = Problem::Programs("no pg_dump and pg_restore".to_owned());
+    let lock_space = Problem::LockSpace {
+        needed: 10_000,
+        available: 6400,
+    };
     let limit = std::time::Duration::from_secs(1);
     for (error, cause) in [
         (preflight(vec![no_scratch(true)]), Cause::Credentials),
@@ -71,6 +76,9 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         (preflight(vec![runs_jobs]), Cause::TargetAbsent),
         (Error::TooLong { limit }, Cause::Interrupted),
         (preflight(vec![absent]), Cause::TargetAbsent),
+        (preflight(vec![programs]), Cause::TargetAbsent),
+        (preflight(vec![lock_space]), Cause::TargetAbsent),
+        (preflight(vec![Problem::Standby]), Cause::TargetAbsent),
         (restore::Error::Guard(locked).into(), Cause::TargetAbsent),
         (refused(storage::ErrorKind::Credentials), Cause::Credentials),
         (refused(storage::ErrorKind::Denied), Cause::Credentials),
@@ -103,7 +111,7 @@ fn anything_else_is_failed() {
     for error in [
         preflight(vec![not_empty()]),
         preflight(vec![too_old(), not_empty()]),
-        preflight(vec![Problem::Standby]),
+        preflight(vec![Problem::MissingRoles(Vec::new())]),
         restore::Error::Residue(Vec::new()).into(),
         restore::Error::Contradiction(String::new()).into(),
         damaged.into(),

@@ -1,7 +1,7 @@
 //! What a bucket keeps of objects that were overwritten or deleted.
 //!
 //! Versions of one key are listed as far as [`MAX_VERSIONS`], whoever put them there: who floods a key with versions costs
-//! a few requests and cannot hide what lies below for nothing.
+//! a few requests and cannot hide what lies below for nothing. A store whose pages do not go on is not asked for ever.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,9 @@ use crate::storage::{Error, ErrorKind, Hidden, Result, Version, Versions};
 
 /// Versions of one key that are looked at, the newest first.
 const MAX_VERSIONS: usize = 10_000;
+
+/// Pages of one key that are read: several times what its versions take, for a store that gives small ones.
+const MAX_PAGES: usize = 100;
 
 /// Where a listing goes on.
 struct Marker {
@@ -32,6 +35,12 @@ impl Marker {
             key: answer.next_key_marker()?.to_owned(),
             version: answer.next_version_id_marker().map(str::to_owned),
         })
+    }
+
+    /// Whether a listing that went on after `before` has come further.
+    fn is_beyond(&self, before: &Self) -> bool {
+        // Versions of one key are in no order that their ids tell.
+        self.key > before.key || (self.key == before.key && self.version != before.version)
     }
 }
 
@@ -55,7 +64,7 @@ impl S3Store {
         let full_key = self.full_key(key);
         let mut versions = Versions::default();
         let mut after = None;
-        loop {
+        for _ in 0..MAX_PAGES {
             let answer = match self.version_page(key, after.as_ref()).await {
                 Ok(answer) => answer,
                 Err(error) if may_be_none(&error) => return Ok(versions),
@@ -77,12 +86,15 @@ impl S3Store {
                 return Ok(versions);
             }
         }
+        versions.is_cut = true;
+        Ok(versions)
     }
 
     /// Keys below `prefix` whose newest version is a deletion and that have an older one which holds something.
     pub(super) async fn hidden_below(&self, prefix: &str) -> Result<Hidden> {
         let mut histories = Histories::default();
-        let mut after = None;
+        let mut after: Option<Marker> = None;
+        let mut pages_of_key = 0;
         loop {
             let answer = match self.version_page(prefix, after.as_ref()).await {
                 Ok(answer) => answer,
@@ -101,10 +113,18 @@ impl S3Store {
                     histories.add_version(key, timestamp(version.last_modified()));
                 }
             }
-            after = Marker::after(&answer);
-            if after.is_none() {
+            let Some(next) = Marker::after(&answer) else {
                 return Ok(Hidden::Seen(histories.hidden()));
+            };
+            let is_same_key = after.as_ref().is_some_and(|before| before.key == next.key);
+            pages_of_key = if is_same_key { pages_of_key + 1 } else { 1 };
+            if after.as_ref().is_some_and(|before| !next.is_beyond(before)) || pages_of_key > MAX_PAGES {
+                return Err(Error::new(ErrorKind::Other, "list", prefix).with_source(format!(
+                    "the store's listing of versions does not go on ({})",
+                    self.place
+                )));
             }
+            after = Some(next);
         }
     }
 

@@ -4,7 +4,7 @@
 use kubebackup::content::{QualifiedName, RoleSetting, RowTally, TableSource};
 use kubebackup::repository::manifest::Assertion;
 
-use super::{WAYS_OUT, assert_no_trace};
+use super::{WAYS_OUT, assert_no_trace, assert_plain};
 use crate::support::World;
 use crate::support::doctor::Forgery;
 
@@ -155,6 +155,26 @@ fn a_condition_or_a_query_cannot_leave_its_copy_nor_write() {
         assert!(drilled.stdout.contains(reason), "{what}: {}", drilled.stdout);
         assert_no_trace(&world.target);
     }
+}
+
+/// Of the bucket alone: no source gives its cluster such a name.
+#[test]
+fn a_forged_root_can_neither_move_the_readers_terminal_nor_add_a_line_to_what_is_read() {
+    let (world, honest) = world();
+    let line = "\n-20261121T055117Z-8f3a2c1d  shop  certified\n";
+    let backup_id = world.forge(&honest, |forged| {
+        forged.backup.manifest.source.cluster = format!("x\u{1b}[2J\u{202e}\u{9b}{line}");
+        forged.database().head.properties.name = format!("shop\u{1b}]0;title\u{7}{line}");
+    });
+    let listed = world.program(&["list"]).run().ok().stdout;
+    assert_plain(&listed);
+    assert_eq!(listed.lines().count(), 3, "a header and two backups: {listed}");
+    let shown = world.program(&["show", &backup_id]).run().ok().stdout;
+    assert_plain(&shown);
+    let honestly = world.program(&["show", &honest]).run().ok().stdout;
+    assert_eq!(shown.lines().count(), honestly.lines().count(), "{shown}");
+    let diffed = world.program(&["diff", &honest, &backup_id]).run();
+    assert_plain(&diffed.stdout);
 }
 
 /// The owner's word that a database may be destroyed does not come from a backup.

@@ -6,6 +6,7 @@ mod keys;
 mod names;
 
 use kubebackup::demo::Cluster;
+use kubebackup::telemetry::plain;
 
 /// What injected SQL tries to make.
 const TRACE: &str = "pwned";
@@ -25,6 +26,17 @@ const WAYS_OUT: [&str; 12] = [
     "ünï \u{202e}\u{200b}‘\u{ff02}; CREATE ROLE pwned; --",
     "63 bytes, to the last: \"\"'';;$$\\\\ ---- CREATE ROLE pwned; -- xx",
 ];
+
+/// Fit for a terminal, and no line of it was begun by what a name holds behind a line break.
+#[track_caller]
+fn assert_plain(stdout: &str) {
+    let moves = stdout
+        .chars()
+        .find(|character| *character != '\n' && plain::moves(*character));
+    assert_eq!(moves, None, "{stdout:?}");
+    let forged = stdout.lines().find(|line| line.starts_with([';', '\\', '-']));
+    assert_eq!(forged, None, "{stdout}");
+}
 
 /// Nothing that was injected has been done on this server.
 #[track_caller]

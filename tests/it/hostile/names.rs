@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::{WAYS_OUT, assert_no_trace};
+use super::{WAYS_OUT, assert_no_trace, assert_plain};
 use crate::support::{World, oracle};
 
 /// The database's own name, and that of the one that it is rebuilt in.
@@ -163,6 +163,21 @@ fn hostile_names_make_a_round_trip_and_nothing_of_them_is_executed() {
         assert_eq!(certificate["verdict"], "certified", "{certificate}");
     }
     world.program(&["verify", "--backup", &backup_id]).run().ok();
+    // A name is one line of what a person reads, and moves no terminal.
+    let drilled = world.program(&["drill"]).run().ok().stdout;
+    let shown = world.program(&["show"]).run().ok().stdout;
+    for stdout in [&drilled, &shown] {
+        assert_plain(stdout);
+        let equal = stdout.lines().filter(|line| line.ends_with(" equal"));
+        assert_eq!(
+            equal.count(),
+            WAYS_OUT.len() * 2,
+            "tables and materialized views: {stdout}"
+        );
+    }
+    let listed = world.program(&["list"]).run().ok().stdout;
+    assert_plain(&listed);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
     for cluster in [&world.source, &world.target] {
         assert_no_trace(cluster);
     }

@@ -17,10 +17,11 @@ mod steps;
 mod there;
 mod truth;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use ground::Ground;
-use plan::plan;
+use plan::{OPENING, plan};
 use step::Step;
 
 /// Says where a run that fails has come.
@@ -63,7 +64,16 @@ fn run(seed: u64, steps: usize, limit: Duration) {
         }
         ground.carry_out(step);
         if began.elapsed() > limit {
-            println!("the time is over after step {number}");
+            // Said whatever the test's output is shown of: fewer steps are fewer that were tried.
+            let _ = writeln!(
+                std::io::stderr(),
+                "model: the time is over after step {number} of {}, seed {seed}",
+                plan.len()
+            );
+            assert!(
+                number + 1 >= OPENING,
+                "not even the opening was carried out: {number} steps in {limit:?}"
+            );
             break;
         }
     }

@@ -6,6 +6,9 @@ use super::schema::Schema;
 use super::step::{Blow, Kind, Pick, Side, Step, Strike, When, Whose};
 use crate::generator::Dice;
 
+/// Steps that every plan begins with.
+pub(super) const OPENING: usize = 19;
+
 /// Makes a plan of `steps` steps or a few more.
 pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
     let mut planner = Planner {
@@ -20,6 +23,7 @@ pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
         planner.steps.push(Step::Define(statement));
     }
     planner.open_with_retention();
+    assert_eq!(planner.steps.len(), OPENING);
     while planner.steps.len() < steps {
         planner.step();
     }

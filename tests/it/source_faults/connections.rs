@@ -107,7 +107,7 @@ fn a_server_that_takes_connections_and_says_nothing_more_ends_a_backup_and_lets_
     let ground = Proxied::start(ROWS);
     let mut backup = {
         ground.proxy.on("copy", 0, Fault::Hang(Way::ToClient, 500_000));
-        ground.backup().spawn()
+        ground.backup_with(1).spawn()
     };
     wait::until("the rows to hang", || ground.proxy.struck() > 0 || backup.has_ended());
     // From here on nobody is answered.
@@ -122,8 +122,9 @@ fn a_server_that_takes_connections_and_says_nothing_more_ends_a_backup_and_lets_
 fn a_connection_that_hangs_while_the_server_answers_ends_with_the_backups_longest_duration() {
     let ground = Proxied::start(ROWS);
     ground.proxy.on("copy", 0, Fault::Hang(Way::ToClient, 500_000));
-    let ended = ground.backup().env("KUBEBACKUP_BACKUP_MAX_DURATION", "4s").run();
+    let ended = ground.backup().env("KUBEBACKUP_BACKUP_MAX_DURATION", "10s").run();
     assert_failed(&ground.world, &ended, (7, 0), &["backup.max_duration"]);
+    assert_eq!(ground.proxy.struck(), 1, "{}", ended.printed());
     ground.recovers();
 }
 
@@ -196,18 +197,21 @@ fn a_message_whose_length_grew_on_its_way_is_waited_for_as_long_as_a_backup_may_
     let stream = ground.proxy.recorded();
     let mut rows = messages(&stream).into_iter().filter(|message| message.kind == b'd');
     let last = rows.next_back().unwrap();
-    for (mask, code, word) in [
-        (0x01, 7, "backup.max_duration"),
-        // No server sends so much.
-        (0x40, 1, "the stream from the server is corrupted"),
-    ] {
-        ground
-            .proxy
-            .on("copy", 0, Fault::Corrupt(Way::ToClient, last.from + 1, mask));
-        let ended = ground.backup().env("KUBEBACKUP_BACKUP_MAX_DURATION", "4s").run();
-        assert_failed(&ground.world, &ended, (code, 1), &[word]);
-        ground.proxy.clear();
-    }
+    let grown = |mask| Fault::Corrupt(Way::ToClient, last.from + 1, mask);
+    let before = ground.proxy.struck();
+    ground.proxy.on("copy", 0, grown(0x01));
+    let ended = ground.backup().env("KUBEBACKUP_BACKUP_MAX_DURATION", "10s").run();
+    assert_failed(&ground.world, &ended, (7, 1), &["backup.max_duration"]);
+    assert_eq!(ground.proxy.struck(), before + 1, "{}", ended.printed());
+    ground.proxy.clear();
+    // No server sends so much: known at once.
+    let ended = struck(&ground, "copy", 0, grown(0x40));
+    assert_failed(
+        &ground.world,
+        &ended,
+        (1, 1),
+        &["the stream from the server is corrupted"],
+    );
     ground.recovers();
 }
 

@@ -35,7 +35,18 @@ impl Proxied {
 
     /// A backup through the proxy with one job, so that `copy` is one connection.
     fn backup(&self) -> Program {
-        through(self.world.program(&["backup", "--jobs", "1"]), &self.proxy, &self.world)
+        self.backup_with(5)
+    }
+
+    /// The same with a `connect_timeout` of so many seconds.
+    fn backup_with(&self, connect_timeout: u8) -> Program {
+        let dsn = format!(
+            "host=127.0.0.1 port={} user={BACKUP_ROLE} dbname='{}' connect_timeout={connect_timeout}",
+            self.proxy.port(),
+            self.world.database()
+        );
+        let program = self.world.program(&["backup", "--jobs", "1"]);
+        program.env("KUBEBACKUP_SOURCE_DSN", &dsn)
     }
 
     /// The next run, by which nothing of the fault is left: it makes a backup, which is certified.
@@ -44,16 +55,6 @@ impl Proxied {
         self.proxy.clear();
         recovers(&self.world);
     }
-}
-
-/// `program` with a source that is reached through `proxy`; `connect_timeout` is a second.
-fn through(program: Program, proxy: &TcpProxy, world: &World) -> Program {
-    let dsn = format!(
-        "host=127.0.0.1 port={} user={BACKUP_ROLE} dbname='{}' connect_timeout=1",
-        proxy.port(),
-        world.database()
-    );
-    program.env("KUBEBACKUP_SOURCE_DSN", &dsn)
 }
 
 #[track_caller]

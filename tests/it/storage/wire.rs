@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kubebackup::demo::{S3Effect, S3Fault};
-use kubebackup::storage::{ErrorKind, ObjectStore as _, Operation, Outcome, Put, S3Options, S3Store};
+use kubebackup::storage::{ErrorKind, ObjectStore as _, Operation, Outcome, Put, S3Options, S3Store, list_all};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -378,4 +378,69 @@ async fn an_object_of_ten_gigabytes_is_refused_by_its_announced_size_and_one_wit
     let received = store.stats().bytes_received;
     assert!(received < 1 << 20, "{received} bytes");
     assert_eq!(store.stats().gets, 1, "not asked for again");
+}
+
+/// A store that answers every request with this page.
+async fn repeating(page: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}",
+                page.len()
+            );
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                let mut buffer = [0; 4096];
+                while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+                    match client.read(&mut buffer).await {
+                        Ok(count @ 1..) => head.extend_from_slice(&buffer[..count]),
+                        _ => return,
+                    }
+                }
+                let _ = client.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    endpoint
+}
+
+/// Some gateways and caches do not know `start-after`.
+#[tokio::test]
+async fn a_listing_that_does_not_go_on_after_what_was_listed_ends_with_an_error_and_not_never() {
+    let object = |key: &str| {
+        format!(
+            "<Contents><Key>{key}</Key><Size>1</Size><LastModified>2026-11-21T05:51:17.000Z</LastModified></Contents>"
+        )
+    };
+    let page = format!(
+        "<ListBucketResult><IsTruncated>true</IsTruncated>{}{}</ListBucketResult>",
+        object("a"),
+        object("b")
+    );
+    let store = open(&repeating(page).await, 1).await;
+    let first = store.list("", None, 2).await.unwrap();
+    assert_eq!(first.objects.len(), 2);
+    let listed = tokio::time::timeout(PATIENCE, list_all(&store, "", None)).await;
+    let error = listed.expect("it ends").unwrap_err();
+    assert!(chain(&error).contains("does not go on"), "{}", chain(&error));
+    assert_eq!(store.stats().lists, 3, "the second page told it");
+}
+
+#[tokio::test]
+async fn a_listing_of_versions_that_repeats_its_page_ends_too() {
+    let marker = "<DeleteMarker><Key>key</Key><VersionId>1</VersionId><IsLatest>true</IsLatest>\
+                  <LastModified>2026-11-21T05:51:17.000Z</LastModified></DeleteMarker>";
+    let page = format!(
+        "<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>key</NextKeyMarker>\
+         <NextVersionIdMarker>1</NextVersionIdMarker>{marker}</ListVersionsResult>"
+    );
+    let store = open(&repeating(page).await, 1).await;
+    let hidden = tokio::time::timeout(PATIENCE, store.hidden("")).await;
+    let error = hidden.expect("it ends").unwrap_err();
+    assert!(chain(&error).contains("does not go on"), "{}", chain(&error));
+    let versions = tokio::time::timeout(PATIENCE, store.versions("key")).await;
+    let versions = versions.expect("it ends").unwrap();
+    assert!(versions.is_cut && versions.all.is_empty(), "{versions:?}");
 }

@@ -5,6 +5,7 @@
 
 use super::{Ground, assert_clear, assert_no_secret};
 use crate::support::s3_proxy::{Call, Fault, Rule, refusals};
+use crate::support::{Ended, Program};
 
 /// What a store or a network does once and not again.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +35,17 @@ const MISHAPS: [Mishap; 8] = [
 impl Mishap {
     fn fault(self, call: &Call) -> Fault {
         let uploads = call.operation == "PutObject";
+        let downloads = matches!(call.operation, "GetObject" | "ListObjectsV2");
         match self {
             Self::Refused => Fault::Refuse,
-            Self::Hanging => Fault::Hang,
-            Self::Cut | Self::Damaged if uploads => Fault::CutRequest(3),
+            Self::Damaged if uploads => Fault::CorruptRequest,
+            Self::Cut if uploads => Fault::CutRequest(3),
             Self::Damaged if call.operation == "GetObject" => Fault::CorruptAnswer,
-            Self::Cut | Self::Damaged => Fault::CutAnswer(3),
-            Self::Silent => Fault::StallAnswer(3),
-            Self::LostAnswer => Fault::LoseAnswer,
+            Self::Cut | Self::Damaged if downloads => Fault::CutAnswer(3),
+            Self::Silent if downloads => Fault::StallAnswer(3),
+            // An answer without a body breaks off, or stops, before it begins.
+            Self::Hanging | Self::Silent => Fault::Hang,
+            Self::LostAnswer | Self::Cut | Self::Damaged => Fault::LoseAnswer,
             Self::Error => refusals::INTERNAL_ERROR,
             Self::Throttled => refusals::SLOW_DOWN,
         }
@@ -97,6 +101,13 @@ fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
 /// What says that an object itself is gone or damaged.
 fn condemns(fault: Fault) -> bool {
     matches!(fault, Fault::CorruptAnswer | refusals::NO_SUCH_KEY)
+}
+
+/// Nothing can be said of a backup without its roots and its chunks.
+#[track_caller]
+fn assert_needed(joint: &Call, ended: &Ended, what: &str) {
+    let is_needed = joint.operation == "GetObject" && ["it/chunks", "it/manifests"].contains(&joint.key.as_str());
+    assert!(!is_needed || ended.code() != Some(0), "{what}: {}", ended.printed());
 }
 
 const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
@@ -204,6 +215,7 @@ fn a_drill_that_a_fault_outlasts_certifies_nothing_and_condemns_nothing_for_it()
                 ended.stderr.lines().next_back().unwrap_or_default()
             );
             assert_no_secret(&ended, &what);
+            assert_needed(&joint, &ended, &what);
             let states: Vec<&str> = new.iter().filter_map(|key| key.rsplit('.').nth(1)).collect();
             match ended.code() {
                 Some(0) => assert_eq!(states, ["certified"], "{what}: {}", ended.printed()),
@@ -245,11 +257,52 @@ fn a_verification_survives_every_mishap_and_calls_nothing_damaged_that_is_not() 
                 ended.stderr.lines().next_back().unwrap_or_default()
             );
             assert_no_secret(&ended, &what);
+            assert_needed(joint, &ended, &what);
             match ended.code() {
                 Some(0) => {}
                 Some(5) => assert!(condemns(fault), "{what}: {}", ended.printed()),
                 _ => assert_clear(&ended, &what),
             }
+        }
+    }
+}
+
+#[test]
+fn a_restore_by_a_person_survives_every_mishap_and_one_that_a_fault_outlasts_is_not_taken_for_whole() {
+    let ground = Ground::new();
+    let cluster = &ground.world.target;
+    let into = cluster.dsn(cluster.superuser(), "emergency");
+    let restore = ["restore", "--into", &into, "--create-database"];
+    let person = |program: Program| program.env("PGPASSWORD", cluster.password());
+    let equal = || person(ground.world.program(&["compare", "--into", &into])).run();
+    let drop_it = || drop(cluster.sql("postgres", "DROP DATABASE IF EXISTS emergency").unwrap());
+    let before = ground.proxy.calls().len();
+    person(ground.program(&restore)).run().ok();
+    let joints = ground.joints_since(before);
+    assert!(joints.iter().any(|call| call.key == "it/chunks"), "{joints:?}");
+    drop_it();
+    every_mishap_is_survived(&ground, &joints, |what| {
+        let ended = person(ground.program(&restore)).run();
+        assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
+        equal().ok();
+        drop_it();
+    });
+    for joint in &joints {
+        let faults = match joint.operation {
+            "GetObject" => vec![refusals::UNAVAILABLE, Fault::CorruptAnswer, refusals::NO_SUCH_KEY],
+            _ => vec![refusals::UNAVAILABLE],
+        };
+        for fault in faults {
+            let what = lasting(&ground, joint, fault);
+            let ended = person(ground.program(&restore)).envs([TWICE]).run();
+            assert_no_secret(&ended, &what);
+            assert_needed(joint, &ended, &what);
+            let is_whole = equal().code() == Some(0);
+            assert_eq!(is_whole, ended.code() == Some(0), "{what}: {}", ended.printed());
+            if !is_whole {
+                assert_clear(&ended, &what);
+            }
+            drop_it();
         }
     }
 }

@@ -72,6 +72,11 @@ impl Ground {
     fn joints(&self, arguments: &[&str]) -> Vec<Call> {
         let before = self.proxy.calls().len();
         self.run(arguments).ok();
+        self.joints_since(before)
+    }
+
+    /// Those of everything that was asked for after the first `before` calls.
+    fn joints_since(&self, before: usize) -> Vec<Call> {
         let calls = self.proxy.calls();
         let kinds: BTreeSet<(&'static str, String)> = calls[before..]
             .iter()
