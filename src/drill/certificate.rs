@@ -229,3 +229,6 @@ impl DatabaseCertificate {
         found.fold(RowTally::default(), RowTally::union)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ mod render;
 mod rows;
 mod run;
 #[cfg(test)]
-pub(crate) mod samples;
+mod samples;
 mod state;
 mod verdict;
 

@@ -8,7 +8,7 @@ use super::objectives::{ObjectiveFacts, RecoveryPoint};
 use super::rows::TableComparison;
 use crate::content::{QualifiedName, RowTally};
 use crate::postgres::machine::Machine;
-use crate::repository::id::{BackupId, RepositoryId, Sha256Digest};
+use crate::repository::id::{RepositoryId, Sha256Digest};
 
 fn tally(rows: u64) -> RowTally {
     let mut tally = RowTally::default();
@@ -60,14 +60,6 @@ pub(super) fn database(name: &str) -> DatabaseCertificate {
         tablespaces_left_out: Vec::new(),
         jobs_unknown: false,
         remarks: vec!["subscription s: a restore contacts nothing outside".to_owned()],
-    }
-}
-
-/// One of `backup_id`, for those who read it.
-pub(crate) fn certificate_of(backup_id: BackupId) -> Certificate {
-    Certificate {
-        backup_id,
-        ..certified()
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! What once was interesting lies in `tests/corpus` and is read on every run; the generators add more for a bounded time.
 
-mod corpus;
-mod mutation;
+pub(crate) mod corpus;
+pub(crate) mod mutation;
 mod sizes;
 
 use proptest::prelude::*;
@@ -15,15 +15,13 @@ use self::mutation::{Mutation, mutation};
 use super::codec::Sealer;
 use super::drift::DriftAcceptance;
 use super::error::{Error, Result};
-use super::id::{Blake3Digest, DrillId, LeaseScope, Sha256Digest};
+use super::id::{Blake3Digest, LeaseScope, Sha256Digest};
 use super::layout::{self, Key};
 use super::lease::LeaseOptions;
 use super::manifest::{Chunk, Codec, Manifest};
 use super::testing::{Ground, backup_id, time, two_tables};
-use super::{Acquisition, CertificateRef, CertificateState, document};
-use crate::drill;
+use super::{Acquisition, document};
 use crate::storage::{ObjectStore as _, list_all};
-use crate::telemetry::plain;
 
 /// The kinds of documents that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +35,9 @@ enum Kind {
     Acceptance,
     Tombstone,
     Damage,
-    Certificate,
 }
 
-const KINDS: [(Kind, &str); 10] = [
+const KINDS: [(Kind, &str); 9] = [
     (Kind::Repository, "repository"),
     (Kind::Root, "root"),
     (Kind::Index, "index"),
@@ -50,7 +47,6 @@ const KINDS: [(Kind, &str); 10] = [
     (Kind::Acceptance, "acceptance"),
     (Kind::Tombstone, "tombstone"),
     (Kind::Damage, "damage"),
-    (Kind::Certificate, "certificate"),
 ];
 
 /// A repository with one object of each kind, all of them sound.
@@ -79,13 +75,6 @@ impl Scene {
             let record = serde_json::json!({"format_version": 1, "damaged_objects": [stored.manifest.index[0].key]});
             let record = document::encode(&record).unwrap();
             ground.store.put_new(&key(Kind::Damage), record).await.unwrap();
-            let certificate = drill::samples::certificate_of(backup_id(0));
-            let certificate = serde_json::to_vec(&certificate).unwrap().into();
-            ground
-                .store
-                .put_new(&key(Kind::Certificate), certificate)
-                .await
-                .unwrap();
             let Acquisition::Held(lease) = repository.acquire_lease(lease_of("another")).await.unwrap() else {
                 panic!("nobody holds it yet");
             };
@@ -115,11 +104,10 @@ impl Scene {
 
     /// Puts this text in the document's place, sealed with the digest that it has.
     fn put_sealed(&self, kind: Kind, text: &[u8]) {
-        match kind {
-            Kind::Index => self.put_index(text),
-            // No digest stands in it.
-            Kind::Certificate => self.put_raw(kind, text.to_vec()),
-            _ => self.put_raw(kind, sealed(text)),
+        if kind == Kind::Index {
+            self.put_index(text);
+        } else {
+            self.put_raw(kind, sealed(text));
         }
     }
 
@@ -197,18 +185,6 @@ impl Scene {
             Kind::Acceptance => repository.drift_acceptance(&backup_id(0)).await.map(drop),
             Kind::Tombstone => repository.read_tombstone(&backup_id(0)).await.map(drop),
             Kind::Damage => repository.damaged_keys().await.map(drop),
-            Kind::Certificate => {
-                let reference = certificate_ref();
-                let body = repository.read_certificate(&backup_id(0), &reference).await?;
-                let certificate = drill::read_certificate(&reference.key(&backup_id(0)), &body)?;
-                // Fit for a terminal, whatever it says.
-                let text = drill::render(&certificate, 2);
-                let moves = text
-                    .chars()
-                    .find(|character| *character != '\n' && plain::moves(*character));
-                assert_eq!(moves, None, "{text:?}");
-                Ok(())
-            }
         }
     }
 }
@@ -230,16 +206,8 @@ fn key(kind: Kind) -> String {
         Kind::Acceptance => Key::DriftAcceptance(backup_id),
         Kind::Tombstone => Key::Tombstone(backup_id),
         Kind::Damage => Key::Damage(super::id::VerifyId::new(time(2), 1)),
-        Kind::Certificate => return certificate_ref().key(&backup_id),
     };
     key.to_string()
-}
-
-fn certificate_ref() -> CertificateRef {
-    CertificateRef {
-        drill_id: DrillId::new(time(2), 1),
-        state: CertificateState::Certified,
-    }
 }
 
 fn lease_of(holder: &str) -> LeaseOptions {
@@ -259,7 +227,7 @@ fn sealed(text: &[u8]) -> Vec<u8> {
 }
 
 /// One line that names the object, in bounds, without control characters: fit for a log and for a terminal.
-fn check_refusal(refused: &Error) {
+pub(crate) fn check_refusal(refused: &Error) {
     let text = refused.to_string();
     assert!(!text.chars().any(char::is_control), "{text:?}");
     assert!(text.len() < 2000, "{} bytes", text.len());

@@ -4,7 +4,7 @@
 //! is written last. Only `layout` builds keys. `docs/format.md` describes it all for a second implementation.
 
 #[cfg(test)]
-mod adversary;
+pub(crate) mod adversary;
 mod certificates;
 mod codec;
 mod commit;

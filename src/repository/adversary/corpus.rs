@@ -10,14 +10,16 @@ use super::{KINDS, Kind, Scene, check_refusal, join, key};
 /// One bent document.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+pub(crate) struct Entry {
+    /// Of the documents that lie here.
+    #[serde(default)]
     kind: String,
-    what: String,
+    pub(crate) what: String,
     #[serde(default)]
     set: Map<String, Value>,
     #[serde(default)]
     remove: Vec<String>,
-    text: Option<String>,
+    pub(crate) text: Option<String>,
 }
 
 impl Entry {
@@ -26,7 +28,7 @@ impl Entry {
         found.unwrap_or_else(|| panic!("no kind '{}'", self.kind)).0
     }
 
-    fn bend(&self, mut document: Value) -> Value {
+    pub(crate) fn bend(&self, mut document: Value) -> Value {
         for (pointer, value) in &self.set {
             let place = document.pointer_mut(pointer);
             *place.unwrap_or_else(|| panic!("{}: nothing at {pointer}", self.what)) = value.clone();

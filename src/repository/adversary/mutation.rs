@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// One change somewhere in the document.
 #[derive(Clone, Debug)]
-pub(super) struct Mutation {
+pub(crate) struct Mutation {
     place: prop::sample::Index,
     change: Change,
 }
@@ -43,7 +43,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
+pub(crate) fn mutation() -> impl Strategy<Value = Mutation> {
     let raw: Vec<&[u8]> = vec![
         &b"\xff"[..],
         b"NaN",
@@ -68,7 +68,7 @@ pub(super) fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 /// The document's text as the mutations leave it.
-pub(super) fn apply<'a>(document: &Value, mutations: impl Iterator<Item = &'a Mutation>) -> Vec<u8> {
+pub(crate) fn apply<'a>(document: &Value, mutations: impl Iterator<Item = &'a Mutation>) -> Vec<u8> {
     let places = count(document);
     let (mut at, mut cut) = (Vec::new(), None);
     for mutation in mutations {
