@@ -199,7 +199,7 @@ fn a_message_whose_length_grew_on_its_way_is_waited_for_as_long_as_a_backup_may_
     for (mask, code, word) in [
         (0x01, 7, "backup.max_duration"),
         // No server sends so much.
-        (0x40, 1, "the stream from the server is corrupted"),
+        (0x40, 1, "copy table \"public\".\"t\""),
     ] {
         ground
             .proxy
