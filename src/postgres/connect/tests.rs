@@ -26,9 +26,8 @@ async fn after(first: &Place) -> String {
     drop(listener);
     let options = options();
     let config = configuration(&options, "test").unwrap();
-    let error = match open_first(&[first.clone(), nobody], &config, &options, None).await {
-        Ok(_) => panic!("connected to nobody"),
-        Err(error) => error,
+    let Err(error) = open_first(&[first.clone(), nobody], &config, &options, None).await else {
+        panic!("connected to nobody");
     };
     let source = std::error::Error::source(&error).map(ToString::to_string);
     format!("{error}: {} {:?}", source.unwrap_or_default(), error)
