@@ -257,6 +257,7 @@ async fn assemble(
     let writer_options = WriterOptions {
         compression_level: options.compression_level,
         upload_bytes: options.jobs * options.chunks.max_bytes / 4,
+        max_duration: Some(options.max_duration),
     };
     // One buffer that each job fills, and half as many again being compressed.
     let buffers = options.jobs + options.jobs.div_ceil(2);

@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::codec::{Sealed, Sealer, check_frame_ends};
 use super::error::{Error, Result};
@@ -26,6 +28,8 @@ pub struct WriterOptions {
     pub compression_level: i32,
     /// Compressed chunks in memory, on their way to the store, come to at most this together; a single larger one goes alone.
     pub upload_bytes: usize,
+    /// What takes longer by the store's clock is not committed.
+    pub max_duration: Option<Duration>,
 }
 
 impl Default for WriterOptions {
@@ -33,6 +37,7 @@ impl Default for WriterOptions {
         Self {
             compression_level: 1,
             upload_bytes: 16 * 1024 * 1024,
+            max_duration: None,
         }
     }
 }
@@ -61,6 +66,8 @@ pub struct BackupWriter {
     pub(super) placement: Placement,
     pub(super) ledger: Arc<Ledger>,
     pub(super) lease: Option<Lease>,
+    /// By the store's clock.
+    pub(super) begun: Timestamp,
     room: UploadRoom,
 }
 
@@ -68,7 +75,7 @@ pub struct BackupWriter {
 #[derive(Debug)]
 pub(super) struct Ledger {
     reuse: ReuseIndex,
-    options: WriterOptions,
+    pub(super) options: WriterOptions,
     written: Mutex<Written>,
 }
 
@@ -105,6 +112,7 @@ impl BackupWriter {
                 written: Mutex::default(),
             }),
             lease: None,
+            begun: repository.store().now(),
             room: UploadRoom::of(options.upload_bytes),
         }
     }
