@@ -1,11 +1,8 @@
 //! kill -9 of expiry and prune, at their own points and at moments that a seed chooses: what exists is whole, and the next
 //! run finishes.
 
-use kubebackup::demo::{S3Effect, S3Fault};
-
 use super::*;
 use crate::support::interrupt::{Killer, kill_at};
-use crate::support::wait;
 
 /// Backups of which the newest is proven; nothing of them is younger than three days.
 fn fill(world: &World, numbers: std::ops::Range<u32>) {
@@ -66,35 +63,5 @@ fn killed_after_any_number_of_requests_they_lose_nothing() {
         world.drill();
     }
     killer.has_killed_more_than(2);
-    finishes(&world);
-}
-
-/// A store that takes no batches is asked key by key, so that a kill falls between two deletions and not before or after all.
-#[test]
-fn killed_between_two_deletions_they_lose_nothing() {
-    let world = world();
-    fill(&world, 1..6);
-    let no_batches = S3Fault {
-        operation: Some("DeleteObjects"),
-        key_prefix: String::new(),
-        times: usize::MAX,
-        effect: S3Effect::Refuse("NotImplemented"),
-    };
-    world.s3.controls.inject(no_batches);
-    let deletions = || {
-        let requests = world.s3.controls.requests();
-        let deletions = requests.iter().filter(|request| request.operation == "DeleteObject");
-        deletions.count()
-    };
-    for (verb, rounds) in [("expire", 1), ("prune", 3)] {
-        for _ in 0..rounds {
-            let before = deletions();
-            let mut run = world.program(&[verb]).spawn();
-            wait::until("some deletions", || deletions() > before + 1 || run.has_ended());
-            assert_eq!(run.kill().signal(), Some(9), "{verb} had more to delete");
-            world.all_is_sound();
-        }
-        world.age("", 3 * DAY);
-    }
     finishes(&world);
 }
