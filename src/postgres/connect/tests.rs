@@ -1,3 +1,5 @@
+//! Several addresses of one host: each gets its part of the time.
+
 use tokio::net::TcpListener;
 
 use super::*;

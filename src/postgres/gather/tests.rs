@@ -1,3 +1,5 @@
+//! What comes through is what was sent, however it is cut; rows lie closer together.
+
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt as _;
 
