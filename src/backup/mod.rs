@@ -256,7 +256,7 @@ async fn assemble(
     };
     let writer_options = WriterOptions {
         compression_level: options.compression_level,
-        upload_bytes: options.jobs * options.chunks.max_bytes / 4,
+        upload_bytes: options.jobs * options.chunks.max_bytes / 2,
         max_duration: Some(options.max_duration),
     };
     // One buffer that each job fills, and half as many again being compressed.

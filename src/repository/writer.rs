@@ -26,7 +26,8 @@ use super::upload_room::UploadRoom;
 pub struct WriterOptions {
     /// zstd level.
     pub compression_level: i32,
-    /// Compressed chunks in memory, on their way to the store, come to at most this together; a single larger one goes alone.
+    /// Compressed chunks in memory, on their way to the store, come to at most this together, or twice that where nothing can be
+    /// compressed; a single larger one goes alone.
     pub upload_bytes: usize,
     /// What takes longer by the store's clock is not committed.
     pub max_duration: Option<Duration>,
@@ -97,7 +98,7 @@ struct Prepared {
 
 enum Looked {
     Known(u32),
-    Fresh(Prepared),
+    Fresh(Blake3Digest),
 }
 
 impl BackupWriter {
@@ -136,20 +137,22 @@ impl BackupWriter {
         let ledger = Arc::clone(&self.ledger);
         let looked = tokio::task::spawn_blocking(move || {
             let looked = ledger.look(raw.as_ref(), &frame_ends)?;
-            Ok::<_, Error>((looked, raw))
+            Ok::<_, Error>((looked, raw, frame_ends))
         });
-        let (looked, raw) = looked.await??;
-        match looked {
-            Looked::Known(number) => Ok(number),
-            Looked::Fresh(prepared) => {
-                let _room = self.room.take(prepared.sealed.stored.len()).await;
-                // The buffer goes back to its pool before the upload.
-                drop(raw);
-                let content = prepared.content.clone();
-                let chunk = self.store(prepared).await?;
-                self.ledger.enter(content, chunk)
-            }
-        }
+        let (looked, raw, frame_ends) = looked.await??;
+        let raw_blake3 = match looked {
+            Looked::Known(number) => return Ok(number),
+            Looked::Fresh(raw_blake3) => raw_blake3,
+        };
+        let mut room = self.room.take(raw.as_ref().len()).await;
+        let ledger = Arc::clone(&self.ledger);
+        // The buffer goes back to its pool before the upload.
+        let prepared = tokio::task::spawn_blocking(move || ledger.prepare(raw.as_ref(), &frame_ends, raw_blake3));
+        let prepared = prepared.await??;
+        room.shrink_to(prepared.sealed.stored.len());
+        let content = prepared.content.clone();
+        let chunk = self.store(prepared).await?;
+        self.ledger.enter(content, chunk)
     }
 
     /// Stores `raw` as a chunk of one frame that no segment can refer to: a piece of the index.
@@ -214,7 +217,7 @@ impl Ledger {
             let number = self.enter(content, chunk.clone())?;
             return Ok(Looked::Known(number));
         }
-        self.prepare(raw, frame_ends, raw_blake3).map(Looked::Fresh)
+        Ok(Looked::Fresh(raw_blake3))
     }
 
     fn prepare(&self, raw: &[u8], frame_ends: &[usize], raw_blake3: Blake3Digest) -> Result<Prepared> {
