@@ -26,8 +26,7 @@ use super::upload_room::UploadRoom;
 pub struct WriterOptions {
     /// zstd level.
     pub compression_level: i32,
-    /// Compressed chunks in memory, on their way to the store, come to at most this together, or twice that where nothing can be
-    /// compressed; a single larger one goes alone.
+    /// Compressed chunks in memory, on their way to the store, come to at most this together where they compress to a quarter; a single larger one goes alone.
     pub upload_bytes: usize,
     /// What takes longer by the store's clock is not committed.
     pub max_duration: Option<Duration>,
@@ -149,7 +148,7 @@ impl BackupWriter {
         // The buffer goes back to its pool before the upload.
         let prepared = tokio::task::spawn_blocking(move || ledger.prepare(raw.as_ref(), &frame_ends, raw_blake3));
         let prepared = prepared.await??;
-        room.shrink_to(prepared.sealed.stored.len());
+        room.fit(prepared.sealed.stored.len());
         let content = prepared.content.clone();
         let chunk = self.store(prepared).await?;
         self.ledger.enter(content, chunk)
