@@ -129,6 +129,7 @@ fn of_repository(error: &repository::Error) -> Meaning {
             ..of_repository(source)
         },
         repository::Error::LostChunk { .. } => plain(Class::LostChunk),
+        repository::Error::TooLate { .. } => plain(Class::TooLong),
         repository::Error::UnknownFormat { .. } => hinted(Class::Operator, "update this program"),
         repository::Error::NoSuchBackup(_) => hinted(Class::Operator, "'kubebackup list' shows what there is"),
         repository::Error::OtherRepository { .. } | repository::Error::RootTooLarge { .. } => plain(Class::Operator),

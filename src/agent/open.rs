@@ -57,6 +57,8 @@ fn protection(repository: &RepositorySettings) -> Protection {
         },
         days,
         keys: LOCKED.map(str::to_owned).into(),
+        // They have to go again.
+        except: vec![layout::CERTIFICATE_PROBES.to_owned()],
     });
     let encryption = repository.encryption.map(|encryption| match encryption {
         config::Encryption::SseS3 => Encryption::Store,

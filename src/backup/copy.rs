@@ -138,7 +138,7 @@ impl Worker<'_> {
         let statement = copy_out_statement(table, piece.range, &context.encoding);
         let doing = format!("copy table {}", table.name);
         self.stride.begin().await;
-        let mut messages = copy_out(&self.session.client, &statement, doing).await?;
+        let mut messages = copy_out(self.session, &statement, doing).await?;
         while let Some(message) = messages.next().await? {
             let message_bytes = message.len() as u64;
             let is_oversized = message.len() > context.oversized_bytes;
@@ -156,6 +156,7 @@ impl Worker<'_> {
             drop(permit);
             self.stride.took(message_bytes).await;
         }
+        messages.finish(tally.rows).await?;
         self.assembler.end_stream(position);
         Ok(tally)
     }
@@ -167,13 +168,14 @@ impl Worker<'_> {
         let doing = format!("read the generated columns of {}", table.name);
         let mut tally = RowTally::default();
         self.stride.begin().await;
-        let mut messages = copy_out(&self.session.client, &statement, doing).await?;
+        let mut messages = copy_out(self.session, &statement, doing).await?;
         while let Some(message) = messages.next().await? {
             for row in rows(&message) {
                 tally.add_row(row);
             }
             self.stride.took(message.len() as u64).await;
         }
+        messages.finish(tally.rows).await?;
         let fingerprint = tally.fingerprint;
         Ok(Some(GeneratedColumns { fingerprint }))
     }

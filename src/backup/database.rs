@@ -276,16 +276,19 @@ async fn copy_large_objects(run: &Run<'_>, session: &Session) -> Result<(Vec<Seg
     }
     let mut assembler = Assembler::new(run.assembly.clone());
     let statement = large_objects::copy_statement();
-    let mut messages = copy_out(&session.client, &statement, "copy the large objects").await?;
+    let mut messages = copy_out(session, &statement, "copy the large objects").await?;
     let mut stride = run.pacer.stride();
+    let mut pages = 0;
     while let Some(message) = messages.next().await? {
         stride.took(message.len() as u64).await;
         for row in rows(&message) {
             let (oid, offset, data) = large_objects::parse_row(row)?;
             tally.add_page(oid, offset, &data);
+            pages += 1;
             assembler.append((), row, row_hash(row)).await?;
         }
     }
+    messages.finish(pages).await?;
     assembler.end_stream(());
     let segments = assembler
         .finish()
@@ -313,7 +316,7 @@ async fn evaluate_assertions(
             source,
         };
         let session = join_snapshot(source, snapshot_id, "assertion").await.map_err(failed)?;
-        let result = tally_of_query(&session.client, &wanted.query, "evaluate an assertion")
+        let result = tally_of_query(&session, &wanted.query, "evaluate an assertion")
             .await
             .map_err(failed)?;
         assertions.push(Assertion {

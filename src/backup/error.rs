@@ -88,6 +88,7 @@ impl From<repository::Error> for Error {
     fn from(error: repository::Error) -> Self {
         match error {
             repository::Error::LeaseLost { occupant } => Self::LeaseLost { occupant },
+            repository::Error::TooLate { limit } => Self::TooLong { limit },
             error => Self::Repository(error),
         }
     }

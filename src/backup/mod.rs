@@ -96,7 +96,8 @@ async fn run(
     let included = choose_databases(&present, options)?;
     let predecessor = repository.previous_backup(&options.cluster).await?;
     if let Some(stored) = &predecessor {
-        pacer.expect(without_pauses(&stored.manifest.stats));
+        // Whatever a root says: more than this changes nothing.
+        pacer.expect(without_pauses(&stored.manifest.stats).min(options.max_duration));
     }
     let assembly = assemble(repository, predecessor.as_ref(), options).await?;
     let run = Run {
@@ -255,7 +256,8 @@ async fn assemble(
     };
     let writer_options = WriterOptions {
         compression_level: options.compression_level,
-        upload_bytes: options.jobs * options.chunks.max_bytes / 4,
+        upload_bytes: options.jobs * options.chunks.max_bytes / 2,
+        max_duration: Some(options.max_duration),
     };
     // One buffer that each job fills, and half as many again being compressed.
     let buffers = options.jobs + options.jobs.div_ceil(2);

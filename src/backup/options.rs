@@ -24,7 +24,7 @@ impl Default for ChunkSizes {
         Self {
             min_bytes: 2 * MIB,
             mean_bytes: 8 * MIB,
-            max_bytes: 16 * MIB,
+            max_bytes: 12 * MIB,
         }
     }
 }

@@ -260,7 +260,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.chunk_max_bytes",
         Size,
-        Some("16MiB"),
+        Some("12MiB"),
         "A chunk's largest raw size; only a larger single row exceeds it. Memory grows with it.",
     ),
     Setting::new(

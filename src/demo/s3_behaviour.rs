@@ -17,7 +17,7 @@ use s3s::dto::*;
 use s3s::{HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::Mutex;
 
-use super::s3_controls::{Identity, ObjectLock, S3Controls, S3Effect, S3Request as Seen, Treatment};
+use super::s3_controls::{Identity, ObjectLock, Retention, S3Controls, S3Effect, S3Request as Seen, Treatment};
 
 #[async_trait]
 impl S3Auth for S3Controls {
@@ -167,7 +167,8 @@ impl Behaving {
         if let Some(until) = input.object_lock_retain_until_date.take()
             && state.object_lock == ObjectLock::Kept
         {
-            state.retentions.insert(input.key.clone(), until);
+            let mode = input.object_lock_mode.clone();
+            state.retentions.insert(input.key.clone(), Retention { mode, until });
         }
     }
 }
@@ -273,16 +274,26 @@ macro_rules! behave {
                     ObjectLock::Unknown => Err(s3_error!(NotImplemented, "PutObjectRetention is not implemented yet")),
                     ObjectLock::Forgotten => Ok(S3Response::new(PutObjectRetentionOutput::default())),
                     ObjectLock::Kept => {
-                        let until = input.retention.and_then(|retention| retention.retain_until_date);
-                        state.retentions.extend(until.map(|until| (input.key, until)));
+                        let wanted = input.retention.unwrap_or_default();
+                        let mode = wanted.mode.map(|mode| ObjectLockMode::from(mode.as_str().to_owned()));
+                        let Some(until) = wanted.retain_until_date else {
+                            return Err(s3_error!(MalformedXML, "until when"));
+                        };
+                        let is_longer = |kept: &Retention| kept.until > until;
+                        if state.retentions.get(&input.key).is_some_and(is_longer) {
+                            return Err(s3_error!(AccessDenied, "a lock cannot be shortened"));
+                        }
+                        state.retentions.insert(input.key, Retention { mode, until });
                         Ok(S3Response::new(PutObjectRetentionOutput::default()))
                     }
                 }
             }
 
             async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-                let until = self.controls.lock().retentions.get(&request.input.key).cloned();
+                let retention = self.controls.lock().retentions.get(&request.input.key).cloned();
                 let mut answer = self.files.head_object(request).await?;
+                let (mode, until) = retention.map(|kept| (kept.mode, kept.until)).unzip();
+                answer.output.object_lock_mode = mode.flatten();
                 answer.output.object_lock_retain_until_date = until;
                 Ok(answer)
             }

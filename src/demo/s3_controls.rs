@@ -57,7 +57,14 @@ pub enum Treatment {
     Refused,
 }
 
-/// What the server makes of Object Lock. It never enforces any.
+/// The lock of an object.
+#[derive(Clone, Debug)]
+pub(super) struct Retention {
+    pub(super) mode: Option<s3s::dto::ObjectLockMode>,
+    pub(super) until: s3s::dto::Timestamp,
+}
+
+/// What the server makes of Object Lock. It enforces none, except that a lock is not shortened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ObjectLock {
     /// 501, as s3s-fs answers.
@@ -144,7 +151,7 @@ pub(super) struct State {
     pub(super) if_none_match: Treatment,
     pub(super) checksum: Treatment,
     pub(super) object_lock: ObjectLock,
-    pub(super) retentions: HashMap<String, s3s::dto::Timestamp>,
+    pub(super) retentions: HashMap<String, Retention>,
     pub(super) lost_answers: HashSet<String>,
     faults: Vec<S3Fault>,
     log: VecDeque<S3Request>,

@@ -206,9 +206,9 @@ fn is_answer(error: &postgres::Error) -> bool {
 async fn compare_rest(database: &Database, session: &Session, options: &CompareOptions) -> Result<Vec<Check>> {
     let client = &session.client;
     let mut checks = state::compare_sequences(client, &database.sequences).await?;
-    checks.extend(large_objects::compare_large_objects(client, database).await?);
+    checks.extend(large_objects::compare_large_objects(session, database).await?);
     checks.extend(state::compare_materialized_views(client, &database.materialized_views).await?);
-    checks.extend(assertions::compare_assertions(client, database).await?);
+    checks.extend(assertions::compare_assertions(session, database).await?);
     checks.extend(on_request::check_login(client, &session.options, &database.inventory, options).await?);
     checks.extend(on_request::check_amcheck(client, options).await?);
     Ok(checks)

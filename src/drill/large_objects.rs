@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio_postgres::Client;
-
 use super::check::{Check, CheckName, Findings};
 use super::error::Result;
 use crate::content::{LargeObject, LargeObjectTally, RowTally};
+use crate::postgres::Session;
 use crate::postgres::copy::{copy_out, rows};
 use crate::postgres::large_objects::{copy_statement, parse_row, read_large_objects};
 use crate::repository::manifest::Database;
 
 /// Compares every large object with the backup's records.
-pub(super) async fn compare_large_objects(client: &Client, database: &Database) -> Result<Vec<Check>> {
+pub(super) async fn compare_large_objects(session: &Session, database: &Database) -> Result<Vec<Check>> {
     let mut findings = Findings::new(CheckName::LargeObjects);
-    let found: BTreeMap<u32, LargeObject> = read_large_objects(client)
+    let found: BTreeMap<u32, LargeObject> = read_large_objects(&session.client)
         .await?
         .into_iter()
         .map(|object| (object.oid, object))
@@ -35,7 +34,7 @@ pub(super) async fn compare_large_objects(client: &Client, database: &Database) 
     for oid in found.keys().filter(|oid| !expected.contains(oid)) {
         findings.differs(name(*oid), "absent", "present", "");
     }
-    let contents = read_contents(client).await?;
+    let contents = read_contents(session).await?;
     let describe = |tally: crate::content::RowTally| format!("{} blocks, {}", tally.rows, tally.fingerprint);
     findings.expect(
         "contents of all large objects",
@@ -60,14 +59,16 @@ fn privileges(object: &LargeObject) -> String {
     acl.join(" ")
 }
 
-async fn read_contents(client: &Client) -> Result<RowTally> {
-    let mut tally = LargeObjectTally::default();
-    let mut messages = copy_out(client, &copy_statement(), "read the large objects").await?;
+async fn read_contents(session: &Session) -> Result<RowTally> {
+    let (mut tally, mut pages) = (LargeObjectTally::default(), 0);
+    let mut messages = copy_out(session, &copy_statement(), "read the large objects").await?;
     while let Some(message) = messages.next().await? {
         for row in rows(&message) {
             let (oid, offset, data) = parse_row(row)?;
             tally.add_page(oid, offset, &data);
+            pages += 1;
         }
     }
+    messages.finish(pages).await?;
     Ok(tally.finish())
 }

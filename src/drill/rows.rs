@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
 
 use super::check::{Check, CheckName, Findings};
 use super::error::{Error, Result};
@@ -20,7 +19,7 @@ use crate::postgres::copy::{
     CopyRange, copy_generated_statement, copy_out_statement, copy_out_tree_statement, tally_of,
 };
 use crate::postgres::extension::configuration_conditions;
-use crate::postgres::{ConnectOptions, connect};
+use crate::postgres::{ConnectOptions, Session, connect};
 use crate::repository::manifest::{Database, Table};
 use crate::telemetry::progress::Progress;
 
@@ -107,10 +106,10 @@ async fn work(
         let Some(unit) = units.get(position) else { return Ok(()) };
         let rows = match &unit.refusal {
             Some(refusal) => Err(refusal.clone()),
-            None => tally(&session.client, &unit.statement, &unit.name).await?,
+            None => tally(&session, &unit.statement, &unit.name).await?,
         };
         let generated = match &unit.generated {
-            Some((statement, Some(_))) => Some(tally(&session.client, statement, &unit.name).await?),
+            Some((statement, Some(_))) => Some(tally(&session, statement, &unit.name).await?),
             _ => None,
         };
         let found = Found {
@@ -126,11 +125,11 @@ async fn work(
 
 /// A refusal of the server's (no such table, no such column) is an answer; a lost connection is not.
 async fn tally(
-    client: &Client,
+    session: &Session,
     statement: &str,
     name: &QualifiedName,
 ) -> Result<std::result::Result<RowTally, String>> {
-    match tally_of(client, statement, format!("compare {name}")).await {
+    match tally_of(session, statement, format!("compare {name}")).await {
         Ok(tally) => Ok(Ok(tally)),
         Err(error) => match error.server_message() {
             Some(message) => Ok(Err(message.to_owned())),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
@@ -13,11 +13,12 @@ use tokio_postgres::{Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::copies::Copies;
 use super::error::{Error, Result};
 use super::gather::{Gather, GatherTls};
 use super::passfile;
 use super::server_error::ServerError;
-use super::socket::Socket;
+use super::socket::{Place, Socket};
 use super::tls::TlsMode;
 
 /// Where and as whom to connect. `Debug` and `Display` never show the password.
@@ -108,6 +109,13 @@ impl ConnectOptions {
         Ok(environment)
     }
 
+    fn silence(&self) -> Error {
+        Error::ConnectTimeout {
+            server: self.to_string(),
+            seconds: self.connect_timeout.as_secs(),
+        }
+    }
+
     fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -137,6 +145,7 @@ pub struct Session {
     pub closed: CancellationToken,
     pub options: ConnectOptions,
     last_word: LastWord,
+    pub(super) copies: Arc<Copies>,
     _hang_up: DropGuard,
 }
 
@@ -191,10 +200,7 @@ pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session>
     // The driver's own timeout covers the TCP connection alone; a server may accept and then say nothing.
     match tokio::time::timeout(options.connect_timeout, establish(options, purpose)).await {
         Ok(session) => session,
-        Err(_) => Err(Error::ConnectTimeout {
-            server: options.to_string(),
-            seconds: options.connect_timeout.as_secs(),
-        }),
+        Err(_) => Err(options.silence()),
     }
 }
 
@@ -213,61 +219,103 @@ async fn establish(options: &ConnectOptions, purpose: &str) -> Result<Session> {
         closed: ends.closed,
         options: options.clone(),
         last_word: ends.last_word,
+        copies: ends.copies,
         _hang_up: ends.hang_up.drop_guard(),
     })
 }
 
-/// Opens by the TLS mode. Under `prefer` a server whose rules admit no encrypted connection is asked again without, as
-/// libpq does.
+/// Opens at the first of the host's addresses at which a server lets us in. Each has its part of the time that is left.
 async fn open(options: &ConnectOptions, purpose: &str) -> Result<(Client, Ends)> {
-    let failed = |source: tokio_postgres::Error| Error::Connect {
-        server: options.to_string(),
-        source: source.into(),
-    };
-    let mut config = configuration(options, purpose)?;
+    let config = configuration(options, purpose)?;
     let connector = if options.is_socket() {
         None
     } else {
         options.tls.connector()?
     };
+    let places = Place::all(options).await.map_err(|error| Error::Connect {
+        server: options.to_string(),
+        source: error.into(),
+    })?;
+    open_first(&places, &config, options, connector.as_ref()).await
+}
+
+async fn open_first(
+    places: &[Place],
+    config: &Config,
+    options: &ConnectOptions,
+    connector: Option<&MakeRustlsConnect>,
+) -> Result<(Client, Ends)> {
+    let deadline = Instant::now() + options.connect_timeout;
+    let mut last = None;
+    for (tried, place) in (0_u32..).zip(places) {
+        let left = u32::try_from(places.len())
+            .unwrap_or(u32::MAX)
+            .saturating_sub(tried)
+            .max(1);
+        let part = deadline.saturating_duration_since(Instant::now()) / left;
+        match tokio::time::timeout(part, open_at(place, config, options, connector.cloned())).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(source)) => {
+                let server = options.to_string();
+                last = Some(Error::Connect { server, source });
+            }
+            // What another address has said tells more than its silence.
+            Err(_) => last = last.or_else(|| Some(options.silence())),
+        }
+    }
+    Err(last.unwrap_or_else(|| options.silence()))
+}
+
+/// Opens by the TLS mode. Under `prefer` a server whose rules admit no encrypted connection is asked again without, as
+/// libpq does.
+async fn open_at(
+    place: &Place,
+    config: &Config,
+    options: &ConnectOptions,
+    connector: Option<MakeRustlsConnect>,
+) -> Opened {
     let Some(connector) = connector else {
-        return open_plain(config, options).await.map_err(failed);
+        return open_plain(place, config.clone()).await;
     };
     let is_preferred = options.tls == TlsMode::Prefer;
+    let mut config = config.clone();
     config.ssl_mode(if is_preferred {
         SslMode::Prefer
     } else {
         SslMode::Require
     });
-    match open_tls(&config, options, connector).await {
+    match open_tls(place, &config, options, connector).await {
         Err(error) if is_preferred && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-            open_plain(config, options).await.map_err(failed)
+            open_plain(place, config).await
         }
-        opened => opened.map_err(failed),
+        opened => opened,
     }
 }
 
-async fn open_plain(mut config: Config, options: &ConnectOptions) -> Opened {
+async fn open_plain(place: &Place, mut config: Config) -> Opened {
     config.ssl_mode(SslMode::Disable);
-    let Ok(socket) = Socket::open(options).await else {
-        // The driver tries once more, and has the words for what is wrong.
-        let (client, connection) = config.connect(NoTls).await?;
-        return Ok((client, drive(connection)));
-    };
-    let (client, connection) = config.connect_raw(Gather::new(socket), NoTls).await?;
-    Ok((client, drive(connection)))
+    let copies = Arc::<Copies>::default();
+    let stream = Gather::new(Socket::open(place).await?, Arc::clone(&copies));
+    let (client, connection) = config.connect_raw(stream, NoTls).await?;
+    Ok((client, drive(connection, copies)))
 }
 
-async fn open_tls(config: &Config, options: &ConnectOptions, mut connector: MakeRustlsConnect) -> Opened {
-    let Ok(socket) = Socket::open(options).await else {
-        let (client, connection) = config.connect(connector).await?;
-        return Ok((client, drive(connection)));
-    };
+async fn open_tls(
+    place: &Place,
+    config: &Config,
+    options: &ConnectOptions,
+    mut connector: MakeRustlsConnect,
+) -> Opened {
+    let copies = Arc::<Copies>::default();
+    let stream = Gather::asking_for_tls(Socket::open(place).await?, Arc::clone(&copies));
     // Verified against this name.
-    let Ok(tls) = MakeTlsConnect::<Gather<Socket>>::make_tls_connect(&mut connector, &options.host);
-    let socket = Gather::asking_for_tls(socket);
-    let (client, connection) = config.connect_raw(socket, GatherTls(tls)).await?;
-    Ok((client, drive(connection)))
+    let Ok(connector) = MakeTlsConnect::<Gather<Socket>>::make_tls_connect(&mut connector, &options.host);
+    let tls = GatherTls {
+        connector,
+        copies: Arc::clone(&copies),
+    };
+    let (client, connection) = config.connect_raw(stream, tls).await?;
+    Ok((client, drive(connection, copies)))
 }
 
 fn configuration(options: &ConnectOptions, purpose: &str) -> Result<Config> {
@@ -277,12 +325,6 @@ fn configuration(options: &ConnectOptions, purpose: &str) -> Result<Config> {
         .port(options.port)
         .user(&options.user)
         .dbname(&options.database)
-        .connect_timeout(options.connect_timeout)
-        // A node that vanished says nothing: idle sessions find out within about a minute, working ones as well.
-        .keepalives_idle(Duration::from_secs(30))
-        .keepalives_interval(Duration::from_secs(10))
-        .keepalives_retries(3)
-        .tcp_user_timeout(Duration::from_mins(1))
         .options(STARTUP_OPTIONS)
         .application_name(format!("kubebackup {purpose}"));
     if let Some(password) = options.password()? {
@@ -298,16 +340,17 @@ struct Ends {
     /// Cancelled by the session when it is dropped.
     hang_up: CancellationToken,
     last_word: LastWord,
+    copies: Arc<Copies>,
 }
 
-type Opened = std::result::Result<(Client, Ends), tokio_postgres::Error>;
+type Opened = std::result::Result<(Client, Ends), ServerError>;
 
 /// How long a dropped session may take to say good-bye to the server.
 const GOOD_BYE: Duration = Duration::from_millis(200);
 
 /// Runs the connection in the background. By itself it would wait for the answer to whatever was asked last, however
 /// long the server takes: a dropped session hangs up instead.
-fn drive<S, T>(connection: Connection<S, T>) -> Ends
+fn drive<S, T>(connection: Connection<S, T>, copies: Arc<Copies>) -> Ends
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -332,5 +375,9 @@ where
         closed,
         hang_up,
         last_word,
+        copies,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,16 @@
 //! `SQL_ASCII` contents pass unharmed.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use tokio_postgres::CopyOutStream;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, CopyOutStream};
 
+use super::connect::Session;
+use super::copies::{Completed, Copies};
 use super::error::{Error, Result};
 use crate::content::{QualifiedName, RowTally, TableDescription, TableSource, quote_identifier, quote_literal};
 
@@ -82,10 +86,11 @@ pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Opt
 ///
 /// # Errors
 /// As [`tally_of`]; the server's when it is not one statement.
-pub async fn tally_of_query(client: &Client, query: &str, doing: &str) -> Result<RowTally> {
+pub async fn tally_of_query(session: &Session, query: &str, doing: &str) -> Result<RowTally> {
     let query = query.trim().trim_end_matches(';');
-    client.prepare(query).await.map_err(Error::query(doing.to_owned()))?;
-    tally_of(client, &copy_query_statement(query), doing).await
+    let prepared = session.client.prepare(query).await;
+    prepared.map_err(Error::query(doing.to_owned()))?;
+    tally_of(session, &copy_query_statement(query), doing).await
 }
 
 fn copy_query_statement(query: &str) -> String {
@@ -108,28 +113,41 @@ pub fn copy_in_statement(table: &TableDescription, encoding: &str) -> String {
 pub struct CopyMessages {
     stream: Pin<Box<CopyOutStream>>,
     doing: String,
+    copies: Arc<Copies>,
+    /// Of the session, when this one began.
+    before: Completed,
 }
+
+/// The server's count follows its last row at once.
+const COUNT_COMES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Starts a `COPY ... TO STDOUT`; `doing` says in errors what for.
 ///
 /// # Errors
 /// `Error::Query` with what `doing` says.
-pub async fn copy_out(client: &Client, statement: &str, doing: impl Into<String>) -> Result<CopyMessages> {
+pub async fn copy_out(session: &Session, statement: &str, doing: impl Into<String>) -> Result<CopyMessages> {
     let doing = doing.into();
-    let stream = client.copy_out(statement).await.map_err(Error::query(doing.clone()))?;
+    let (copies, before) = (Arc::clone(&session.copies), session.copies.completed());
+    let stream = session.client.copy_out(statement).await;
+    let stream = stream.map_err(Error::query(doing.clone()))?;
     Ok(CopyMessages {
         stream: Box::pin(stream),
         doing,
+        copies,
+        before,
     })
 }
 
 impl CopyMessages {
-    /// The next message: one or more whole rows, each ended by a newline. None after the last.
+    /// The next message: one or more whole rows, each ended by a newline. None after the last; then [`finish`](Self::finish)
+    /// asks whether that was all.
     ///
     /// # Errors
     /// `Error::Query` when the server ends the stream with an error; `Error::Protocol` when a message does not end at a
     /// row.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        // What was given before has been dealt with.
+        self.copies.take();
         let message = self
             .stream
             .try_next()
@@ -149,6 +167,32 @@ impl CopyMessages {
             message => Ok(message),
         }
     }
+
+    /// Whether `rows`, counted by whoever read them, are as many as the server says that it has sent: it counts for itself,
+    /// and nothing between there and here can lose a row without this being noticed.
+    ///
+    /// # Errors
+    /// `Error::Protocol` when they are not, or when the server does not say.
+    pub async fn finish(self, rows: u64) -> Result<()> {
+        let said = tokio::time::timeout(COUNT_COMES_WITHIN, self.copies.rows_after(self.before)).await;
+        match said.ok().flatten() {
+            Some(said) if said == rows => Ok(()),
+            Some(said) => Err(Error::Protocol(format!(
+                "{}: {rows} rows arrived of {said} that the server has sent",
+                self.doing
+            ))),
+            None => Err(Error::Protocol(format!(
+                "{}: the server did not say how many rows it has sent",
+                self.doing
+            ))),
+        }
+    }
+}
+
+impl Drop for CopyMessages {
+    fn drop(&mut self) {
+        self.copies.take();
+    }
 }
 
 /// Fact 6: the server cannot make a row's text longer than 1 GB; a value whose own text is longer it refuses with an
@@ -167,14 +211,15 @@ fn refused_row(error: &tokio_postgres::Error) -> Option<&'static str> {
 ///
 /// # Errors
 /// As [`copy_out`] and [`CopyMessages::next`].
-pub async fn tally_of(client: &Client, statement: &str, doing: impl Into<String>) -> Result<RowTally> {
+pub async fn tally_of(session: &Session, statement: &str, doing: impl Into<String>) -> Result<RowTally> {
     let mut tally = RowTally::default();
-    let mut messages = copy_out(client, statement, doing).await?;
+    let mut messages = copy_out(session, statement, doing).await?;
     while let Some(message) = messages.next().await? {
         for row in rows(&message) {
             tally.add_row(row);
         }
     }
+    messages.finish(tally.rows).await?;
     Ok(tally)
 }
 

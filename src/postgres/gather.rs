@@ -7,10 +7,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use super::copies::Copies;
 
 /// Read from the socket at a time, and so what one message can hold of several, at most.
 const READ_BYTES: usize = 64 * 1024;
@@ -22,7 +25,11 @@ const HEADER_BYTES: usize = 5;
 /// and make room, for as many bytes.
 const LONGEST_MESSAGE_BYTES: usize = 1024 * 1024 * 1024 + HEADER_BYTES;
 
+/// Of larger rows the driver gets one at a time.
+const LARGE_ROW_BYTES: usize = 1024 * 1024;
+
 const COPY_DATA: u8 = b'd';
+const COMMAND_COMPLETE: u8 = b'C';
 
 /// A stream of the server's messages.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ pub(super) struct Gather<S> {
     is_at_end: bool,
     /// What the next message says that it has, where no server sends so much.
     unbelievable: Option<usize>,
+    /// What passes is a large row.
+    is_large: bool,
+    copies: Arc<Copies>,
 }
 
 /// What the bytes to come are.
@@ -54,7 +64,7 @@ enum Speech {
 
 impl<S> Gather<S> {
     /// Over a connection whose first bytes are messages.
-    pub(super) fn new(stream: S) -> Self {
+    pub(super) fn new(stream: S, copies: Arc<Copies>) -> Self {
         Self {
             stream,
             speech: Speech::Messages,
@@ -65,14 +75,16 @@ impl<S> Gather<S> {
             gathered_to: 0,
             is_at_end: false,
             unbelievable: None,
+            is_large: false,
+            copies,
         }
     }
 
     /// Over a connection on which TLS is asked for first.
-    pub(super) fn asking_for_tls(stream: S) -> Self {
+    pub(super) fn asking_for_tls(stream: S, copies: Arc<Copies>) -> Self {
         Self {
             speech: Speech::TlsAnswer,
-            ..Self::new(stream)
+            ..Self::new(stream, copies)
         }
     }
 
@@ -83,6 +95,10 @@ impl<S> Gather<S> {
             out.put_slice(&self.read[self.begin..self.begin + bytes]);
             self.begin += bytes;
             self.passing -= bytes;
+            if self.passing == 0 && std::mem::take(&mut self.is_large) {
+                self.copies.hold();
+                break;
+            }
         }
     }
 
@@ -117,14 +133,30 @@ impl<S> Gather<S> {
                 } else if tag == COPY_DATA && is_whole {
                     self.gather();
                     self.passing = bytes;
-                } else if tag == COPY_DATA && bytes <= READ_BYTES / 2 && !self.is_at_end {
+                } else if matches!(tag, COPY_DATA | COMMAND_COMPLETE)
+                    && !is_whole
+                    && bytes <= READ_BYTES / 2
+                    && !self.is_at_end
+                {
                     return false;
                 } else {
+                    self.note(tag, bytes);
                     self.passing = bytes;
                 }
             }
         }
         true
+    }
+
+    /// Of a message that passes as it is: a large row, or the server's count of a COPY's rows.
+    fn note(&mut self, tag: u8, bytes: usize) {
+        self.is_large = tag == COPY_DATA && bytes > LARGE_ROW_BYTES;
+        let body = self.read[..self.end].get(self.begin + HEADER_BYTES..self.begin + bytes);
+        if tag == COMMAND_COMPLETE
+            && let Some(rows) = body.and_then(rows_of_copy)
+        {
+            self.copies.complete(rows);
+        }
     }
 
     /// Makes the `CopyData` message that comes next hold all whole ones that follow it. One that does not end as a row does
@@ -184,8 +216,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
         let before = out.filled().len();
         loop {
             if this.speech == Speech::Opaque && this.begin == this.end {
+                // What is understood lies above the encryption: there is nothing to hold here.
+                this.read = Box::default();
+                (this.begin, this.end) = (0, 0);
                 return Pin::new(&mut this.stream).poll_read(context, out);
             }
+            ready!(this.copies.poll_taken(context));
             this.hand_on(out);
             let is_over = this.is_at_end && this.begin == this.end;
             if out.filled().len() > before || is_over || out.remaining() == 0 {
@@ -197,6 +233,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
             ready!(this.poll_fill(context))?;
         }
     }
+}
+
+/// Of the tag `COPY <rows>`.
+fn rows_of_copy(body: &[u8]) -> Option<u64> {
+    let tag = std::str::from_utf8(body.strip_suffix(b"\0")?).ok()?;
+    tag.strip_prefix("COPY ")?.parse().ok()
 }
 
 fn corrupted(bytes: usize) -> io::Error {
@@ -226,7 +268,10 @@ impl<S: TlsStream + Unpin> TlsStream for Gather<S> {
 }
 
 /// A TLS connector whose stream is gathered.
-pub(super) struct GatherTls<C>(pub(super) C);
+pub(super) struct GatherTls<C> {
+    pub(super) connector: C,
+    pub(super) copies: Arc<Copies>,
+}
 
 impl<S, C> TlsConnect<S> for GatherTls<C>
 where
@@ -239,8 +284,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, C::Error>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        let connecting = self.0.connect(stream);
-        Box::pin(async move { connecting.await.map(Gather::new) })
+        let connecting = self.connector.connect(stream);
+        Box::pin(async move { connecting.await.map(|stream| Gather::new(stream, self.copies)) })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod analyze;
 pub mod archive;
 mod circumstance;
 mod connect;
+mod copies;
 pub mod copy;
 pub mod databases;
 pub mod definitions;

@@ -5,43 +5,71 @@
 //! the quotation.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
 
 use tokio_postgres::error::{DbError, SqlState};
 
-/// What `tokio_postgres` returned; only its harmless parts are ever shown.
-pub struct ServerError(Box<tokio_postgres::Error>);
+/// What `tokio_postgres` returned, or why there is no connection; only harmless parts are ever shown.
+pub struct ServerError(Cause);
+
+enum Cause {
+    Driver(Box<tokio_postgres::Error>),
+    /// The name means nothing, or nobody takes the connection.
+    Socket(io::Error),
+}
 
 impl ServerError {
     /// The SQLSTATE, where the server answered.
     #[must_use]
     pub fn code(&self) -> Option<&SqlState> {
-        self.0.code()
+        self.driver()?.code()
     }
 
     /// The connection ended, or what came over it was no answer.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.0.is_closed() || self.0.source().is_some_and(<dyn StdError>::is::<std::io::Error>)
+        self.driver()
+            .is_none_or(|error| error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<io::Error>))
     }
 
     /// The server's message as far as it quotes no value.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        self.0.as_db_error().map(harmless)
+        self.refusal().map(harmless)
+    }
+
+    fn driver(&self) -> Option<&tokio_postgres::Error> {
+        match &self.0 {
+            Cause::Driver(error) => Some(error),
+            Cause::Socket(_) => None,
+        }
+    }
+
+    fn refusal(&self) -> Option<&DbError> {
+        self.driver()?.as_db_error()
     }
 }
 
 impl From<tokio_postgres::Error> for ServerError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self(Box::new(error))
+        Self(Cause::Driver(Box::new(error)))
+    }
+}
+
+impl From<io::Error> for ServerError {
+    fn from(error: io::Error) -> Self {
+        Self(Cause::Socket(error))
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(error) = self.0.as_db_error() else {
-            return self.0.fmt(formatter);
+        let error = match &self.0 {
+            Cause::Driver(error) => error,
+            Cause::Socket(_) => return formatter.write_str("error connecting to server"),
+        };
+        let Some(error) = error.as_db_error() else {
+            return error.fmt(formatter);
         };
         write!(
             formatter,
@@ -66,10 +94,10 @@ impl fmt::Debug for ServerError {
 impl StdError for ServerError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         // A refusal of the server has been said above; what lies under a broken connection has not.
-        if self.0.as_db_error().is_some() {
-            None
-        } else {
-            self.0.source()
+        match &self.0 {
+            Cause::Driver(error) if error.as_db_error().is_some() => None,
+            Cause::Driver(error) => error.source(),
+            Cause::Socket(error) => Some(error),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A connection's socket, opened here so that what is read from it can be gathered.
 
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,25 +27,41 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-impl Socket {
-    /// Opens it; of several addresses the first that answers.
+/// One of the places that a server may be at.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Address(SocketAddr),
+    Socket(PathBuf),
+}
+
+impl Place {
+    /// All that the options' host means, in the resolver's order.
     ///
     /// # Errors
-    /// The last address's.
-    pub(super) async fn open(options: &ConnectOptions) -> io::Result<Self> {
+    /// The resolver's; `InvalidInput` when the name means nothing.
+    pub(super) async fn all(options: &ConnectOptions) -> io::Result<Vec<Self>> {
         if options.host.starts_with('/') {
             let path = Path::new(&options.host).join(format!(".s.PGSQL.{}", options.port));
-            return UnixStream::connect(path).await.map(Self::Unix);
+            return Ok(vec![Self::Socket(path)]);
         }
-        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "could not resolve any addresses");
-        for address in tokio::net::lookup_host((options.host.as_str(), options.port)).await? {
-            match tokio::time::timeout(options.connect_timeout, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return prepared(stream).map(Self::Tcp),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
+        let addresses = tokio::net::lookup_host((options.host.as_str(), options.port)).await?;
+        let places: Vec<Self> = addresses.map(Self::Address).collect();
+        if places.is_empty() {
+            let reason = "could not resolve any addresses";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        Err(last)
+        Ok(places)
+    }
+}
+
+impl Socket {
+    /// # Errors
+    /// Nobody takes the connection there.
+    pub(super) async fn open(place: &Place) -> io::Result<Self> {
+        match place {
+            Place::Socket(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Place::Address(address) => prepared(TcpStream::connect(address).await?).map(Self::Tcp),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The end of a backup: its index, the proof that what it reuses is still there, and last of all its root.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::document;
@@ -43,7 +45,7 @@ impl BackupWriter {
     ///
     /// # Errors
     /// `LostChunk` when a chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
-    /// together, `LeaseLost`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
+    /// together, `LeaseLost`, `TooLate`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
     pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
         let mut chunks = self.ledger.take_chunks();
         locks::extend(self.placement.repository().store().as_ref(), &mut chunks).await?;
@@ -68,6 +70,7 @@ impl BackupWriter {
         if let Some(lease) = &self.lease {
             lease.confirm().await?;
         }
+        self.check_in_time()?;
         self.put_root(&stored.manifest.backup_id, object).await?;
         Ok(stored)
     }
@@ -121,6 +124,18 @@ impl BackupWriter {
             locked_in: locks::place(self.placement.repository().store().as_ref()),
             index,
             drift: draft.drift,
+        }
+    }
+
+    /// A machine that slept does not know it: its timers stood still with it. The store's clock did not, and prune goes by that.
+    fn check_in_time(&self) -> Result<()> {
+        let Some(limit) = self.ledger.options.max_duration else {
+            return Ok(());
+        };
+        let taken = self.placement.repository().store().now().duration_since(self.begun);
+        match Duration::try_from(taken) {
+            Ok(taken) if taken > limit => Err(Error::TooLate { limit }),
+            _ => Ok(()),
         }
     }
 

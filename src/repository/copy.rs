@@ -69,7 +69,7 @@ pub struct CopyReport {
     pub mended_chunks: u64,
     /// Verdicts of drills that were made here.
     pub copied_verdicts: u64,
-    /// Every backup that has not to be brought any more.
+    /// Every backup of which nothing has to be brought any more.
     #[serde(skip)]
     pub settled: BTreeSet<BackupId>,
 }
@@ -146,6 +146,10 @@ pub async fn copy(
     report
         .settled
         .extend(report.copied.iter().chain(&report.let_go).cloned());
+    // What is there and not whole has still to be brought.
+    for left in &report.left {
+        report.settled.remove(&left.backup_id);
+    }
     Ok(report)
 }
 

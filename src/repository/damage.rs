@@ -1,14 +1,16 @@
 //! What verifications and failed drills of this place have found damaged: which object, of which backups, and when that was
 //! said. An object of the same name that came later is another one: somebody removed the damaged one, and a copy brought it anew.
+//! And a drill that began later and certified a backup has read all of it: what was said before counts no more of that backup.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::certificates::{CertificateRef, last_verdict};
 use super::error::Result;
-use super::id::BackupId;
+use super::id::{BackupId, DrillId};
 use super::layout::{self, CertificateState, Key};
 use super::limits::MAX_REPORT_BYTES;
 use super::presence::{CONCURRENCY, stored_objects};
@@ -41,8 +43,10 @@ struct Word {
 #[derive(Debug, Default)]
 pub(super) struct KnownDamage {
     objects: HashMap<String, Said>,
-    /// Something was said that cannot be read.
-    pub(super) may_name_any: bool,
+    /// When something was said last that cannot be read.
+    may_name_any: Option<Timestamp>,
+    /// When the drill began that has certified a backup last, unless it failed since.
+    proven: BTreeMap<BackupId, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -64,12 +68,19 @@ impl KnownDamage {
         said.is_some_and(|said| backups.iter().all(|backup_id| said.backups.contains(backup_id)))
     }
 
-    pub(super) fn backups(&self) -> impl Iterator<Item = &BackupId> {
+    fn backups(&self) -> impl Iterator<Item = &BackupId> {
         self.objects.values().flat_map(|said| &said.backups)
     }
 
+    /// By the store's clock on both sides; within the same second nobody knows which came first.
+    fn is_proven_since(&self, backup_id: &BackupId, said: Timestamp) -> bool {
+        self.proven.get(backup_id).is_some_and(|begun| *begun > said)
+    }
+
     fn take_in(&mut self, word: Word) {
-        self.may_name_any |= word.may_name_any;
+        if word.may_name_any {
+            self.may_name_any = self.may_name_any.max(Some(word.said));
+        }
         for (key, backups) in word.objects {
             let said = self.objects.entry(key).or_insert_with(|| Said {
                 last: word.said,
@@ -88,20 +99,25 @@ impl Repository {
     /// The store's own.
     pub(super) async fn known_damage(&self) -> Result<KnownDamage> {
         let mut objects = list_all(self.store().as_ref(), layout::DAMAGE, None).await?;
-        objects.extend(list_all(self.store().as_ref(), layout::CERTIFICATES, None).await?);
+        let certificates = list_all(self.store().as_ref(), layout::CERTIFICATES, None).await?;
+        let proven = proven(&certificates);
+        objects.extend(certificates);
         let words: Vec<Option<Word>> = stream::iter(objects)
             .map(|object| self.word_of(object))
             .buffer_unordered(CONCURRENCY)
             .try_collect()
             .await?;
-        let mut known = KnownDamage::default();
+        let mut known = KnownDamage {
+            proven,
+            ..KnownDamage::default()
+        };
         for word in words.into_iter().flatten() {
             known.take_in(word);
         }
         Ok(known)
     }
 
-    /// The same without what has been mended since.
+    /// The same without what has been mended since, and without the backups that drills have certified since.
     ///
     /// # Errors
     /// The store's own.
@@ -111,7 +127,40 @@ impl Repository {
         let there = stored_objects(self.store().as_ref(), keys).await?;
         let is_mended = |key: &str, said: &Said| there.get(key).is_some_and(|object| object.modified > said.last);
         known.objects.retain(|key, said| !is_mended(key, said));
+        let mut objects = std::mem::take(&mut known.objects);
+        for said in objects.values_mut() {
+            said.backups
+                .retain(|backup_id| !known.is_proven_since(backup_id, said.last));
+        }
+        known.objects = objects;
         Ok(known)
+    }
+
+    /// Backups that this place has found damaged, by damage that stands.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
+        let damage = self.standing_damage().await?;
+        let mut damaged: BTreeSet<BackupId> = damage.backups().cloned().collect();
+        if let Some(said) = damage.may_name_any {
+            let all = self.backup_ids().await?.into_iter();
+            damaged.extend(all.filter(|backup_id| !damage.is_proven_since(backup_id, said)));
+        }
+        Ok(damaged)
+    }
+
+    /// Whether a damage record speaks of a backup that there is: one that does not say of which speaks of any.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn is_of_some_backup(&self, record: &ObjectMeta, backups: &BTreeSet<BackupId>) -> Result<bool> {
+        let Some(word) = self.record(record.clone()).await? else {
+            return Ok(false);
+        };
+        let is_there = |backup_id: &BackupId| backups.contains(backup_id);
+        let names_one = |(_, named): &(String, Vec<BackupId>)| named.iter().any(is_there);
+        Ok(word.objects.iter().any(names_one) || (word.may_name_any && !backups.is_empty()))
     }
 
     /// What of `damage` is not there any more: chunks, with the backups that need them.
@@ -175,4 +224,38 @@ impl Repository {
             may_name_any,
         }))
     }
+}
+
+/// When the drills began that stand as the last word on their backups, and certified them.
+fn proven(certificates: &[ObjectMeta]) -> BTreeMap<BackupId, Timestamp> {
+    let mut begun: HashMap<(BackupId, DrillId), Timestamp> = HashMap::new();
+    let mut drills: BTreeMap<BackupId, Vec<CertificateRef>> = BTreeMap::new();
+    for object in certificates {
+        let Ok(Key::Certificate {
+            backup_id,
+            drill_id,
+            state,
+        }) = object.key.parse()
+        else {
+            continue;
+        };
+        if state == CertificateState::Started {
+            begun.insert((backup_id.clone(), drill_id.clone()), object.modified);
+        }
+        drills
+            .entry(backup_id)
+            .or_default()
+            .push(CertificateRef { drill_id, state });
+    }
+    let last = drills.into_iter().filter_map(|(backup_id, drills)| {
+        if last_verdict(&drills) != Some(CertificateState::Certified) {
+            return None;
+        }
+        let certified = drills
+            .into_iter()
+            .filter(|drill| drill.state == CertificateState::Certified);
+        let begun = begun.get(&(backup_id.clone(), certified.max()?.drill_id)).copied()?;
+        Some((backup_id, begun))
+    });
+    last.collect()
 }

@@ -44,27 +44,16 @@ impl Repository {
         Ok(words)
     }
 
-    /// The verdicts that count here although they were found in other places. Those of backups that a verification here
-    /// has found damaged are left out.
-    pub(super) async fn verdicts_from_elsewhere(&self) -> Result<BTreeMap<BackupId, CertificateState>> {
-        let words = self.words_from_elsewhere().await?;
-        if words.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let damaged = self.damaged_backups().await?;
-        let sound = words.into_iter().filter(|(backup_id, _)| !damaged.contains(backup_id));
+    /// The verdicts that count here although they were found in other places. Those of backups that are known to be `damaged`
+    /// here are left out.
+    pub(super) async fn verdicts_from_elsewhere(
+        &self,
+        damaged: &BTreeSet<BackupId>,
+    ) -> Result<BTreeMap<BackupId, CertificateState>> {
+        let words = self.words_from_elsewhere().await?.into_iter();
+        let sound = words.filter(|(backup_id, _)| !damaged.contains(backup_id));
         Ok(sound
             .filter_map(|(backup_id, words)| Some((backup_id, last_verdict(&words)?)))
             .collect())
-    }
-
-    /// Backups that verifications of this place have found damaged, by damage that nobody has mended.
-    async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
-        let damage = self.standing_damage().await?;
-        let mut damaged: BTreeSet<BackupId> = damage.backups().cloned().collect();
-        if damage.may_name_any {
-            damaged.extend(self.backup_ids().await?);
-        }
-        Ok(damaged)
     }
 }

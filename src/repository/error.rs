@@ -48,6 +48,9 @@ pub enum Error {
         .occupant.holder, .occupant.generation
     )]
     LeaseLost { occupant: Occupant },
+    /// So old that prune may have taken what it has stored first.
+    #[error("the backup took longer than {}s by the store's clock", .limit.as_secs())]
+    TooLate { limit: std::time::Duration },
     /// The root object must stay small.
     #[error(
         "the root of this backup has {bytes} bytes, at most {limit} are allowed: back up fewer databases in one run"

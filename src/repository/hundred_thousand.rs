@@ -70,6 +70,7 @@ fn rows_of(number: u32) -> Vec<u8> {
 
 /// Puts all chunks, several at a time as the workers of a backup do, and commits.
 async fn write(ground: &Ground, minute: i64, reuse: ReuseIndex) -> super::StoredManifest {
+    ground.store.set_clock(time(minute));
     let writer = Arc::new(BackupWriter::new(&ground.repository, reuse, WriterOptions::default()));
     let put = |number: u32| {
         let writer = Arc::clone(&writer);

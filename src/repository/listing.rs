@@ -24,6 +24,11 @@ impl ObjectVersion {
             modified: object.modified,
         }
     }
+
+    /// When it was stored, by the store's clock.
+    pub(super) fn modified(&self) -> jiff::Timestamp {
+        self.modified
+    }
 }
 
 /// The drills' objects of one backup, in order of time.

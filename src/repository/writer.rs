@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::codec::{Sealed, Sealer, check_frame_ends};
 use super::error::{Error, Result};
@@ -24,8 +26,10 @@ use super::upload_room::UploadRoom;
 pub struct WriterOptions {
     /// zstd level.
     pub compression_level: i32,
-    /// Compressed chunks in memory, on their way to the store, come to at most this together; a single larger one goes alone.
+    /// Compressed chunks in memory, on their way to the store, come to at most this together where they compress to a quarter; a single larger one goes alone.
     pub upload_bytes: usize,
+    /// What takes longer by the store's clock is not committed.
+    pub max_duration: Option<Duration>,
 }
 
 impl Default for WriterOptions {
@@ -33,6 +37,7 @@ impl Default for WriterOptions {
         Self {
             compression_level: 1,
             upload_bytes: 16 * 1024 * 1024,
+            max_duration: None,
         }
     }
 }
@@ -61,6 +66,8 @@ pub struct BackupWriter {
     pub(super) placement: Placement,
     pub(super) ledger: Arc<Ledger>,
     pub(super) lease: Option<Lease>,
+    /// By the store's clock.
+    pub(super) begun: Timestamp,
     room: UploadRoom,
 }
 
@@ -68,7 +75,7 @@ pub struct BackupWriter {
 #[derive(Debug)]
 pub(super) struct Ledger {
     reuse: ReuseIndex,
-    options: WriterOptions,
+    pub(super) options: WriterOptions,
     written: Mutex<Written>,
 }
 
@@ -90,7 +97,7 @@ struct Prepared {
 
 enum Looked {
     Known(u32),
-    Fresh(Prepared),
+    Fresh(Blake3Digest),
 }
 
 impl BackupWriter {
@@ -105,6 +112,7 @@ impl BackupWriter {
                 written: Mutex::default(),
             }),
             lease: None,
+            begun: repository.store().now(),
             room: UploadRoom::of(options.upload_bytes),
         }
     }
@@ -128,20 +136,22 @@ impl BackupWriter {
         let ledger = Arc::clone(&self.ledger);
         let looked = tokio::task::spawn_blocking(move || {
             let looked = ledger.look(raw.as_ref(), &frame_ends)?;
-            Ok::<_, Error>((looked, raw))
+            Ok::<_, Error>((looked, raw, frame_ends))
         });
-        let (looked, raw) = looked.await??;
-        match looked {
-            Looked::Known(number) => Ok(number),
-            Looked::Fresh(prepared) => {
-                let _room = self.room.take(prepared.sealed.stored.len()).await;
-                // The buffer goes back to its pool before the upload.
-                drop(raw);
-                let content = prepared.content.clone();
-                let chunk = self.store(prepared).await?;
-                self.ledger.enter(content, chunk)
-            }
-        }
+        let (looked, raw, frame_ends) = looked.await??;
+        let raw_blake3 = match looked {
+            Looked::Known(number) => return Ok(number),
+            Looked::Fresh(raw_blake3) => raw_blake3,
+        };
+        let mut room = self.room.take(raw.as_ref().len()).await;
+        let ledger = Arc::clone(&self.ledger);
+        // The buffer goes back to its pool before the upload.
+        let prepared = tokio::task::spawn_blocking(move || ledger.prepare(raw.as_ref(), &frame_ends, raw_blake3));
+        let prepared = prepared.await??;
+        room.fit(prepared.sealed.stored.len());
+        let content = prepared.content.clone();
+        let chunk = self.store(prepared).await?;
+        self.ledger.enter(content, chunk)
     }
 
     /// Stores `raw` as a chunk of one frame that no segment can refer to: a piece of the index.
@@ -206,7 +216,7 @@ impl Ledger {
             let number = self.enter(content, chunk.clone())?;
             return Ok(Looked::Known(number));
         }
-        self.prepare(raw, frame_ends, raw_blake3).map(Looked::Fresh)
+        Ok(Looked::Fresh(raw_blake3))
     }
 
     fn prepare(&self, raw: &[u8], frame_ends: &[usize], raw_blake3: Blake3Digest) -> Result<Prepared> {

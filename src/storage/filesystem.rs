@@ -216,6 +216,23 @@ impl ObjectStore for FilesystemStore {
         self.capabilities.get_or_try_init(probe).await.copied()
     }
 
+    async fn tell_time(&self, prefix: &str) -> Result<jiff::Timestamp> {
+        let name = prefix.to_owned();
+        let told = self.run(Operation::List, prefix, move |base| match place::tell_time(base) {
+            Ok(time) => Ok(Some(time)),
+            Err(error) => match translate("list", &name, base, &error) {
+                error if error.kind == ErrorKind::Denied => Ok(None),
+                // Nothing was ever stored there.
+                error if error.kind == ErrorKind::NotFound && !base.root.exists() => Ok(None),
+                error => Err(error),
+            },
+        });
+        if let Some(time) = told.await? {
+            self.shared.saw(time);
+        }
+        Ok(self.now())
+    }
+
     fn stats(&self) -> RequestStats {
         *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }

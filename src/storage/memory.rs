@@ -45,6 +45,7 @@ struct Object {
     body: Bytes,
     modified: jiff::Timestamp,
     sha256: [u8; 32],
+    locked_until: Option<jiff::Timestamp>,
 }
 
 impl MemoryStore {
@@ -91,6 +92,11 @@ impl MemoryStore {
         store
     }
 
+    /// From now on new objects are locked for so long.
+    pub fn set_lock_period(&self, period: LockPeriod) {
+        self.lock().lock_period = Some(period);
+    }
+
     /// From now on it is another place, with the same objects, as a copy is.
     pub fn move_to(&self, place_name: &str) {
         self.lock().place_name = Some(place_name.to_owned());
@@ -123,6 +129,7 @@ impl Object {
         Self {
             sha256: sha2::Sha256::digest(&body).into(),
             modified,
+            locked_until: None,
             body,
         }
     }
@@ -180,7 +187,11 @@ impl ObjectStore for MemoryStore {
             Put::Exists
         } else {
             let now = state.now();
-            state.objects.insert(key.to_owned(), Object::new(body, now));
+            let object = Object {
+                locked_until: state.lock_period.map(|period| now + period.given),
+                ..Object::new(body, now)
+            };
+            state.objects.insert(key.to_owned(), object);
             if let Some(hidden) = &mut state.hidden {
                 hidden.remove(key);
             }
@@ -285,12 +296,19 @@ impl ObjectStore for MemoryStore {
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
         let mut state = self.lock();
-        state.object("lock", key)?;
         let period = state
             .lock_period
             .ok_or_else(|| Error::new(ErrorKind::Settings, "lock", key))?;
+        let new = state.now() + period.given;
+        if let Some(until) = state.object("lock", key)?.locked_until.filter(|until| *until > new) {
+            // Nobody shortens a lock.
+            return Ok(until);
+        }
         state.locked_again.push(key.to_owned());
-        Ok(state.now() + period.given)
+        if let Some(object) = state.objects.get_mut(key) {
+            object.locked_until = Some(new);
+        }
+        Ok(new)
     }
 
     async fn hidden(&self, prefix: &str) -> Result<Hidden> {
@@ -339,5 +357,22 @@ mod tests {
         store.replace("key", Bytes::from_static(b"evil"));
         assert_eq!(store.get("key").await.unwrap(), "evil");
         assert_eq!(store.head("key").await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_given_again_and_never_shortened() {
+        let days = |days: u64| std::time::Duration::from_hours(24 * days);
+        let period = |promised| LockPeriod {
+            promised: days(promised),
+            given: days(promised + 1),
+        };
+        let store = MemoryStore::with_locks(period(30));
+        let start: jiff::Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        store.set_clock(start);
+        store.put_new("key", Bytes::new()).await.unwrap();
+        store.set_lock_period(period(1));
+        assert_eq!(store.lock_again("key").await.unwrap(), start + days(31));
+        store.set_lock_period(period(60));
+        assert_eq!(store.lock_again("key").await.unwrap(), start + days(61));
     }
 }

@@ -219,7 +219,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Locks `key`, which exists, as if it were new, and tells until when at least.
+    /// Locks `key`, which exists, as if it were new, and tells until when. No lock is ever shortened: one that lasts for longer
+    /// than is promised of new objects stays, and its end is told.
     ///
     /// # Errors
     /// Whatever stopped the request; `Settings` when the store locks nothing.
@@ -253,6 +254,15 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Requests made so far.
     fn stats(&self) -> RequestStats;
+
+    /// The time by the store's own clock, asked for anew, for whoever deletes by age. `prefix`: what may be listed.
+    ///
+    /// # Errors
+    /// Whatever kept the store from telling it. Who may not ask is told this machine's.
+    async fn tell_time(&self, prefix: &str) -> Result<jiff::Timestamp> {
+        self.list(prefix, None, 1).await?;
+        Ok(self.now())
+    }
 
     /// The time by the store's own clock, which wrote every [`ObjectMeta::modified`]: as its last answer told, to the
     /// second, and the time since then. Before any answer, and from a store that tells no time, this machine's.

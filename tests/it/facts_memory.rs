@@ -85,6 +85,23 @@ pub(crate) fn peak_until_its_end(mut running: Running) -> (Ended, u64) {
     (running.wait(), peak)
 }
 
+/// The driver would read on by itself, however large the rows are that nobody has taken yet.
+#[test]
+fn of_many_large_rows_each_job_has_one_at_a_time() {
+    const ROW_TEXT: u64 = 64 * MIB;
+    let world = World::start();
+    for table in ["a", "b"] {
+        world.source_sql(&format!(
+            "CREATE TABLE {table} (id int, value text); ALTER TABLE {table} ALTER value SET STORAGE EXTERNAL;
+             INSERT INTO {table} SELECT n, repeat(md5(n::text), 2 * 1024 * 1024) FROM generate_series(1, 6) n"
+        ));
+    }
+    let (bytes, peak) = peak(&world, "shop", &[]);
+    assert!(bytes > 12 * ROW_TEXT, "{bytes}");
+    // As message and as buffer of both jobs, and what a row compresses to.
+    assert!(peak < 128 * MIB + 9 * ROW_TEXT / 2, "{} MiB", peak / MIB);
+}
+
 /// The values are as large as they are: of `bytea` two hexadecimal digits for each byte arrive in one message.
 #[test]
 fn a_value_of_256_megabytes_is_held_a_few_times_over_and_comes_back_equal() {

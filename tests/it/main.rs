@@ -16,6 +16,7 @@ mod compare;
 mod connect;
 mod consistency;
 mod copies;
+mod counts;
 mod credentials;
 mod damage;
 mod demo;

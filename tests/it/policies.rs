@@ -156,11 +156,14 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
     );
     assert_eq!(places(&copy, delete), set([layout::INCOMING, layout::PROBES]));
     let lock = "s3:PutObjectRetention";
+    // Who finds a longer lock than it would give has to see that it is one.
     for policy in [&backup, &copy] {
-        assert_eq!(
-            places(policy, lock),
-            set([REPOSITORY, layout::CHUNKS, layout::MANIFESTS, layout::PROBES])
-        );
+        for action in [lock, "s3:GetObjectRetention"] {
+            assert_eq!(
+                places(policy, action),
+                set([REPOSITORY, layout::CHUNKS, layout::MANIFESTS, layout::PROBES])
+            );
+        }
     }
     assert_eq!(places(&restore, lock), set([layout::CERTIFICATES]));
     for policy in [&people, &retention] {
@@ -302,4 +305,27 @@ fn where_locks_are_set_the_same_policies_are_enough_for_backups_certificates_and
     as_bearer_of("copy.json", "copy").run().ok();
     assert_eq!(world.s3.keys("offsite/manifests/").len(), 2);
     assert!(asked("copy.json", "PutObjectRetention", "offsite/chunks/") > 0);
+
+    // Locks that last longer than is asked for by now cannot be shortened, and are no trouble.
+    world.write_settings("settings.yaml", &more.replace("lock_days: 30", "lock_days: 1"));
+    world.source_sql("INSERT INTO u VALUES (3)");
+    as_bearer_of("backup-agent.json", "backup").run().ok();
+    let before = asked("copy.json", "PutObjectRetention", "offsite/chunks/");
+    as_bearer_of("copy.json", "copy").run().ok();
+    assert!(asked("copy.json", "PutObjectRetention", "offsite/chunks/") > before);
+    assert_eq!(world.s3.keys("offsite/manifests/").len(), 3);
+
+    // What a check tries in the only place where it may write has to go again.
+    as_bearer_of("restore-agent.json", "check").run();
+    let probes = format!("{prefix}/certificates/probes/");
+    let requests = world.s3.controls.requests();
+    let put = requests.iter().filter(|request| request.operation == "PutObject");
+    let probes: Vec<_> = put.filter(|request| request.key.starts_with(&probes)).collect();
+    assert!(!probes.is_empty());
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    for probe in probes {
+        let until = probe.header("x-amz-object-lock-retain-until-date");
+        let until: Option<jiff::Timestamp> = until.map(|until| until.parse().unwrap());
+        assert!(until.is_none_or(|until| until < soon), "{}: {until:?}", probe.key);
+    }
 }

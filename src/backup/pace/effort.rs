@@ -12,9 +12,11 @@ const FIRST_GUESS: f64 = 1.0 / 150_000_000.0;
 /// Bounds of what is believed: 1 GB to 1 MB a second.
 const BELIEVED: std::ops::RangeInclusive<f64> = 1e-9..=1e-6;
 
-/// Looks that make a window, and the least that it must have read to tell anything.
+/// Looks that make a window, and the least that it must have read to tell anything; a window with less stays open for a
+/// while, so that who reads slowly by a wrong idea of costs learns better all the same.
 const WINDOW_LOOKS: u32 = 10;
-const WINDOW_BYTES: u64 = 1024 * 1024;
+const LONGEST_WINDOW_LOOKS: u32 = 30 * WINDOW_LOOKS;
+const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// What a new window counts for.
 const WEIGHT: f64 = 0.3;
@@ -49,12 +51,13 @@ impl Effort {
     pub(super) fn saw(&mut self, now: Duration, processes: u32) {
         self.looks += 1;
         self.busy += processes;
-        if self.looks < WINDOW_LOOKS {
+        let is_telling = self.bytes >= WINDOW_BYTES;
+        if self.looks < WINDOW_LOOKS || !is_telling && self.looks < LONGEST_WINDOW_LOOKS {
             return;
         }
         let seconds =
             now.saturating_sub(self.window_began).as_secs_f64() * f64::from(self.busy) / f64::from(self.looks);
-        if self.bytes >= WINDOW_BYTES {
+        if is_telling {
             #[allow(clippy::cast_precision_loss, reason = "a window's bytes")]
             let seen = (seconds / self.bytes as f64).clamp(*BELIEVED.start(), *BELIEVED.end());
             self.seconds_per_byte += (seen - self.seconds_per_byte) * WEIGHT;
@@ -100,11 +103,40 @@ mod tests {
     fn a_while_without_bytes_teaches_nothing() {
         let mut effort = Effort::default();
         let before = effort.cost(1_000_000);
-        watch(&mut effort, 0, 1000, 2);
+        let seconds = LONGEST_WINDOW_LOOKS / WINDOW_LOOKS;
+        for second in 0..seconds {
+            watch(&mut effort, second, 1000, 2);
+        }
         assert_eq!(effort.cost(1_000_000), before);
         // Nor is anything taken along from it.
-        watch(&mut effort, 1, WINDOW_BYTES - 1, 2);
+        watch(&mut effort, seconds, WINDOW_BYTES - 1, 2);
         assert_eq!(effort.cost(1_000_000), before);
+    }
+
+    #[test]
+    fn who_reads_little_by_a_wrong_idea_of_costs_learns_better() {
+        let mut effort = Effort {
+            seconds_per_byte: *BELIEVED.end(),
+            ..Effort::default()
+        };
+        // What a byte really costs, and a quarter of a process allowed.
+        let (cost, share) = (7e-9, 0.25);
+        for look in 1..=1200_u32 {
+            let bytes = 0.1 * share / effort.seconds_per_byte;
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small and positive"
+            )]
+            effort.read(bytes as u64);
+            let is_busy = f64::from(look) * 0.1 % 1.0 < bytes * cost / 0.1;
+            effort.saw(Duration::from_millis(u64::from(look) * 100), u32::from(is_busy));
+        }
+        assert!(
+            effort.cost(1_000_000) < Duration::from_millis(30),
+            "{:?}",
+            effort.cost(1_000_000)
+        );
     }
 
     #[test]

@@ -53,21 +53,25 @@ async fn ask_on(source: &ConnectOptions, shared: &Shared, progress: &dyn Progres
         ticks.tick().await;
         asked = asked.wrapping_add(1);
         let begin = Instant::now();
-        let mut answer = std::pin::pin!(listener.ask());
-        let answered = loop {
-            match timeout(PATIENCE, &mut answer).await {
-                Ok(answered) => break answered,
-                Err(_) => shared.answered(Answer::None),
-            }
-        };
-        answered?;
+        patiently(shared, listener.ask()).await?;
         shared.answered(Answer::After(begin.elapsed()));
         if asked.is_multiple_of(LOOK) {
-            shared.saw_busy(listener.busy_processes().await?);
+            shared.saw_busy(patiently(shared, listener.busy_processes()).await?);
         }
         if asked.is_multiple_of(TELL) {
             let pace = shared.pace();
             progress.pace(pace.ratio, pace.paced_seconds);
+        }
+    }
+}
+
+/// The answer, however long it takes; while it does, it is late.
+async fn patiently<T>(shared: &Shared, question: impl Future<Output = T>) -> T {
+    let mut question = std::pin::pin!(question);
+    loop {
+        match timeout(PATIENCE, &mut question).await {
+            Ok(answer) => return answer,
+            Err(_) => shared.answered(Answer::None),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What comes through is what was sent, however it is cut; rows lie closer together.
+
 use proptest::prelude::*;
 use tokio::io::AsyncReadExt as _;
 
@@ -36,9 +38,9 @@ async fn through(bytes: Vec<u8>, sizes: Vec<usize>, room: usize, asks_for_tls: b
         reads: 0,
     };
     let mut gather = if asks_for_tls {
-        Gather::asking_for_tls(pieces)
+        Gather::asking_for_tls(pieces, Arc::default())
     } else {
-        Gather::new(pieces)
+        Gather::new(pieces, Arc::default())
     };
     let (mut came, mut buffer) = (Vec::new(), vec![0; room]);
     loop {
@@ -156,7 +158,7 @@ fn a_length_that_no_server_sends_is_refused_after_what_came_before_it() {
         reads: 0,
     };
     let mut came = Vec::new();
-    let error = run(Gather::new(pieces).read_to_end(&mut came)).unwrap_err();
+    let error = run(Gather::new(pieces, Arc::default()).read_to_end(&mut came)).unwrap_err();
     assert_eq!(came, message(COPY_DATA, b"1\n"));
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(error.to_string().contains("1073741830 bytes"), "{error}");
@@ -168,4 +170,63 @@ fn a_message_that_is_no_row_is_seen_by_itself() {
     let came = run(through(sent.concat(), vec![usize::MAX], 8192, false));
     let expected = [b"1\n2\n".as_slice(), b"3\x0b", b"4\n", b"", b"5\n"].map(|body| message(COPY_DATA, body));
     assert_eq!(came, expected.concat());
+}
+
+#[test]
+fn the_servers_count_of_a_copy_is_noted_however_it_is_cut() {
+    let sent = [
+        message(COPY_DATA, b"1\n"),
+        message(b'c', b""),
+        message(COMMAND_COMPLETE, b"COPY 4711\0"),
+    ]
+    .concat();
+    for size in 1..sent.len() {
+        let copies = Arc::new(Copies::default());
+        let pieces = Pieces {
+            bytes: sent.clone(),
+            given: 0,
+            sizes: vec![size],
+            reads: 0,
+        };
+        let mut came = Vec::new();
+        run(Gather::new(pieces, Arc::clone(&copies)).read_to_end(&mut came)).unwrap();
+        assert_eq!(came, sent);
+        assert_eq!(
+            (copies.completed().copies, copies.completed().rows),
+            (1, 4711),
+            "{size}"
+        );
+    }
+    for other in [b"INSERT 0 5\0".as_slice(), b"COPY\0", b"COPY 5", b"COPY -1\0"] {
+        assert_eq!(rows_of_copy(other), None);
+    }
+}
+
+#[test]
+fn after_a_large_row_nothing_is_read_before_it_was_taken() {
+    let row = message(COPY_DATA, &[vec![b'x'; LARGE_ROW_BYTES], vec![b'\n']].concat());
+    let copies = Arc::new(Copies::default());
+    let pieces = Pieces {
+        bytes: [row.clone(), row.clone()].concat(),
+        given: 0,
+        sizes: vec![50_000],
+        reads: 0,
+    };
+    let mut gather = Gather::new(pieces, Arc::clone(&copies));
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    let (mut came, mut buffer) = (0, vec![0; 2 * row.len()]);
+    for expected in [row.len(), 2 * row.len()] {
+        loop {
+            let mut room = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut gather).poll_read(&mut context, &mut room) {
+                Poll::Ready(read) => {
+                    read.unwrap();
+                    came += room.filled().len();
+                }
+                Poll::Pending => break,
+            }
+        }
+        assert_eq!(came, expected);
+        copies.take();
+    }
 }

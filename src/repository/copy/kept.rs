@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::super::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
+use super::super::testing::{Ground, Rows, backup_id, draft, put_all, rows, time, two_tables};
 use super::*;
 use crate::repository::drift::{Drift, DriftAcceptance, DriftOutcome};
 use crate::repository::id::{Sha256Digest, VerifyId};
 use crate::repository::layout::Key;
+use crate::repository::manifest::Backup;
 use crate::repository::{
     CertificateState, Decision, ExpireOptions, ExpireReport, PlanLine, PruneOptions, VerifyOptions, expire, prune,
     verify,
@@ -25,14 +26,18 @@ fn daily(number: u32) -> Policy {
     }
 }
 
+/// A backup that is made when it says so.
+async fn backup_at(ground: &Ground, minute: i64, tables: &[Rows]) -> Backup {
+    ground.store.set_clock(time(minute));
+    ground.backup(minute, tables).await
+}
+
 /// A certified backup a day.
 async fn days(number: i64) -> Ground {
     let ground = Ground::new().await;
     for day in 0..number {
         let changing = rows(1000, 100 + 2 * u64::try_from(day).unwrap());
-        ground
-            .backup(day * DAY, &[("same", rows(3000, 7)), ("changing", changing)])
-            .await;
+        backup_at(&ground, day * DAY, &[("same", rows(3000, 7)), ("changing", changing)]).await;
         ground
             .verdict(day * DAY, day * DAY + 1, CertificateState::Certified, &[])
             .await;
@@ -72,6 +77,12 @@ async fn plan_of(to: &Repository, policy: Policy) -> Vec<PlanLine> {
 
 fn ids(days: std::ops::Range<i64>) -> Vec<BackupId> {
     days.map(|day| backup_id(day * DAY)).collect()
+}
+
+/// The words from elsewhere that count over there.
+async fn verdicts(to: &Repository) -> std::collections::BTreeMap<BackupId, CertificateState> {
+    let damaged = to.damaged_backups().await.unwrap();
+    to.verdicts_from_elsewhere(&damaged).await.unwrap()
 }
 
 #[tokio::test]
@@ -145,6 +156,7 @@ async fn what_is_held_after_it_was_let_go_there_comes_when_no_prune_can_be_about
 
 /// A certified backup that says itself that something is missing.
 async fn drifted(ground: &Ground, minute: i64) {
+    ground.store.set_clock(time(minute));
     let mut drifted = draft(minute, &two_tables());
     drifted.drift = Some(Drift {
         outcome: DriftOutcome::Compared,
@@ -200,9 +212,9 @@ async fn what_came_before_a_drift_is_brought_by_the_rules_as_if_the_drift_had_no
 #[tokio::test]
 async fn where_a_backup_cannot_be_brought_the_one_that_it_stood_for_comes_in_its_place() {
     let ground = days(1).await;
-    let second = ground.backup(60, &[("items", rows(5000, 11))]).await;
+    let second = backup_at(&ground, 60, &[("items", rows(5000, 11))]).await;
     ground.verdict(60, 61, CertificateState::Certified, &[]).await;
-    ground.backup(DAY, &two_tables()).await;
+    backup_at(&ground, DAY, &two_tables()).await;
     ground.verdict(DAY, DAY + 1, CertificateState::Certified, &[]).await;
     let (_, to) = empty_copy(&ground, 2 * DAY).await;
     let own = second.manifest.index[0].key.clone();
@@ -257,7 +269,7 @@ async fn a_drill_that_found_damaged_objects_has_spoken_of_its_own_place_alone() 
     ground.verdict(DAY, DAY + 5, CertificateState::Failed, &[&lost]).await;
     let (_, to) = empty_copy(&ground, 3 * DAY).await;
     assert_eq!(run(&ground, &to, Policy::none()).await.copied_verdicts, 2);
-    let words = to.verdicts_from_elsewhere().await.unwrap();
+    let words = verdicts(&to).await;
     assert_eq!(
         words[&backup_id(DAY)],
         CertificateState::Certified,
@@ -311,7 +323,7 @@ async fn what_a_drill_or_a_verification_of_the_copy_itself_says_goes_before_the_
 async fn what_was_let_go_there_and_does_not_come_takes_nobodys_place() {
     let ground = Ground::new().await;
     for minute in [60, DAY] {
-        ground.backup(minute, &two_tables()).await;
+        backup_at(&ground, minute, &two_tables()).await;
         ground
             .verdict(minute, minute + 1, CertificateState::Certified, &[])
             .await;
@@ -320,7 +332,7 @@ async fn what_was_let_go_there_and_does_not_come_takes_nobodys_place() {
     run(&ground, &to, Policy::none()).await;
     assert_eq!(let_go(&to, daily(1), false).await.expired, [backup_id(60)]);
     // One more of the same day, which the newer one would stand for if it came.
-    ground.backup(0, &two_tables()).await;
+    backup_at(&ground, 0, &two_tables()).await;
     ground.verdict(0, 1, CertificateState::Certified, &[]).await;
     let report = run(&ground, &to, daily(2)).await;
     assert_eq!(report.let_go, [backup_id(60)]);
@@ -332,8 +344,8 @@ async fn a_damage_record_of_the_copy_that_cannot_be_read_may_name_any_backup() {
     let ground = days(2).await;
     let (store, to) = empty_copy(&ground, 3 * DAY).await;
     run(&ground, &to, Policy::none()).await;
-    assert_eq!(to.verdicts_from_elsewhere().await.unwrap().len(), 2);
+    assert_eq!(verdicts(&to).await.len(), 2);
     let record = Key::Damage(VerifyId::new(time(3 * DAY), 1)).to_string();
     store.put_new(&record, Bytes::from_static(b"no record")).await.unwrap();
-    assert_eq!(to.verdicts_from_elsewhere().await.unwrap().len(), 0);
+    assert_eq!(verdicts(&to).await.len(), 0);
 }

@@ -71,6 +71,12 @@ async fn keys(store: &MemoryStore) -> Vec<String> {
     objects.into_iter().map(|object| object.key).collect()
 }
 
+/// The words from elsewhere that count over there.
+async fn verdicts(to: &Repository) -> std::collections::BTreeMap<BackupId, CertificateState> {
+    let damaged = to.damaged_backups().await.unwrap();
+    to.verdicts_from_elsewhere(&damaged).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_copy_is_the_same_objects_and_reads_back_as_the_same_backups() {
     let ground = Ground::new().await;
@@ -400,15 +406,12 @@ async fn what_is_known_to_be_damaged_there_keeps_a_backup_back_until_it_is_remov
     let reason = &report.left[0].reason;
     assert!(reason.contains(&key) && reason.contains("damaged there"), "{reason}");
     assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
-    assert!(to.verdicts_from_elsewhere().await.unwrap().is_empty());
+    assert!(verdicts(&to).await.is_empty());
 
     store.delete(&key).await.unwrap();
     assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
     assert_eq!(verify_all(&to, 40).await, VerifyOutcome::Sound, "the first one too");
-    assert_eq!(
-        to.verdicts_from_elsewhere().await.unwrap()[&backup_id(0)],
-        CertificateState::Certified
-    );
+    assert_eq!(verdicts(&to).await[&backup_id(0)], CertificateState::Certified);
     ground.backup(2, &[("orders", rows(3000, 7))]).await;
     assert_eq!(run(&ground, &to).await.copied, [backup_id(2)]);
 }
@@ -450,7 +453,7 @@ async fn what_was_damaged_there_and_removed_comes_anew_for_the_backups_that_are_
         assert_eq!(run(&ground, &to).await.mended_chunks, 0);
     }
     assert_eq!(
-        to.verdicts_from_elsewhere().await.unwrap()[&backup_id(0)],
+        verdicts(&to).await[&backup_id(0)],
         CertificateState::Certified,
         "the word from elsewhere counts again"
     );
@@ -602,4 +605,50 @@ async fn what_was_put_over_a_chunk_of_the_copy_is_not_taken_for_it_when_its_lock
     let reason = &report.left[0].reason;
     assert!(reason.contains(&key) && reason.contains("replaced"), "{reason}");
     assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
+}
+
+#[tokio::test]
+async fn damage_that_stands_is_forgotten_by_no_prune_while_there_is_a_backup_that_it_names() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
+    assert_eq!(verdicts(&to).await.len(), 1);
+    let key = shared_key(&to, &second).await;
+    for place in [&store, &ground.store] {
+        place.delete(&key).await.unwrap();
+    }
+    store.set_clock(time(20));
+    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Damaged);
+    let options = PruneOptions {
+        grace: GRACE,
+        dry_run: false,
+    };
+    store.set_clock(time(20 + 48 * 60));
+    let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
+    assert_eq!(pruned.leftovers.damage_records, 0);
+    assert!(verdicts(&to).await.is_empty());
+    let report = run(&ground, &to).await;
+    let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
+    assert_eq!(left, [&backup_id(1)], "{report:?}");
+
+    for minute in [0, 1] {
+        let manifest = Key::Manifest(backup_id(minute)).to_string();
+        store.delete(&manifest).await.unwrap();
+    }
+    let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
+    assert_eq!(pruned.leftovers.damage_records, 1);
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_whole_over_there_is_not_settled() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    run(&ground, &to).await;
+    let key = shared_key(&to, &second).await;
+    damage_and_verify(&store, &to, &key, 20).await;
+    for place in [&store, &ground.store] {
+        place.delete(&key).await.unwrap();
+    }
+    let report = run(&ground, &to).await;
+    assert_eq!(report.left[0].backup_id, backup_id(1), "{report:?}");
+    assert!(!report.settled.contains(&backup_id(1)));
 }

@@ -58,8 +58,9 @@ impl<'a> Declining<'a> {
     /// What was let go there and does not come takes nobody's place.
     async fn dropped(&mut self, open: Vec<BackupId>) -> Result<BTreeSet<BackupId>> {
         let mut all = self.there.survey(self.to).await?;
-        let coming: BTreeSet<BackupId> = open.iter().cloned().collect();
-        all.join(self.here.survey_of(self.from, open).await?);
+        all.was_brought_in_time();
+        let coming: BTreeSet<BackupId> = open.into_iter().collect();
+        all.join(self.here.survey_of(self.from, &coming).await?);
         let now = self.to.store().now();
         let mut dropped = BTreeSet::new();
         for cluster in all.clusters.into_values() {

@@ -2,7 +2,8 @@
 //! outdated leases, probes.
 //!
 //! Each goes only when it is older than the grace period itself. A certificate or record that names a damaged object goes
-//! only when that object is gone: as long as it lies there, its name must not be reused.
+//! only when that object is gone: as long as it lies there, its name must not be reused. And a record stays as long as a
+//! backup that it names: what is missing is damage too, and stands until it has been brought anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,7 +49,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     run.collect_holds(is_gone).await?;
     run.collect_words_from_elsewhere(is_gone).await?;
     run.collect_certificates(is_gone).await?;
-    run.collect_damage_records().await?;
+    run.collect_damage_records(&marks.manifests).await?;
     run.collect_leases().await?;
     run.collect_probes().await?;
     Ok(run.leftovers)
@@ -130,11 +131,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn collect_damage_records(&mut self) -> Result<()> {
+    async fn collect_damage_records(&mut self, manifests: &BTreeSet<BackupId>) -> Result<()> {
         let mut keys = Vec::new();
-        for key in self.old(layout::DAMAGE).await? {
-            if matches!(key.parse(), Ok(Key::Damage(_))) && self.names_nothing(&key).await? {
-                keys.push(key);
+        let objects = list_all(self.repository.store().as_ref(), layout::DAMAGE, None).await?;
+        for object in objects.into_iter().filter(|object| self.is_old(object)) {
+            if matches!(object.key.parse(), Ok(Key::Damage(_)))
+                && !self.repository.is_of_some_backup(&object, manifests).await?
+                && self.names_nothing(&object.key).await?
+            {
+                keys.push(object.key);
             }
         }
         self.leftovers.damage_records = self.delete_all(keys).await?;

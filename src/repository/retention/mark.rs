@@ -148,8 +148,9 @@ impl Marks {
 
     /// Those that a copy began to bring longer ago than the grace period, and has not brought.
     fn abandoned(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
-        let gone =
-            |backup_id: &BackupId| !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id);
+        // A tombstone that is over, or its mark alone, protects nothing any more.
+        let in_force: BTreeSet<&BackupId> = self.in_force(cutoff).collect();
+        let gone = move |backup_id: &BackupId| !self.manifests.contains(backup_id) && !in_force.contains(backup_id);
         let old = self.incoming.iter().filter(move |(_, since)| **since <= cutoff);
         old.map(|(backup_id, _)| backup_id)
             .filter(move |backup_id| gone(backup_id))

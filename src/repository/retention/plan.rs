@@ -3,7 +3,8 @@
 //! Proof comes first. What is failed or unproven takes no place from a certified one: each rule counts twice, once all
 //! backups and once the certified alone, and keeps both; within a day (or week, ...) the certified one stands for it.
 //! While nothing is certified nothing goes, and the newest certified ones stay whatever the rules say. No rule counts from
-//! the present: a clock that is wrong deletes nothing.
+//! the present. The clocks of the database server, the agent and the store are held against each other: where they
+//! contradict, a backup stays and takes no place.
 
 use std::fmt;
 
@@ -15,11 +16,15 @@ use super::policy::Policy;
 use super::reason::Reason;
 use crate::repository::id::BackupId;
 
-/// How far a snapshot may lie ahead of the store's clock.
+/// How far two clocks may be apart.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A run that ended so long after its snapshot was not that long: the database server's clock was wrong.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// For how long what was stored long after its run stays whatever the rules say, so that somebody can look at the clocks. No
+/// longer: a manifest that was brought from another bucket looks the same.
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What is known of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -39,8 +44,11 @@ pub struct Candidate {
     pub backup_id: BackupId,
     /// As of when all its databases are.
     pub snapshot_time: Timestamp,
-    /// When its run ended, by the agent's clock.
+    /// When its run began and ended, by the agent's clock.
+    pub started: Timestamp,
     pub finished: Timestamp,
+    /// When its manifest was stored, by the store's clock.
+    pub stored: Timestamp,
     pub proof: Proof,
     /// A drill of another place has found it, of the same backup.
     pub is_proof_from_elsewhere: bool,
@@ -82,6 +90,24 @@ impl fmt::Display for Proof {
             Self::Failed => "failed",
             Self::Unreadable => "unreadable",
         })
+    }
+}
+
+impl Candidate {
+    /// Whether the clocks contradict each other: a snapshot is taken during its run, and the manifest is stored after it.
+    fn is_misdated(&self) -> bool {
+        self.finished.duration_since(self.snapshot_time) > LONGEST_RUN
+            || self.started.duration_since(self.snapshot_time) > TOLERANCE
+            || self.snapshot_time.duration_since(self.finished) > TOLERANCE
+            || self.finished.duration_since(self.stored) > TOLERANCE
+    }
+
+    /// Whether it is new and says that it is old, as where server and agent are behind together. What was proven elsewhere
+    /// was brought by a copy, which comes when it comes.
+    fn is_fresh_and_late(&self, now: Timestamp) -> bool {
+        !self.is_proof_from_elsewhere
+            && self.stored.duration_since(self.finished) > TOLERANCE
+            && now.duration_since(self.stored) < WEEK
     }
 }
 
@@ -146,8 +172,10 @@ impl<'a> Entry<'a> {
             entry.keep(Reason::Unreadable);
         } else if backup.snapshot_time.duration_since(now) > TOLERANCE {
             entry.keep(Reason::FromTheFuture);
-        } else if backup.finished.duration_since(backup.snapshot_time) > LONGEST_RUN {
+        } else if backup.is_misdated() {
             entry.keep(Reason::Misdated);
+        } else if backup.is_fresh_and_late(now) {
+            entry.keep(Reason::StoredLate);
         } else {
             entry.counts = true;
         }

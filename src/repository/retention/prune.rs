@@ -94,13 +94,9 @@ impl Counted {
 /// refuses to delete.
 pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &CancellationToken) -> Result<PruneReport> {
     let mut marks = Marks::default();
-    // Any answer tells the store's time, and an early one errs on the side of keeping.
-    repository.store().list(layout::MANIFESTS, None, 1).await?;
-    let cutoff = repository
-        .store()
-        .now()
-        .checked_sub(options.grace)
-        .unwrap_or(Timestamp::MIN);
+    // An early answer errs on the side of keeping; a guess might not.
+    let now = repository.store().tell_time(layout::MANIFESTS).await?;
+    let cutoff = now.checked_sub(options.grace).unwrap_or(Timestamp::MIN);
     marks.refresh(repository, cutoff, !options.dry_run).await?;
     if let Some(why) = marks.frozen(repository).await? {
         return Ok(PruneReport {
@@ -119,6 +115,8 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
     };
     let is_whole = run.sweep(cancel).await?;
     if is_whole && !options.dry_run {
+        // The sweep may have taken long: a backup may have been expired, or brought, since the last look.
+        run.marks.refresh(repository, cutoff, true).await?;
         run.report.leftovers = collect(repository, &run.marks, cutoff).await?;
     }
     if !is_whole && run.report.outcome != PruneOutcome::Frozen {

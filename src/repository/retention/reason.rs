@@ -19,6 +19,7 @@ pub enum Reason {
     Unreadable,
     FromTheFuture,
     Misdated,
+    StoredLate,
     Held(String),
     Newest,
     AwaitsDrill,
@@ -53,14 +54,13 @@ impl fmt::Display for Reason {
             Self::NothingCertified => formatter.write_str("nothing goes while no backup is certified"),
             Self::Unreadable => formatter.write_str("its manifest cannot be read"),
             Self::FromTheFuture => formatter.write_str("its snapshot lies in the future"),
-            Self::Misdated => {
-                formatter.write_str("its run ended long after its snapshot: the server's clock was wrong")
-            }
+            Self::Misdated => formatter
+                .write_str("its snapshot, its run and the store's date of it contradict each other: a clock was wrong"),
+            Self::StoredLate => formatter
+                .write_str("stored within a week and long after its run: brought late, or the clocks were behind"),
             Self::Held(why) => write!(formatter, "held: {why}"),
             Self::Newest => formatter.write_str("the newest backup"),
-            Self::AwaitsDrill => {
-                formatter.write_str("newer than the newest certified one, and no drill has judged it yet")
-            }
+            Self::AwaitsDrill => formatter.write_str("newer than the newest certified one, and it awaits a drill"),
             Self::AmongNewestCertified(number) => write!(formatter, "keep_certified {number}"),
             Self::AmongLast(number) => write!(formatter, "keep_last {number}"),
             Self::AmongLastCertified(number) => write!(formatter, "keep_last {number}, counting certified ones"),

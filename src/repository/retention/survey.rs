@@ -1,6 +1,6 @@
 //! What there is to decide about: every backup with its cluster, its time, its proof and its hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -47,6 +47,14 @@ impl Cluster {
 }
 
 impl Survey {
+    /// Takes what came late for what came in time: a copy comes when it comes, and that says nothing about clocks. What was
+    /// stored before it was made stays misdated.
+    pub(super) fn was_brought_in_time(&mut self) {
+        for backup in self.clusters.values_mut().flat_map(|cluster| &mut cluster.backups) {
+            backup.stored = backup.stored.min(backup.finished);
+        }
+    }
+
     /// Takes in what another place has and this one has not.
     pub(super) fn join(&mut self, other: Self) {
         for (name, other) in other.clusters {
@@ -65,12 +73,16 @@ impl Survey {
     }
 }
 
+/// A backup and when its manifest was stored, by the store's clock.
+type Stored = (BackupId, jiff::Timestamp);
+
 /// What a root told.
 #[derive(Clone, Debug)]
 enum Root {
     Read {
         cluster: String,
         snapshot_time: jiff::Timestamp,
+        started: jiff::Timestamp,
         finished: jiff::Timestamp,
         drift: DriftState,
     },
@@ -86,8 +98,10 @@ pub(super) struct Surveyor {
 }
 
 impl Surveyor {
-    async fn roots(&mut self, repository: &Repository, ids: Vec<BackupId>) -> Result<Vec<(BackupId, Root)>> {
-        let unread: Vec<BackupId> = ids.iter().filter(|id| !self.roots.contains_key(*id)).cloned().collect();
+    /// Each with when it was stored.
+    async fn roots(&mut self, repository: &Repository, backups: Vec<Stored>) -> Result<Vec<(Stored, Root)>> {
+        let ids = backups.iter().map(|(backup_id, _)| backup_id);
+        let unread: Vec<BackupId> = ids.filter(|id| !self.roots.contains_key(*id)).cloned().collect();
         let read: Vec<(BackupId, Root)> = stream::iter(unread)
             .map(|backup_id| async move {
                 let root = read(repository, &backup_id).await?;
@@ -97,32 +111,42 @@ impl Surveyor {
             .try_collect()
             .await?;
         self.roots.extend(read);
-        let known = ids
-            .into_iter()
-            .filter_map(|id| Some((id.clone(), self.roots.get(&id)?.clone())));
+        let known = backups.into_iter().filter_map(|backup| {
+            let root = self.roots.get(&backup.0)?.clone();
+            Some((backup, root))
+        });
         Ok(known.collect())
     }
 
     pub(super) async fn survey(&mut self, repository: &Repository) -> Result<Survey> {
-        let ids = repository.backup_ids().await?;
-        self.survey_of(repository, ids).await
+        self.survey_if(repository, |_| true).await
     }
 
     /// The same of these backups alone.
-    pub(super) async fn survey_of(&mut self, repository: &Repository, ids: Vec<BackupId>) -> Result<Survey> {
-        let roots = self.roots(repository, ids).await?;
+    pub(super) async fn survey_of(&mut self, repository: &Repository, ids: &BTreeSet<BackupId>) -> Result<Survey> {
+        self.survey_if(repository, |backup_id| ids.contains(backup_id)).await
+    }
+
+    async fn survey_if(&mut self, repository: &Repository, is_of: impl Fn(&BackupId) -> bool) -> Result<Survey> {
+        let listed = repository.list_backups().await?.into_iter();
+        let backups = listed.map(|(backup_id, version)| (backup_id, version.modified()));
+        let backups = backups.filter(|(backup_id, _)| is_of(backup_id)).collect();
+        let roots = self.roots(repository, backups).await?;
         let certificates = repository.certificates().await?;
-        let elsewhere = repository.verdicts_from_elsewhere().await?;
+        let damaged = repository.damaged_backups().await?;
+        let elsewhere = repository.verdicts_from_elsewhere(&damaged).await?;
         let holds = repository.holds().await?;
         let accepted = repository.accepted_drifts().await?;
         let mut survey = Survey::default();
-        for (backup_id, root) in roots {
+        for ((backup_id, stored), root) in roots {
             let hold = holds.get(&backup_id).map(|hold| hold.reason.clone());
             match root {
                 Root::Away => {}
                 Root::Unreadable => survey.unreadable.push(Candidate {
                     snapshot_time: backup_id.time(),
+                    started: backup_id.time(),
                     finished: backup_id.time(),
+                    stored,
                     proof: Proof::Unreadable,
                     is_proof_from_elsewhere: false,
                     hold,
@@ -131,16 +155,21 @@ impl Surveyor {
                 Root::Read {
                     cluster,
                     snapshot_time,
+                    started,
                     finished,
                     drift,
                 } => {
                     let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
                     let own = last_verdict(drills);
                     let borrowed = own.is_none().then(|| elsewhere.get(&backup_id).copied()).flatten();
+                    // What was found damaged since is proven no more.
+                    let is_refuted = own == Some(CertificateState::Certified) && damaged.contains(&backup_id);
                     let candidate = Candidate {
                         snapshot_time,
+                        started,
                         finished,
-                        proof: proof(own.or(borrowed)),
+                        stored,
+                        proof: proof(own.or(borrowed).filter(|_| !is_refuted)),
                         is_proof_from_elsewhere: borrowed.is_some(),
                         hold,
                         backup_id,
@@ -176,6 +205,7 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
     match repository.read_manifest(backup_id).await {
         Ok(stored) => Ok(Root::Read {
             snapshot_time: newest_snapshot(&stored.manifest),
+            started: stored.manifest.started,
             finished: stored.manifest.finished,
             drift: DriftState::of(stored.manifest.drift.as_ref()),
             cluster: stored.manifest.source.cluster,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::repository::drift::{Drift, DriftAcceptance, DriftOutcome};
-use crate::repository::id::BackupId;
+use crate::repository::id::{BackupId, DrillId};
 use crate::repository::layout::Key;
 use crate::repository::testing::{Ground, Rows, backup_id, draft, put_all, rows, time};
 use crate::repository::{
@@ -728,4 +728,155 @@ async fn a_damage_record_that_cannot_be_read_may_name_anything_and_stays() {
     ground.set_minute(10 * DAY);
     assert_eq!(ground.prune().await.leftovers.damage_records, 0);
     assert!(ground.store.head(&record).await.is_ok());
+}
+
+/// Flips a bit of a chunk that no other backup needs.
+async fn damage_one(ground: &Ground, day: i64) {
+    let backup = ground.repository.read_backup(&backup_id(day * DAY)).await.unwrap();
+    let before = ground
+        .repository
+        .read_backup(&backup_id((day - 1) * DAY))
+        .await
+        .unwrap();
+    let mut chunks = backup.chunks.iter();
+    let own = chunks.find(|chunk| !before.chunks.contains(chunk)).unwrap();
+    let mut body = ground.object(&own.key).await.to_vec();
+    body[20] ^= 1;
+    ground.store.replace(&own.key, body.into());
+}
+
+async fn verify_and_record(ground: &Ground, minute: i64) -> crate::repository::VerifyReport {
+    ground.set_minute(minute);
+    let options = VerifyOptions {
+        verify_id: VerifyId::new(time(minute), 1),
+        backups: Vec::new(),
+        concurrency: 4,
+        record: true,
+    };
+    let cancel = CancellationToken::new();
+    let report = verify(
+        &ground.repository,
+        &options,
+        &crate::telemetry::progress::Silent,
+        &cancel,
+    );
+    report.await.unwrap()
+}
+
+/// A drill of the backup of `day` that begins and ends at these minutes, by the store's clock.
+async fn drill(ground: &Ground, day: i64, begun: i64, ended: i64) {
+    ground.set_minute(begun);
+    let drill_id = DrillId::new(time(begun), 9);
+    let repository = &ground.repository;
+    repository
+        .put_certificate(&backup_id(day * DAY), &drill_id, CertificateState::Started, "{}".into())
+        .await
+        .unwrap();
+    ground.set_minute(ended);
+    ground.verdict(day * DAY, begun, CertificateState::Certified, &[]).await;
+}
+
+async fn proofs(ground: &Ground) -> Vec<(String, Decision)> {
+    let dry = ExpireOptions {
+        dry_run: true,
+        ..last(1)
+    };
+    let report = ground.expire(&dry).await;
+    report
+        .lines()
+        .map(|line| (line.proof.to_string(), line.decision))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_a_verification_found_damaged_is_proven_no_more_until_a_later_drill_has_read_it() {
+    use Decision::{Drop, Keep};
+    let ground = Ground::with_days(3).await;
+    let all_is_well = [("certified", Drop), ("certified", Drop), ("certified", Keep)];
+    let newest_is_damaged = [("certified", Drop), ("certified", Keep), ("unproven", Keep)];
+    let as_text = |lines: [(&str, Decision); 3]| lines.map(|(proof, decision)| (proof.to_owned(), decision));
+    assert_eq!(proofs(&ground).await, as_text(all_is_well));
+    let now = 2 * DAY + 2 * HOUR;
+    damage_one(&ground, 2).await;
+    assert_eq!(verify_and_record(&ground, now).await.outcome, VerifyOutcome::Damaged);
+    assert_eq!(proofs(&ground).await, as_text(newest_is_damaged));
+
+    drill(&ground, 2, now - 10, now + 10).await;
+    ground.set_minute(now + 11);
+    let begun_before = Key::Certificate {
+        backup_id: backup_id(2 * DAY),
+        drill_id: DrillId::new(time(now - 10), 9),
+        state: CertificateState::Started,
+    };
+    assert!(ground.store.head(&begun_before.to_string()).await.is_ok());
+    assert_eq!(
+        proofs(&ground).await,
+        as_text(newest_is_damaged),
+        "it may have read it before"
+    );
+    drill(&ground, 2, now + 20, now + 30).await;
+    assert_eq!(
+        proofs(&ground).await,
+        as_text(all_is_well),
+        "somebody has mended it in its place"
+    );
+
+    // Found once more: it has to be said once more.
+    assert_eq!(
+        verify_and_record(&ground, now + 40).await.outcome,
+        VerifyOutcome::Damaged
+    );
+    assert_eq!(proofs(&ground).await, as_text(newest_is_damaged));
+    let records = ground.keys(layout::DAMAGE).await.len();
+    verify_and_record(&ground, now + 50).await;
+    assert_eq!(ground.keys(layout::DAMAGE).await.len(), records, "it is known");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_new_to_the_store_and_says_that_it_is_old_stays_for_a_week() {
+    let ground = Ground::with_days(3).await;
+    ground.set_minute(60 * DAY);
+    ground.backup(DAY + HOUR, &[("other", rows(10, 5))]).await;
+    let late = backup_id(DAY + HOUR);
+    let report = ground.expire(&last(1)).await;
+    assert_eq!(report.expired, ids(0..2));
+    let line = report.lines().find(|line| line.backup_id == late).unwrap();
+    assert_eq!(line.reasons, [Reason::StoredLate]);
+    ground.set_minute(68 * DAY);
+    assert_eq!(ground.expire(&last(1)).await.expired, [late]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_older_than_its_run_is_misdated() {
+    let ground = Ground::with_days(3).await;
+    let writer = ground.writer().await;
+    let tables = [("other", rows(10, 5))];
+    let records = put_all(&writer, &tables).await.unwrap();
+    let mut behind = draft(2 * DAY + HOUR, &tables);
+    behind.databases[0].snapshot_time = time(DAY);
+    writer.commit(behind, records).await.unwrap();
+    let report = ground.expire(&last(1)).await;
+    assert_eq!(report.expired, ids(0..2));
+    let behind = backup_id(2 * DAY + HOUR);
+    let line = report.lines().find(|line| line.backup_id == behind).unwrap();
+    assert_eq!(line.reasons, [Reason::Misdated]);
+}
+
+#[tokio::test]
+async fn a_copy_of_what_was_let_go_long_ago_that_was_given_up_stops_no_prune() {
+    let ground = Ground::with_days(3).await;
+    ground.store.keep_versions();
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    assert_eq!(ground.expire(&last(2)).await.expired, ids([0]));
+    ground.set_minute(5 * DAY);
+    assert!(ground.prune().await.deleted.objects > 0);
+    assert_eq!(ground.keys(layout::TOMBSTONES).await.len(), 1, "its mark stays");
+    // A copy was killed before the index had come.
+    let announcement = Key::Incoming(backup_id(0)).to_string();
+    ground.store.put_new(&announcement, root).await.unwrap();
+    let error = ground.try_prune().await.unwrap_err();
+    assert!(matches!(error, Error::Unmarked { .. }), "it may still come: {error}");
+    ground.set_minute(7 * DAY);
+    assert_eq!(ground.prune().await.outcome, PruneOutcome::Done);
+    assert!(ground.is_sound().await);
 }

@@ -149,8 +149,9 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
             2 * dropped,
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
-            // Manifests, certificates of here and elsewhere, holds and accepted drift, again before each batch; tombstones.
-            5 + 1 + 5 * batches,
+            // Manifests, certificates of here and elsewhere, both again with the damage records for what is damaged, holds and
+            // accepted drift, again before each batch; tombstones.
+            7 + 1 + 7 * batches,
             batches
         ]
     );
@@ -174,8 +175,9 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
 
     let [puts, gets, lists, deletes] = asked(&ground.store, &before);
     let pages = chunks.div_ceil(1000);
-    // What copies bring and manifests in one page each, tombstones and marks in two; looked at once for the marks and once before each page's deletion.
-    let looks = (pages + 1) * (2 + (2 * dropped).div_ceil(1000));
+    // What copies bring and manifests in one page each, tombstones and marks in two; looked at once for the marks, once before
+    // each page's deletion, and once before what else is left behind goes.
+    let looks = (pages + 2) * (2 + (2 * dropped).div_ceil(1000));
     let leftovers = 7;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
     // The clock once; accepted drift at first and before each page's deletion; each page.

@@ -336,3 +336,29 @@ async fn an_upload_that_fails_gives_no_number_and_no_figures() {
     assert_eq!(writer.stats(), WriterStats::default());
     assert_eq!(writer.put(rows(10, 1), vec![rows(10, 1).len()]).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn what_took_longer_by_the_stores_clock_than_it_may_is_no_backup() {
+    let ground = Ground::new().await;
+    for (minutes, is_late) in [(59, false), (61, true)] {
+        ground.store.set_clock(time(0));
+        let options = WriterOptions {
+            max_duration: Some(std::time::Duration::from_hours(1)),
+            ..WriterOptions::default()
+        };
+        let writer = BackupWriter::new(&ground.repository, ReuseIndex::empty(), options);
+        let records = put_all(&writer, &two_tables()).await.unwrap();
+        // The machine slept, and so did its timers.
+        ground.store.set_clock(time(minutes));
+        let committed = writer.commit(draft(minutes, &two_tables()), records).await;
+        assert_eq!(
+            matches!(committed, Err(Error::TooLate { .. })),
+            is_late,
+            "{committed:?}"
+        );
+    }
+    assert_eq!(
+        ground.repository.backup_ids().await.unwrap(),
+        [BackupId::new(time(59), 1)]
+    );
+}

@@ -230,3 +230,18 @@ async fn the_operators_own_links_to_the_directory_are_followed() {
     let store = FilesystemStore::new(directory.path().join("mount"), "prefix");
     conformance(&store).await;
 }
+
+#[tokio::test]
+async fn a_directory_that_cannot_tell_the_time_says_so_to_who_deletes_by_age_and_is_read_all_the_same() {
+    let (directory, store) = store();
+    fs::create_dir(directory.path().join("chunks")).unwrap();
+    fs::write(directory.path().join("chunks/a"), "old").unwrap();
+    // Nothing can be written there, and not because we may not.
+    fs::write(directory.path().join(path::INCOMING), "in the way").unwrap();
+    store.tell_time("chunks/").await.unwrap_err();
+    assert_eq!(list_all(&store, "", None).await.unwrap().len(), 1);
+    fs::remove_file(directory.path().join(path::INCOMING)).unwrap();
+    store.tell_time("chunks/").await.unwrap();
+    let nothing_yet = FilesystemStore::new(directory.path().to_owned(), "not/made");
+    nothing_yet.tell_time("chunks/").await.unwrap();
+}

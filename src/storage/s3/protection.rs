@@ -34,6 +34,8 @@ pub struct Lock {
     pub days: u32,
     /// Keys that begin with one of these are locked, relative to the store's prefix.
     pub keys: Vec<String>,
+    /// Unless they begin with one of these.
+    pub except: Vec<String>,
 }
 
 /// Who may lift a lock early.
@@ -62,6 +64,19 @@ impl Lock {
             given: promised + (promised / 4).max(DAY),
         }
     }
+
+    fn covers(&self, key: &str) -> bool {
+        let begins_with_one = |beginnings: &[String]| beginnings.iter().any(|beginning| key.starts_with(beginning));
+        begins_with_one(&self.keys) && !begins_with_one(&self.except)
+    }
+
+    /// Whether nobody can lift sooner what is locked in `mode`.
+    fn is_no_stricter_than(&self, mode: &ObjectLockMode) -> bool {
+        match self.mode {
+            LockMode::Governance => matches!(mode, ObjectLockMode::Governance | ObjectLockMode::Compliance),
+            LockMode::Compliance => *mode == ObjectLockMode::Compliance,
+        }
+    }
 }
 
 impl S3Store {
@@ -78,7 +93,7 @@ impl S3Store {
                 .set_ssekms_key_id(key_id.clone()),
         };
         match self.lock() {
-            Some(lock) if lock.keys.iter().any(|beginning| key.starts_with(beginning.as_str())) => {
+            Some(lock) if lock.covers(key) => {
                 let mode = match lock.mode {
                     LockMode::Governance => ObjectLockMode::Governance,
                     LockMode::Compliance => ObjectLockMode::Compliance,
@@ -93,7 +108,8 @@ impl S3Store {
         }
     }
 
-    /// Locks an object that exists for as long as a new one.
+    /// Locks an object that exists for as long as a new one, or finds that it is locked for long enough: no store lets a lock be
+    /// shortened, and one from before the settings changed, or a stranger's, may be longer.
     pub(super) async fn lock_again(&self, key: &str) -> Result<Timestamp> {
         let Some(lock) = self.lock() else {
             return Err(Error::new(ErrorKind::Settings, "lock", key).with_source("no lock is configured"));
@@ -116,9 +132,25 @@ impl S3Store {
                 .send()
         };
         let answer = self.send(request).await;
-        answer.map_err(|error| translate("lock", key, &self.place, &error))?;
+        if let Err(error) = answer {
+            let error = translate("lock", key, &self.place, &error);
+            return match self.lasting_lock(key, lock).await {
+                Some(until) if error.kind == ErrorKind::Denied => Ok(until),
+                _ => Err(error),
+            };
+        }
         Timestamp::from_second(until.as_second())
             .map_err(|error| Error::new(ErrorKind::Other, "lock", key).with_source(error))
+    }
+
+    /// Until when the object is locked, if that is for as long and as strictly as `lock` promises. Its headers say so to
+    /// whoever may ask for its retention.
+    async fn lasting_lock(&self, key: &str, lock: &Lock) -> Option<Timestamp> {
+        let needed = self.counters.now() + lock.period().promised;
+        let head = self.ask_head(key).await.ok()?;
+        let until = Timestamp::from_second(head.object_lock_retain_until_date()?.secs()).ok()?;
+        let is_enough = until >= needed && lock.is_no_stricter_than(head.object_lock_mode()?);
+        is_enough.then_some(until)
     }
 }
 
@@ -133,10 +165,37 @@ mod tests {
                 mode: LockMode::Governance,
                 days,
                 keys: Vec::new(),
+                except: Vec::new(),
             };
             let period = lock.period();
             assert_eq!(period.promised, DAY * days);
             assert_eq!(period.given.as_secs() / DAY.as_secs(), given, "{days}");
         }
+    }
+
+    #[test]
+    fn what_lies_below_an_exception_is_not_locked() {
+        let lock = Lock {
+            mode: LockMode::Governance,
+            days: 30,
+            keys: vec!["certificates/".to_owned(), "chunks/".to_owned()],
+            except: vec!["certificates/probes/".to_owned()],
+        };
+        let keys = ["chunks/a", "certificates/b", "certificates/probes/c", "leases/d"];
+        assert_eq!(keys.map(|key| lock.covers(key)), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_lock_that_is_stricter_is_as_good_and_one_that_is_not_is_none() {
+        let lock = |mode| Lock {
+            mode,
+            days: 1,
+            keys: Vec::new(),
+            except: Vec::new(),
+        };
+        let modes = [ObjectLockMode::Governance, ObjectLockMode::Compliance, "NEW".into()];
+        let stands_for = |mode| modes.each_ref().map(|found| lock(mode).is_no_stricter_than(found));
+        assert_eq!(stands_for(LockMode::Governance), [true, true, false]);
+        assert_eq!(stands_for(LockMode::Compliance), [false, true, false]);
     }
 }

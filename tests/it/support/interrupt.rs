@@ -57,11 +57,15 @@ impl Killer {
     }
 }
 
-/// Lets the objects in `files` grow older: a store of files tells their times by the files'.
+/// Lets the objects in `files` grow older: a store of files tells their times by the files'. Manifests stay: one that is older
+/// than its run is the work of a wrong clock.
 #[track_caller]
 pub(crate) fn age(files: impl IntoIterator<Item = impl AsRef<Path>>, by: Duration) {
     for path in files {
         let path = path.as_ref();
+        if path.components().any(|part| part.as_os_str() == "manifests") {
+            continue;
+        }
         let modified = fs::metadata(path).unwrap().modified().unwrap();
         let file = File::options().write(true).open(path).unwrap();
         file.set_modified(modified - by).unwrap();

@@ -22,7 +22,9 @@ fn candidate(hours_ago: i64, suffix: u32, proof: Proof) -> Candidate {
     Candidate {
         backup_id: BackupId::new(snapshot_time, suffix),
         snapshot_time,
+        started: snapshot_time,
         finished: snapshot_time,
+        stored: snapshot_time,
         proof,
         is_proof_from_elsewhere: false,
         hold: None,
@@ -49,6 +51,25 @@ fn backups() -> impl Strategy<Value = Vec<Candidate>> {
                 ..candidate(hours_ago, suffix, proof)
             })
             .collect()
+    })
+}
+
+/// Made within the last week, with the server's and the agent's clock off by hours that somebody could see: by one another, or
+/// by the store's clock.
+fn misdated() -> impl Strategy<Value = Candidate> {
+    let off = || -2000..2000i64;
+    let clocks = prop_oneof![off().prop_map(|both| (both, both)), (off(), off())];
+    let seen = clocks.prop_filter("a clock is off", |(server, agent)| {
+        agent.abs() > 1 || (server - agent).abs() > 1
+    });
+    (0..168i64, seen, proof(), 1_000_000..2_000_000u32).prop_map(|(hours_ago, (server, agent), proof, suffix)| {
+        let run = at(NOW - (hours_ago - agent) * HOUR);
+        Candidate {
+            started: run,
+            finished: run,
+            stored: at(NOW - hours_ago * HOUR),
+            ..candidate(hours_ago - server, suffix, proof)
+        }
     })
 }
 
@@ -161,6 +182,15 @@ proptest! {
         let mut more = backups;
         more.push(candidate(-ahead, 1_000_000, proof));
         prop_assert!(drops_of(&more, &policy, NOW).is_subset(&right));
+    }
+
+    #[test]
+    fn a_backup_whose_clocks_were_wrong_stays_for_a_week_at_least_and_pushes_nothing_out(
+        backups in backups(), policy in policy(), wrong in prop::collection::vec(misdated(), 1..4),
+    ) {
+        let right = drops_of(&backups, &policy, NOW);
+        let all: Vec<Candidate> = backups.into_iter().chain(wrong).collect();
+        prop_assert!(drops_of(&all, &policy, NOW).is_subset(&right));
     }
 
     /// Whatever failed or was not drilled: what is certified stays as if it were alone.
@@ -335,7 +365,9 @@ fn a_backup_of_a_server_whose_clock_was_set_back_stays_and_takes_no_place() {
         ..Policy::none()
     };
     let misdated = Candidate {
+        started: at(NOW),
         finished: at(NOW),
+        stored: at(NOW),
         ..candidate(24 * 2000, 1, Proof::Certified)
     };
     let backups = [
@@ -347,4 +379,62 @@ fn a_backup_of_a_server_whose_clock_was_set_back_stays_and_takes_no_place() {
     let decisions: Vec<Decision> = plan.lines.iter().map(|line| line.decision).collect();
     assert_eq!(decisions, [Decision::Keep, Decision::Drop, Decision::Keep]);
     assert_eq!(plan.lines[0].reasons, [Reason::Misdated]);
+}
+
+#[test]
+fn a_new_backup_of_a_server_that_is_days_behind_does_not_go_at_once() {
+    let policy = Policy {
+        keep_last: 1,
+        keep_certified: 1,
+        ..Policy::none()
+    };
+    let behind = Candidate {
+        started: at(NOW),
+        finished: at(NOW),
+        stored: at(NOW),
+        ..candidate(24 * 3, 1, Proof::Unproven)
+    };
+    let before = candidate(24, 2, Proof::Certified);
+    let lines = plan(&[behind, before], &policy, None, at(NOW)).lines;
+    assert!(lines.iter().all(PlanLine::is_kept), "{lines:?}");
+    assert_eq!(lines[0].reasons, [Reason::Misdated]);
+}
+
+#[test]
+fn what_a_server_a_month_ahead_has_left_is_never_taken_for_the_newest() {
+    let policy = Policy {
+        keep_last: 1,
+        keep_certified: 1,
+        ..Policy::none()
+    };
+    let month_ago = at(NOW - 30 * DAY);
+    for (run, what) in [(month_ago, "the server alone"), (at(NOW), "the agent with it")] {
+        let ahead = Candidate {
+            started: run,
+            finished: run,
+            stored: month_ago,
+            ..candidate(0, 1, Proof::Certified)
+        };
+        let genuine = candidate(1, 2, Proof::Certified);
+        let lines = plan(&[ahead, genuine], &policy, None, at(NOW)).lines;
+        assert!(lines[0].is_kept(), "{what}: {lines:?}");
+        assert_eq!(lines[1].reasons, [Reason::Misdated], "{what}");
+    }
+}
+
+#[test]
+fn what_was_certified_elsewhere_may_come_late() {
+    let policy = Policy {
+        keep_last: 1,
+        keep_certified: 1,
+        ..Policy::none()
+    };
+    let late = |is_proof_from_elsewhere| Candidate {
+        stored: at(NOW),
+        is_proof_from_elsewhere,
+        ..candidate(24 * 30, 1, Proof::Certified)
+    };
+    let newest = candidate(1, 2, Proof::Certified);
+    let decisions = |late: Candidate| plan(&[late, newest.clone()], &policy, None, at(NOW)).drops().count();
+    assert_eq!((decisions(late(true)), decisions(late(false))), (1, 0));
 }
