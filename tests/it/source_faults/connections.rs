@@ -163,18 +163,20 @@ fn messages(stream: &[u8]) -> Vec<Message> {
     messages
 }
 
+/// The rows of a backup's table as they come, each where it lies in the stream.
+fn rows_on_their_way(ground: &Proxied) -> Vec<Message> {
+    ground.proxy.record("copy");
+    ground.backup().run().ok();
+    let mut messages = messages(&ground.proxy.recorded());
+    messages.retain(|message| message.kind == b'd');
+    messages
+}
+
 /// What the protocol or the text's own shape gives away.
 #[test]
 fn a_byte_changed_on_an_unencrypted_way_is_noticed_where_the_protocol_can_notice_it() {
     let ground = Proxied::start(ROWS);
-    ground.proxy.record("copy");
-    ground.backup().run().ok();
-    let stream = ground.proxy.recorded();
-    let rows: Vec<Message> = messages(&stream)
-        .into_iter()
-        .filter(|message| message.kind == b'd')
-        .collect();
-    let row = &rows[5000];
+    let row = &rows_on_their_way(&ground)[5000];
     for (at, mask) in [
         // The message's kind, its length by one and by 256, and the line break that ends the row.
         (row.from, 0x20),
@@ -192,11 +194,7 @@ fn a_byte_changed_on_an_unencrypted_way_is_noticed_where_the_protocol_can_notice
 #[test]
 fn a_message_whose_length_grew_on_its_way_is_waited_for_as_long_as_a_backup_may_take_and_leaves_none() {
     let ground = Proxied::start(ROWS);
-    ground.proxy.record("copy");
-    ground.backup().run().ok();
-    let stream = ground.proxy.recorded();
-    let mut rows = messages(&stream).into_iter().filter(|message| message.kind == b'd');
-    let last = rows.next_back().unwrap();
+    let last = rows_on_their_way(&ground).pop().unwrap();
     let grown = |mask| Fault::Corrupt(Way::ToClient, last.from + 1, mask);
     let before = ground.proxy.struck();
     ground.proxy.on("copy", 0, grown(0x01));
