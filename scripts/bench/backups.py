@@ -69,7 +69,7 @@ OURS_SPLIT = Contestant(
     },
     prefix=lambda number: f"ours-split-{number}", note=_note_ours,
 )
-# What the agent does by itself.
+# What the agent does by itself; the verb is told to.
 OURS_POLITE = Contestant(
     "ours-polite", "kubebackup, 2 jobs, polite: the agent's default", _ours(2),
     lambda ground, number: {**ground.ours(f"ours-polite-{number}"), "KUBEBACKUP_BACKUP_PACE": "polite"},

@@ -40,7 +40,7 @@ def run_beside(contestant: Contestant, ground: Ground, number: int) -> dict:
         bench = subprocess.Popen(
             [BIN / "pgbench", "-n", "-N", "-c", str(CLIENTS), "-j", "1", "-R", str(RATE), "-T", "3600", "-l",
              f"--log-prefix={directory}/latency", ground.source.dsn(APPLICATION)],
-            stdout=output, stderr=output, env=surroundings())
+            stdout=output, stderr=output, env=surroundings(), preexec_fn=_heed_interrupts)
     try:
         time.sleep(2)
         sample = run_once(contestant, ground, number)
@@ -57,6 +57,11 @@ def run_beside(contestant: Contestant, ground: Ground, number: int) -> dict:
     sample["p50_milliseconds"] = round(latencies[len(latencies) // 2] / 1000, 2)
     sample["transactions_per_second"] = round(len(latencies) / (sample["ended"] - sample["began"]))
     return sample
+
+
+def _heed_interrupts():
+    """Whatever started us in the background may have had us ignore them, and children ignore what their parents do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _latencies(directory: Path, began: float, ended: float):

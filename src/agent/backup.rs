@@ -69,7 +69,7 @@ pub fn backup_options(settings: &Settings, overrides: &BackupOverrides) -> Resul
         exclude_tables: parse_patterns("source.exclude_tables", &settings.source.exclude_tables)?,
         include_unlogged: settings.source.include_unlogged,
         jobs: overrides.jobs.unwrap_or(backup.jobs),
-        pace: match overrides.pace.unwrap_or(backup.pace) {
+        pace: match overrides.pace.or(backup.pace).unwrap_or(PaceSetting::Full) {
             PaceSetting::Polite => PaceOption::Polite,
             PaceSetting::Full => PaceOption::Full,
         },

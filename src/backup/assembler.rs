@@ -18,8 +18,8 @@ use crate::content::RowTally;
 use crate::repository::BackupWriter;
 use crate::repository::manifest::Segment;
 
-/// Chunks of one worker on their way at most. At 100 ms from request to answer, compression and a chunk's 8 MiB every
-/// 55 ms (150 MB/s), two to three are.
+/// Chunks of one worker on their way at most. At 100 ms from request to answer, compression and a chunk's 6 MiB every
+/// 40 ms (150 MB/s), three to four are.
 const UPLOADS: usize = 4;
 
 /// What all workers share.

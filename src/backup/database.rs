@@ -129,6 +129,7 @@ async fn copy_contents(
     };
     let copied = copy_tables(&context, &plan, run.options.jobs).await?;
     let tables = plan.tables.into_iter().zip(copied).map(|(description, copied)| Table {
+        stored_bytes: run.assembly.writer.stored_bytes_of(&copied.segments),
         description,
         tally: copied.tally,
         generated: copied.generated,

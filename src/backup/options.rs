@@ -23,8 +23,8 @@ impl Default for ChunkSizes {
         const MIB: usize = 1024 * 1024;
         Self {
             min_bytes: 2 * MIB,
-            mean_bytes: 8 * MIB,
-            max_bytes: 12 * MIB,
+            mean_bytes: 7 * MIB,
+            max_bytes: 10 * MIB,
         }
     }
 }

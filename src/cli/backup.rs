@@ -23,7 +23,7 @@ pub(super) struct BackupArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: Option<u8>,
 
-    /// Read as fast as the server can (`full`), or let production go first (`polite`) [default: the setting backup.pace]
+    /// Read as fast as the server can (`full`), or let production go first (`polite`) [default: the setting backup.pace, or full]
     #[arg(long, value_name = "PACE", value_enum)]
     pace: Option<PaceArgument>,
 

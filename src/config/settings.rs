@@ -153,7 +153,8 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, Deserialize)]
 pub struct BackupSettings {
     pub jobs: usize,
-    pub pace: PaceSetting,
+    /// None: whoever runs by a schedule lets production go first, whoever waits for the backup does not.
+    pub pace: Option<PaceSetting>,
     pub compression_level: i32,
     pub chunk_min_bytes: ByteSize,
     pub chunk_mean_bytes: ByteSize,

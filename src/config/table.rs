@@ -235,9 +235,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.pace",
         Choice(&["full", "polite"]),
-        Some("full"),
+        None,
         "`full`: a backup reads as fast as it can; `polite`: it pauses as soon and as much as the server answers late, down \
-         to a quarter of full speed. See [pacing.md](pacing.md) before you choose.",
+         to a quarter of full speed ([pacing.md](pacing.md)). Not set: `polite` for the agent, `full` for the verb `backup`.",
     ),
     Setting::new(
         "backup.compression_level",
@@ -254,13 +254,13 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "backup.chunk_mean_bytes",
         Size,
-        Some("8MiB"),
-        "A chunk's usual raw size.",
+        Some("7MiB"),
+        "Where a chunk ends on average if there were no largest size; with it somewhat sooner.",
     ),
     Setting::new(
         "backup.chunk_max_bytes",
         Size,
-        Some("12MiB"),
+        Some("10MiB"),
         "A chunk's largest raw size; only a larger single row exceeds it. Memory grows with it.",
     ),
     Setting::new(

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::certificates::{CertificateRef, last_verdict};
 use super::error::Result;
 use super::id::{BackupId, DrillId};
+use super::index::ChunkName;
 use super::layout::{self, CertificateState, Key};
 use super::limits::MAX_REPORT_BYTES;
 use super::presence::{CONCURRENCY, stored_objects};
@@ -147,7 +148,34 @@ impl Repository {
             let all = self.backup_ids().await?.into_iter();
             damaged.extend(all.filter(|backup_id| !damage.is_proven_since(backup_id, said)));
         }
+        damaged.extend(self.sharing(&damage, &damaged).await?);
         Ok(damaged)
+    }
+
+    /// Backups beside those `named` that need what is damaged. A drill names the backup that it drilled, a verification
+    /// those that it looked at; who else refers to the same object is damaged with them. Reads indexes, but only while
+    /// there is damage.
+    async fn sharing(&self, damage: &KnownDamage, named: &BTreeSet<BackupId>) -> Result<BTreeSet<BackupId>> {
+        let said: BTreeMap<ChunkName, Timestamp> = damage
+            .objects
+            .iter()
+            .filter_map(|(key, said)| Some((ChunkName::of_key(key)?, said.last)))
+            .collect();
+        let Some(last) = said.values().copied().max() else {
+            return Ok(BTreeSet::new());
+        };
+        let mut others: BTreeSet<BackupId> = self.backup_ids().await?.into_iter().collect();
+        others.retain(|backup_id| !named.contains(backup_id) && !damage.is_proven_since(backup_id, last));
+        let needed = self.needed_of(&said.keys().copied().collect(), others).await?;
+        let is_damaged = |(backup_id, names): &(BackupId, Vec<ChunkName>)| {
+            let mut times = names.iter().filter_map(|name| said.get(name));
+            times.any(|said| !damage.is_proven_since(backup_id, *said))
+        };
+        Ok(needed
+            .into_iter()
+            .filter(is_damaged)
+            .map(|(backup_id, _)| backup_id)
+            .collect())
     }
 
     /// Whether a damage record speaks of a backup that there is: one that does not say of which speaks of any.

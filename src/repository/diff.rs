@@ -90,6 +90,14 @@ struct Side {
     segments: Vec<Content>,
 }
 
+impl Side {
+    /// However either compressed them.
+    fn holds_rows_of(&self, other: &Self) -> bool {
+        let rows = |side: &Self| (side.fingerprint, side.amount.rows, side.amount.raw_bytes);
+        rows(self) == rows(other)
+    }
+}
+
 /// The earlier backup, digested.
 #[derive(Default)]
 struct Earlier {
@@ -198,7 +206,7 @@ impl Reading {
         };
         let segments = table.segments.iter().map(content).collect::<Result<Vec<Content>>>()?;
         let side = Side {
-            amount: table.tally.into(),
+            amount: (&table).into(),
             fingerprint: table.tally.fingerprint,
             columns: table.description.columns,
             segments,
@@ -307,7 +315,7 @@ impl TableDiff {
             presence,
             from: amount(from),
             to: amount(to),
-            is_equal: both.is_some_and(|(from, to)| from.fingerprint == to.fingerprint && from.amount == to.amount),
+            is_equal: both.is_some_and(|(from, to)| from.holds_rows_of(to)),
             common_share: both.and_then(|(from, to)| common_share(from, to)),
             columns_changed: both.is_some_and(|(from, to)| from.columns != to.columns),
         }

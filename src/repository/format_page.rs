@@ -131,7 +131,7 @@ fn fill_in(head: &mut DatabaseHead) {
 }
 
 fn drift_with_every_field() -> Drift {
-    let amount = json!({"rows": 1, "raw_bytes": 1, "objects": 1});
+    let amount = json!({"rows": 1, "raw_bytes": 1, "stored_bytes": 1, "objects": 1});
     let drift = json!({
         "outcome": "compared", "passed_over": [backup_id(8)], "reason": "r", "total": 1,
         "baseline": {"backup_id": backup_id(9), "manifest_sha256": Sha256Digest::of(b""), "certified": true},
@@ -148,6 +148,7 @@ fn records_with_every_field() -> Vec<Record> {
         "source": {"extension_configuration": {"extension": "e", "condition": ""}},
         "load_through": {"schema": "s", "name": "root"}, "rows": 0, "raw_bytes": 0,
         "fingerprint": "0".repeat(32), "generated": {"fingerprint": "0".repeat(32)},
+        "stored_bytes": 0,
     });
     let table: Table = serde_json::from_value(table).unwrap();
     let others = json!([

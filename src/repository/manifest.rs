@@ -239,6 +239,9 @@ pub struct Table {
     pub generated: Option<GeneratedColumns>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<Segment>,
+    /// What its rows take compressed: the sum over its segments' frames. None in backups of versions that did not count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
 }
 
 impl Table {

@@ -35,6 +35,7 @@ mod placement;
 mod presence;
 mod reader;
 mod records;
+mod references;
 mod retention;
 mod reuse;
 #[cfg(test)]

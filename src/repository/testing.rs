@@ -146,6 +146,7 @@ pub(super) fn table_of(name: &str, rows: &[u8], chunk: u32) -> Table {
             frame: 0,
             rows: tally.rows,
         }],
+        stored_bytes: None,
     }
 }
 

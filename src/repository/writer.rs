@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::id::{Blake3Digest, Sha256Digest};
 use super::lease::Lease;
 use super::locks;
-use super::manifest::{Chunk, Codec};
+use super::manifest::{Chunk, Codec, Segment};
 use super::placement::{Origin, Placement};
 use super::reader::Repository;
 use super::reuse::{Content, ReuseIndex};
@@ -180,6 +180,17 @@ impl BackupWriter {
             reused_chunks: stats.chunks.saturating_sub(stats.new_chunks),
             ..stats
         }
+    }
+
+    /// What the frames of `segments` take compressed; none where one of them is of no chunk that this writer numbered.
+    #[must_use]
+    pub fn stored_bytes_of(&self, segments: &[Segment]) -> Option<u64> {
+        let written = self.ledger.written();
+        let frame = |segment: &Segment| {
+            let chunk = written.chunks.get(usize::try_from(segment.chunk).ok()?)?;
+            chunk.frames.get(usize::try_from(segment.frame).ok()?)
+        };
+        segments.iter().map(|segment| Some(frame(segment)?.stored_bytes)).sum()
     }
 
     async fn store(&self, prepared: Prepared) -> Result<Chunk> {

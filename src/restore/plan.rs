@@ -190,6 +190,7 @@ mod tests {
                 ..RowTally::default()
             },
             generated: None,
+            stored_bytes: None,
             segments: segments
                 .iter()
                 .map(|&(chunk, frame)| Segment { chunk, frame, rows: 10 })

@@ -4,6 +4,7 @@
 //! requests that are worth it are made again by the SDK, with back-off and jitter; a body that breaks off on its way down
 //! is asked for again here. What the store can do is probed once and then relied upon.
 
+mod bounded;
 mod bucket;
 mod client;
 mod counting;

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::moto::Moto;
 use crate::support::world::{PREFIX, mark_disposable};
-use crate::support::{Program, World, wait};
+use crate::support::{Program, World, WorldOptions, wait};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -269,10 +269,13 @@ fn every_upload_asks_for_the_encryption_of_the_settings() {
     }
 }
 
-/// Whatever it is: chunks, manifests, leases, probes, markers, certificates.
+/// Whatever it is: chunks, manifests, leases, probes, markers, certificates, holds and their ends, tombstones.
 #[test]
 fn no_request_that_writes_goes_without_the_encryption_of_the_settings() {
-    let world = World::start();
+    let world = World::with(WorldOptions {
+        settings: "retention: {keep_last: 1, keep_certified: 1}\n",
+        ..WorldOptions::default()
+    });
     world.source_sql("CREATE TABLE t AS SELECT i FROM generate_series(1, 1000) i");
     for (setting, algorithm) in [("sse-s3", "AES256"), ("sse-kms", "aws:kms")] {
         let before = world.s3.controls.requests().len();
@@ -280,9 +283,13 @@ fn no_request_that_writes_goes_without_the_encryption_of_the_settings() {
             let program = world.program(arguments);
             program.env("KUBEBACKUP_REPOSITORY_ENCRYPTION", setting).run().ok()
         };
-        encrypting(&["backup"]);
+        let backup = encrypting(&["--output", "json", "backup"]).json();
+        let backup_id = backup["backup_id"].as_str().unwrap();
         world.mark_targets();
         encrypting(&["drill"]);
+        encrypting(&["hold", backup_id, "--reason", "audit"]);
+        encrypting(&["unhold", backup_id]);
+        encrypting(&["expire"]);
         let requests = world.s3.controls.requests();
         let puts = requests[before..]
             .iter()
@@ -295,7 +302,10 @@ fn no_request_that_writes_goes_without_the_encryption_of_the_settings() {
             puts.iter().all(|(_, given)| *given == Some(algorithm)),
             "{setting}: {puts:?}"
         );
+        let holds = puts.iter().filter(|(key, _)| key.contains("/holds/"));
+        assert_eq!(holds.count(), 2, "{puts:?}");
     }
+    assert!(!world.keys("tombstones/").is_empty(), "the first one has gone");
 }
 
 #[test]

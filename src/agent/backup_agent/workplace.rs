@@ -9,7 +9,7 @@ use crate::agent::backup::{BackupOverrides, backup_options};
 use crate::agent::error::Result;
 use crate::agent::open::{open_store, prepare_repository, source};
 use crate::backup::BackupOptions;
-use crate::config::{RunOn, Settings};
+use crate::config::{PaceSetting, RunOn, Settings};
 use crate::http::status::StoreCounts;
 use crate::postgres::server::read_in_recovery;
 use crate::postgres::{ConnectOptions, Environment, connect};
@@ -49,7 +49,7 @@ impl Workplace {
     /// What the agent needs beyond what all settings must be.
     pub(super) fn check(settings: &Settings, environment: &Environment) -> Result<()> {
         settings.repository.require_location()?;
-        backup_options(settings, &BackupOverrides::default())?;
+        options_of_the_agent(settings)?;
         source(settings, environment)?;
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Workplace {
     }
 
     pub(super) fn backup_options(&self) -> Result<BackupOptions> {
-        backup_options(&self.settings, &BackupOverrides::default())
+        options_of_the_agent(&self.settings)
     }
 
     pub(super) fn lease_options(&self) -> Result<LeaseOptions> {
@@ -100,5 +100,35 @@ impl Workplace {
             _ => return Ok(None),
         };
         Ok(Some(format!("the server is {is} and backup_agent.run_on is {wanted}")))
+    }
+}
+
+/// Nobody waits for a backup of the agent, and production runs beside it: it is polite unless the settings say otherwise.
+fn options_of_the_agent(settings: &Settings) -> Result<BackupOptions> {
+    let overrides = BackupOverrides {
+        pace: settings.backup.pace.or(Some(PaceSetting::Polite)),
+        ..BackupOverrides::default()
+    };
+    backup_options(settings, &overrides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::PaceOption;
+    use crate::config;
+
+    #[test]
+    fn the_agent_lets_production_go_first_unless_it_is_told_otherwise() {
+        for (pace, expected) in [
+            (None, PaceOption::Polite),
+            (Some("full"), PaceOption::Full),
+            (Some("polite"), PaceOption::Polite),
+        ] {
+            let cluster = ("KUBEBACKUP_CLUSTER".to_owned(), "c".to_owned());
+            let variable = pace.map(|pace| ("KUBEBACKUP_BACKUP_PACE".to_owned(), pace.to_owned()));
+            let settings = config::load(None, std::iter::once(cluster).chain(variable)).unwrap();
+            assert_eq!(options_of_the_agent(&settings).unwrap().pace, expected, "{pace:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ fn refusal(text: &str, variables: &[(&str, &str)]) -> String {
 fn without_file_and_variables_the_defaults_hold() {
     let settings = load(None, []).unwrap();
     assert_eq!(settings.backup.jobs, 2);
-    assert_eq!(settings.backup.chunk_mean_bytes, ByteSize(8 << 20));
+    assert_eq!(settings.backup.chunk_mean_bytes, ByteSize(7 << 20));
     assert_eq!(settings.repository.connect_timeout, Span(Duration::from_secs(5)));
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.target.maintenance_database, "postgres");

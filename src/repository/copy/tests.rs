@@ -470,13 +470,28 @@ async fn what_is_damaged_in_both_places_is_told_as_long_as_that_is_known() {
     body[20] ^= 1;
     ground.store.replace(&key, body.into());
     let report = run(&ground, &to).await;
-    assert_eq!(report.left.len(), 1, "{report:?}");
-    assert_eq!(report.left[0].backup_id, backup_id(1));
+    let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
+    assert_eq!(left, [&backup_id(1), &backup_id(0)], "each backup that needs it");
+    assert_eq!(report.settled.len(), 0, "{report:?}");
+    for left in &report.left {
+        let reason = &left.reason;
+        assert!(
+            reason.contains(&key)
+                && reason.contains("cannot be brought anew")
+                && !reason.contains("more of its chunks"),
+            "{reason}"
+        );
+    }
+
+    // One more of the second's own: the first is told as before.
+    let own = second.chunks.iter().find(|chunk| chunk.key != key).unwrap().key.clone();
+    damage_and_verify(&store, &to, &own, 40).await;
+    store.delete(&own).await.unwrap();
+    ground.store.delete(&own).await.unwrap();
+    let report = run(&ground, &to).await;
+    assert_eq!(report.left.len(), 2, "one line a backup: {report:?}");
     let reason = &report.left[0].reason;
-    assert!(
-        reason.contains(&key) && reason.contains("cannot be brought anew"),
-        "{reason}"
-    );
+    assert!(reason.ends_with("(and 1 more of its chunks)"), "{reason}");
 }
 
 #[tokio::test]
@@ -629,7 +644,7 @@ async fn damage_that_stands_is_forgotten_by_no_prune_while_there_is_a_backup_tha
     assert!(verdicts(&to).await.is_empty());
     let report = run(&ground, &to).await;
     let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
-    assert_eq!(left, [&backup_id(1)], "{report:?}");
+    assert_eq!(left, [&backup_id(1), &backup_id(0)], "both need it: {report:?}");
 
     for minute in [0, 1] {
         let manifest = Key::Manifest(backup_id(minute)).to_string();

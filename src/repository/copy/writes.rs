@@ -1,5 +1,7 @@
 //! What a copy writes over there: the word that a backup comes, its chunks, and at last its root.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -11,11 +13,33 @@ use crate::repository::manifest::Chunk;
 use crate::repository::reader::Repository;
 use crate::storage::{ErrorKind, ObjectStore, Put};
 
-/// Says in the other repository what is about to come, and when that was said, by its clock.
-pub(super) async fn announce(to: &dyn ObjectStore, backup_id: &BackupId, root: &Bytes) -> Result<Timestamp> {
+/// Whoever prunes over there takes the word of a month ago for given up: this copy, too, may take long.
+const GOOD_FOR: Duration = Duration::from_hours(7 * 24);
+
+/// Says in the other repository what is about to come, and when that was said, by its clock. What was said long ago is
+/// said anew: what was brought under it counts as found there from then on.
+pub(super) async fn announce(
+    to: &dyn ObjectStore,
+    backup_id: &BackupId,
+    root: &Bytes,
+) -> std::result::Result<Timestamp, Stays> {
     let key = Key::Incoming(backup_id.clone()).to_string();
-    to.put_new(&key, root.clone()).await?;
-    Ok(to.head(&key).await?.modified)
+    let said = say(to, &key, root).await?;
+    if to.now() <= said + GOOD_FOR {
+        return Ok(said);
+    }
+    match to.delete(&key).await {
+        Ok(()) => Ok(say(to, &key, root).await?),
+        Err(error) if error.kind == ErrorKind::Denied => Err(Stays::Because(format!(
+            "'{key}' of the copy is too old to protect what is brought, and may not be deleted: remove it there"
+        ))),
+        Err(error) => Err(Error::from(error).into()),
+    }
+}
+
+async fn say(to: &dyn ObjectStore, key: &str, root: &Bytes) -> Result<Timestamp> {
+    to.put_new(key, root.clone()).await?;
+    Ok(to.head(key).await?.modified)
 }
 
 /// The root speaks for itself now. Where nothing may be deleted the word stays and does no harm.

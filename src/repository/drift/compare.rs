@@ -15,6 +15,14 @@ use crate::repository::manifest::{Database, Record};
 /// Fewer bytes than this do not fall: a handful of rows may lose half their text for good reasons.
 const MIN_BYTES: u64 = 1024 * 1024;
 
+/// What a row takes compressed, at least: of the text that it had before ...
+const OPAQUE_OF_TEXT_BEFORE: f64 = 0.6;
+/// ... of the text that it has now ...
+const OPAQUE_OF_TEXT_NOW: f64 = 0.4;
+/// ... and of what it took compressed before. What is encrypted takes as much room as it had as plain text, however it is
+/// written: COPY writes bytes as hexadecimal digits, which take half of their text, and base64 takes three quarters of its.
+const OPAQUE_GREW_BY: f64 = 1.5;
+
 /// Lost objects of one type that a finding names.
 const EXAMPLES: usize = 3;
 
@@ -54,7 +62,7 @@ enum Place<'a> {
 /// A database that is in both.
 struct Kept<'a> {
     name: String,
-    tables: HashMap<&'a QualifiedName, RowTally>,
+    tables: HashMap<&'a QualifiedName, Amount>,
     ledger: HashMap<&'a QualifiedName, LedgerState>,
     objects: HashSet<(&'a str, &'a str)>,
     schemas: BTreeMap<String, SchemaSums>,
@@ -98,9 +106,9 @@ impl<'a> Comparison<'a> {
                 self.close_database();
                 self.place = self.open_database(head.properties.name, head.large_objects);
             }
-            (Record::Table(table), Place::Lost { before, .. }) => before.add(table.tally.into()),
+            (Record::Table(table), Place::Lost { before, .. }) => before.add((&table).into()),
             (Record::Table(table), Place::Kept(kept)) => {
-                self.found.extend(kept.table(table.name(), table.tally, self.rules));
+                self.found.extend(kept.table(table.name(), (&table).into(), self.rules));
             }
             (Record::Ledger(entry), Place::Kept(kept)) => kept.relation(&entry, self.rules),
             (Record::Object(object), Place::Kept(kept)) => kept.object(object, self.rules),
@@ -149,7 +157,7 @@ impl<'a> Comparison<'a> {
 impl<'a> Kept<'a> {
     fn new(name: String, current: &'a Database) -> Self {
         let object = |object: &'a CatalogueObject| (object.object_type.as_str(), object.identity.as_str());
-        let tables = current.tables.iter().map(|table| (table.name(), table.tally));
+        let tables = current.tables.iter().map(|table| (table.name(), Amount::from(table)));
         let ledger = current.ledger.iter().map(|entry| (&entry.name, entry.state));
         Self {
             name,
@@ -162,7 +170,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    fn table(&mut self, name: &QualifiedName, before: RowTally, rules: DriftRules<'_>) -> Option<DriftFinding> {
+    fn table(&mut self, name: &QualifiedName, before: Amount, rules: DriftRules<'_>) -> Option<DriftFinding> {
         if (rules.is_ignored)(name) {
             return None;
         }
@@ -171,7 +179,7 @@ impl<'a> Kept<'a> {
             self.lost.insert(name.clone());
             return Some(DriftFinding {
                 now: state,
-                ..self.of_table(DriftKind::TableLost, name, before, RowTally::default())
+                ..self.of_table(DriftKind::TableLost, name, before, Amount::default())
             });
         };
         let sums = self.schemas.entry(name.schema.clone()).or_default();
@@ -179,16 +187,16 @@ impl<'a> Kept<'a> {
             sums.filled += 1;
             sums.still_filled += u64::from(after.rows > 0);
         }
-        if fell(before.into(), after.into(), rules) {
+        if fell(before, after, rules) {
             return Some(self.of_table(DriftKind::TableFell, name, before, after));
         }
-        sums.before.add(before.into());
-        sums.after.add(after.into());
-        None
+        sums.before.add(before);
+        sums.after.add(after);
+        became_opaque(before, after).then(|| self.of_table(DriftKind::CompressionFell, name, before, after))
     }
 
-    fn of_table(&self, kind: DriftKind, name: &QualifiedName, before: RowTally, after: RowTally) -> DriftFinding {
-        finding(kind, &self.name, Some(plain(name)), before.into(), after.into())
+    fn of_table(&self, kind: DriftKind, name: &QualifiedName, before: Amount, after: Amount) -> DriftFinding {
+        finding(kind, &self.name, Some(plain(name)), before, after)
     }
 
     fn relation(&mut self, entry: &LedgerEntry, rules: DriftRules<'_>) {
@@ -294,6 +302,20 @@ fn fell(before: Amount, after: Amount, rules: DriftRules<'_>) -> bool {
     };
     let rows = before.rows > rules.min_rows && share(before.rows, after.rows);
     rows || before.raw_bytes > MIN_BYTES && share(before.raw_bytes, after.raw_bytes)
+}
+
+/// Whether rows compress as badly as if they had been encrypted in place, which they did not before.
+fn became_opaque(before: Amount, after: Amount) -> bool {
+    let is_telling = |amount: Amount| amount.rows > 0 && amount.raw_bytes > MIN_BYTES && amount.stored_bytes > 0;
+    if !is_telling(before) || !is_telling(after) {
+        return false;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a mean of a row")]
+    let of_a_row = |bytes: u64, rows: u64| bytes as f64 / rows as f64;
+    let stored = of_a_row(after.stored_bytes, after.rows);
+    stored >= OPAQUE_OF_TEXT_BEFORE * of_a_row(before.raw_bytes, before.rows)
+        && stored >= OPAQUE_OF_TEXT_NOW * of_a_row(after.raw_bytes, after.rows)
+        && stored >= OPAQUE_GREW_BY * of_a_row(before.stored_bytes, before.rows)
 }
 
 /// As the manifest writes it.

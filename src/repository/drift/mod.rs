@@ -17,6 +17,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use super::id::{BackupId, Sha256Digest};
+use super::manifest::Table;
 use crate::content::RowTally;
 
 pub use accept::DriftAcceptance;
@@ -77,7 +78,7 @@ pub struct DriftFinding {
     /// The table, schema or, of lost objects, their type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// In the baseline: rows and bytes of COPY text, or how many objects.
+    /// In the baseline: rows, bytes of COPY text and compressed, or how many objects.
     pub before: Amount,
     pub after: Amount,
     /// Of what is still in the database although its rows are not in the backup: how the ledger calls it.
@@ -99,6 +100,8 @@ pub enum DriftKind {
     /// The same of a schema's tables together that are no finding by themselves, or all of its tables are empty now.
     SchemaFell,
     LargeObjectsFell,
+    /// The rows of a table take much more room compressed than they did, as if they had been encrypted in place.
+    CompressionFell,
     /// Objects of one type, by name.
     ObjectsLost,
     /// Of a later version of this program.
@@ -113,6 +116,9 @@ pub struct Amount {
     pub rows: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub raw_bytes: u64,
+    /// Of a table's rows, compressed; 0 also where its backup does not tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stored_bytes: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub objects: u64,
 }
@@ -126,6 +132,7 @@ impl Amount {
     fn add(&mut self, other: Self) {
         self.rows = self.rows.saturating_add(other.rows);
         self.raw_bytes = self.raw_bytes.saturating_add(other.raw_bytes);
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
         self.objects = self.objects.saturating_add(other.objects);
     }
 }
@@ -135,7 +142,16 @@ impl From<RowTally> for Amount {
         Self {
             rows: tally.rows,
             raw_bytes: tally.raw_bytes,
-            objects: 0,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Table> for Amount {
+    fn from(table: &Table) -> Self {
+        Self {
+            stored_bytes: table.stored_bytes.unwrap_or(0),
+            ..table.tally.into()
         }
     }
 }

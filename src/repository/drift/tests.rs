@@ -118,6 +118,60 @@ fn bytes_count_like_rows_from_a_mebibyte_on() {
 }
 
 #[test]
+fn rows_that_no_longer_compress_are_told_where_both_backups_say_what_they_take() {
+    const MIB: u64 = 1 << 20;
+    let letters = |raw_bytes: u64, stored_bytes: Option<u64>| {
+        let mut database = database("shop", &[]);
+        add_table(
+            &mut database,
+            QualifiedName::new("public", "letters"),
+            10_000,
+            raw_bytes,
+        );
+        database.tables[0].stored_bytes = stored_bytes;
+        [database]
+    };
+    let before = letters(10 * MIB, Some(3 * MIB));
+    for (what, raw_bytes, stored_bytes, is_told) in [
+        ("as bytes: two digits each", 20 * MIB, Some(10 * MIB), true),
+        ("in base64", 14 * MIB, Some(10 * MIB + MIB / 2), true),
+        ("half of the rows, as bytes", 15 * MIB, Some(6 * MIB + MIB / 2), true),
+        ("a third of the rows", 13 * MIB, Some(5 * MIB + MIB / 2), false),
+        (
+            "a column of random tokens more",
+            15 * MIB,
+            Some(5 * MIB + MIB / 2),
+            false,
+        ),
+        ("a lower level", 10 * MIB, Some(4 * MIB), false),
+        ("longer rows that compress", 30 * MIB, Some(10 * MIB), false),
+        ("by a version that did not count", 20 * MIB, None, false),
+    ] {
+        let found = told(&before, &letters(raw_bytes, stored_bytes));
+        assert_eq!(found.len(), usize::from(is_told), "{what}: {found:?}");
+    }
+    assert_eq!(
+        told(&before, &letters(20 * MIB, Some(10 * MIB))),
+        [
+            "the rows of table public.letters of shop no longer compress, as if encrypted: 20 MiB to 10 MiB, before 10 MiB to 3.0 MiB"
+        ]
+    );
+    let tokens = letters(10 * MIB, Some(5 * MIB + MIB / 2));
+    assert_eq!(
+        told(&tokens, &letters(20 * MIB, Some(10 * MIB))).len(),
+        1,
+        "what compressed badly before"
+    );
+    let pictures = letters(20 * MIB, Some(10 * MIB));
+    assert!(told(&pictures, &pictures).is_empty());
+    assert!(told(&letters(10 * MIB, None), &letters(20 * MIB, Some(10 * MIB))).is_empty());
+    assert!(
+        told(&letters(MIB, Some(MIB / 3)), &letters(2 * MIB, Some(MIB))).is_empty(),
+        "too small to tell"
+    );
+}
+
+#[test]
 fn a_table_that_is_gone_is_told_once_however_small_and_with_what_hangs_on_it() {
     let mut before = database("shop", &[("orders", 0), ("kept", 5)]);
     for (object_type, identity) in [

@@ -102,6 +102,12 @@ impl fmt::Display for DriftFinding {
                 figures::bytes(self.before.raw_bytes),
                 figures::bytes(self.after.raw_bytes)
             ),
+            DriftKind::CompressionFell => write!(
+                formatter,
+                "the rows of table {name} of {database} no longer compress, as if encrypted: {}, before {}",
+                compressed(self.after),
+                compressed(self.before)
+            ),
             DriftKind::ObjectsLost => {
                 let more = if self.examples.len() as u64 == self.before.objects {
                     ""
@@ -126,6 +132,11 @@ fn amount(amount: Amount) -> String {
         figures::count(amount.rows),
         figures::bytes(amount.raw_bytes)
     )
+}
+
+fn compressed(amount: Amount) -> String {
+    let (raw, stored) = (figures::bytes(amount.raw_bytes), figures::bytes(amount.stored_bytes));
+    format!("{raw} to {stored}")
 }
 
 fn fall(finding: &DriftFinding) -> String {

@@ -14,14 +14,12 @@ use super::tombstone::Tombstone;
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
-use crate::repository::index::{self, ChunkName};
+use crate::repository::index::ChunkName;
 use crate::repository::layout::{self, Key};
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::Repository;
+use crate::repository::references::INDEXES_AT_ONCE;
 use crate::storage::{ErrorKind, list_all};
-
-/// Indexes read at the same time; each is in memory as a whole.
-const INDEXES_AT_ONCE: usize = 4;
 
 /// A copy of one backup that takes longer has been given up.
 const MONTH: Duration = Duration::from_hours(30 * 24);
@@ -227,18 +225,7 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Marked> {
         state: DriftState::of(manifest.drift.as_ref()),
         is_accepted: false,
     };
-    let key = Key::Manifest(backup_id.clone()).to_string();
-    let lines = repository.read_index_lines(&manifest).await?;
-    let parsed = tokio::task::spawn_blocking(move || {
-        let mut names = index::chunk_names(&lines)?;
-        for chunk in &manifest.index {
-            names.push(ChunkName::of(chunk)?);
-        }
-        Ok::<_, String>(names)
-    });
-    let names = parsed
-        .await?
-        .map_err(|reason| Error::damaged(key, format!("its index cannot be read: {reason}")))?;
+    let names = repository.chunk_names_of(manifest).await?;
     Ok(Marked { names, cluster, drift })
 }
 

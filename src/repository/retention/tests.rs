@@ -628,6 +628,8 @@ async fn what_names_a_damaged_object_stays_while_the_object_is_there() {
     let alone = &backup.chunks[2].key;
     ground.verdict(0, 2, CertificateState::Failed, &[shared]).await;
     ground.verdict(DAY, DAY + 2, CertificateState::Failed, &[alone]).await;
+    // The newest needs one of them too, and has been read since.
+    drill(&ground, 2, 2 * DAY + 2 * HOUR, 2 * DAY + 3 * HOUR).await;
     ground.expire(&last(1)).await;
     ground.set_minute(20 * DAY);
     ground.prune().await;
@@ -879,4 +881,40 @@ async fn a_copy_of_what_was_let_go_long_ago_that_was_given_up_stops_no_prune() {
     ground.set_minute(7 * DAY);
     assert_eq!(ground.prune().await.outcome, PruneOutcome::Done);
     assert!(ground.is_sound().await);
+}
+
+#[tokio::test]
+async fn what_one_drill_found_damaged_is_damaged_for_every_backup_that_needs_it() {
+    let ground = Ground::new().await;
+    let (old, new) = ([("orders", rows(3000, 5))], [("orders", rows(3000, 11))]);
+    for (day, tables) in [(0, &old), (1, &new), (2, &new), (3, &new)] {
+        ground.set_minute(day * DAY);
+        ground.backup(day * DAY, tables).await;
+        if day < 3 {
+            drill(&ground, day, day * DAY + 1, day * DAY + 2).await;
+        }
+    }
+    let oldest = ground.repository.read_backup(&backup_id(0)).await.unwrap();
+    let newest = ground.repository.read_backup(&backup_id(3 * DAY)).await.unwrap();
+    let mut shared = newest.chunks.iter().map(|chunk| &chunk.key);
+    let shared = shared
+        .find(|key| !oldest.chunks.iter().any(|chunk| chunk.key == **key))
+        .unwrap();
+    let now = 3 * DAY + HOUR;
+    ground.set_minute(now);
+    ground.verdict(3 * DAY, now, CertificateState::Failed, &[shared]).await;
+    let proofs_now = proofs(&ground).await;
+    let proof = |line: &(String, Decision)| line.0.clone();
+    assert_eq!(
+        proofs_now.iter().map(proof).collect::<Vec<_>>(),
+        ["certified", "unproven", "unproven", "failed"]
+    );
+    assert_eq!(proofs_now[0].1, Decision::Keep, "the only one that can be restored");
+
+    // A drill that has read it since knows better, for its own backup.
+    drill(&ground, 2, now + 10, now + 20).await;
+    assert_eq!(
+        proofs(&ground).await.iter().map(proof).collect::<Vec<_>>(),
+        ["certified", "unproven", "certified", "failed"]
+    );
 }

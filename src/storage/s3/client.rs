@@ -21,6 +21,7 @@ use aws_sdk_s3::config::{
     Builder, Credentials, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
 
+use super::bounded::BoundAnswers;
 use super::counting::{CountRequests, Counters};
 use super::credentials::FreshCredentials;
 use super::options::{S3Credentials, S3Options};
@@ -86,6 +87,7 @@ pub(super) async fn connect(options: &S3Options, counters: Arc<Counters>) -> Res
         .retry_partition(every_attempt())
         .retry_classifier(RetryMore)
         .interceptor(CountRequests::new(counters))
+        .interceptor(BoundAnswers)
         .build();
     Ok(Connected {
         client: Client::from_conf(config),

@@ -80,11 +80,21 @@ impl S3Store {
                 };
             }
         };
-        let refused = answer.errors().iter().filter_map(|said| {
-            let key = said.key()?.strip_prefix(&self.key_prefix)?;
-            (said.code() != Some("NoSuchKey")).then(|| of_one_key("delete", key, &self.place, said))
-        });
-        Ok(Batch::Done(refused.collect()))
+        let mut refused = Vec::new();
+        for said in answer.errors() {
+            let key = said.key().and_then(|key| key.strip_prefix(&self.key_prefix));
+            // Whatever it is about is still there, and nobody knows what that is.
+            let key = key.filter(|key| keys.iter().any(|asked| asked == key)).ok_or_else(|| {
+                let code = said.code().unwrap_or("an error");
+                failed(format!(
+                    "the store answered {code} for a key that it was not asked to delete"
+                ))
+            })?;
+            if said.code() != Some("NoSuchKey") {
+                refused.push(of_one_key("delete", key, &self.place, said));
+            }
+        }
+        Ok(Batch::Done(refused))
     }
 
     /// The first, the middle and the last key tell whether these credentials may delete here at all: nobody asks a

@@ -9,7 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::Ground;
+use crate::support::privilege::not_shown;
 use crate::support::wait;
+
+const SHOWN: &str = "what a full disk does to a drill";
 
 /// A file system of so many mebibytes; dropped, it is gone.
 struct SmallDisk {
@@ -27,12 +30,12 @@ impl SmallDisk {
         let mount = ["-t", "tmpfs", "-o", &options, "kubebackup-test"];
         let mounted = Command::new("mount").args(mount).arg(directory.path()).output();
         let Ok(said) = mounted.map(|output| (output.status.success(), output.stderr)) else {
-            not_shown("there is no program 'mount'");
+            not_shown(SHOWN, "there is no program 'mount'");
             return None;
         };
         if !said.0 {
             let why = String::from_utf8_lossy(&said.1).into_owned();
-            not_shown(&format!("no file system may be mounted here: {why}"));
+            not_shown(SHOWN, &format!("no file system may be mounted here: {why}"));
             return None;
         }
         let disk = Self { directory };
@@ -49,16 +52,6 @@ impl SmallDisk {
         let resized = Command::new("mount").args(["-o", &options]).arg(self.path()).status();
         assert!(resized.unwrap().success());
     }
-}
-
-/// A pipeline that cannot show it must say that it knows.
-fn not_shown(why: &str) {
-    eprintln!("what a full disk does to a drill is not shown: {why}");
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    assert!(
-        !is_set("CI") || is_set("KUBEBACKUP_TEST_MAY_SKIP"),
-        "{why}; run as one who may, or set KUBEBACKUP_TEST_MAY_SKIP=1"
-    );
 }
 
 impl Drop for SmallDisk {

@@ -1,6 +1,8 @@
 //! kill -9 of expiry and prune, at their own points and at moments that a seed chooses: what exists is whole, and the next
 //! run finishes.
 
+use kubebackup::demo::{S3Effect, S3Fault};
+
 use super::*;
 use crate::support::interrupt::{Killer, kill_at};
 
@@ -63,5 +65,57 @@ fn killed_after_any_number_of_requests_they_lose_nothing() {
         world.drill();
     }
     killer.has_killed_more_than(2);
+    finishes(&world);
+}
+
+/// A store that knows no batches is asked key by key, so that a prune can die between any two deletions.
+#[test]
+fn a_prune_killed_between_any_two_deletions_is_finished_by_the_next() {
+    let world = World::with(WorldOptions {
+        settings: "retention: {keep_last: 1, keep_certified: 1}
+backup: {chunk_min_bytes: 16KiB, chunk_mean_bytes: 32KiB, chunk_max_bytes: 64KiB}
+",
+        ..WorldOptions::default()
+    });
+    world.s3.controls.inject(S3Fault {
+        operation: Some("DeleteObjects"),
+        key_prefix: String::new(),
+        times: usize::MAX,
+        effect: S3Effect::Refuse("NotImplemented"),
+    });
+    let fill = |number: u32| {
+        world.source_sql(&format!(
+            "DROP TABLE IF EXISTS large; CREATE TABLE large AS SELECT i, md5((i * {number})::text) AS text FROM generate_series(1, 100000) i;"
+        ));
+        world.back_up_state(number);
+    };
+    (1..4).for_each(fill);
+    world.drill();
+    world.age("", 3 * DAY);
+    world.expire();
+    world.age("", 3 * DAY);
+    let unwanted = |pruned: &Value| pruned["deleted"]["objects"].as_u64().unwrap();
+    let dry_run = || {
+        unwanted(
+            &world
+                .program(&["--output", "json", "prune", "--dry-run"])
+                .run()
+                .ok()
+                .json(),
+        )
+    };
+    let at_first = dry_run();
+    assert!(at_first > 150, "{at_first}");
+    let mut killer = Killer::seeded(20_261_128);
+    let (mut left, mut died_between) = (at_first, 0);
+    for _ in 0..6 {
+        // Some twenty requests come before the first deletion.
+        killer.run(&world, world.program(&["prune"]), 80);
+        world.all_is_sound();
+        let now = dry_run();
+        died_between += usize::from(0 < now && now < left);
+        left = now;
+    }
+    assert!(died_between > 2, "{died_between} of six died between two deletions");
     finishes(&world);
 }

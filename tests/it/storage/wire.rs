@@ -444,3 +444,14 @@ async fn a_listing_of_versions_that_repeats_its_page_ends_too() {
     let versions = versions.expect("it ends").unwrap();
     assert!(versions.is_cut && versions.all.is_empty(), "{versions:?}");
 }
+
+#[tokio::test]
+async fn a_listing_or_a_refusal_that_does_not_end_is_not_read_to_its_end() {
+    let page = endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let error = open(&page, 1).await.list("chunks/", None, 1000).await.unwrap_err();
+    assert!(chain(&error).contains("length limit exceeded"), "{}", chain(&error));
+
+    let refusal = endless("HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let error = open(&refusal, 1).await.get_at_most("key", 65_536).await.unwrap_err();
+    assert!(chain(&error).contains("length limit exceeded"), "{}", chain(&error));
+}

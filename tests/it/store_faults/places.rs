@@ -4,7 +4,9 @@
 use kubebackup::demo::Identity;
 
 use super::{Ground, QUICK, assert_clear};
+use crate::support::agents::AgentProcess;
 use crate::support::moto::Moto;
+use crate::support::privilege::OwnHosts;
 use crate::support::s3_proxy::{Fault, Rule, S3Proxy, refusals};
 use crate::support::{World, wait};
 
@@ -160,6 +162,30 @@ fn a_store_that_comes_up_while_a_backup_asks_for_it_is_used() {
     backup.wait().ok();
     assert_eq!(ground.manifests().len(), 2);
     ground.assert_sound();
+}
+
+/// A pod may start before its cluster's DNS knows the store.
+#[test]
+fn a_store_whose_name_resolves_late_is_used() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE t AS SELECT generate_series(1, 100) AS n");
+    let Some(hosts) = OwnHosts::new(world.directory()) else {
+        return;
+    };
+    let (_, port) = world.s3.endpoint.rsplit_once(':').unwrap();
+    let name = "store.late.invalid";
+    let endpoint = format!("http://{name}:{port}");
+    let starter = hosts.starter();
+    let starter: Vec<&str> = starter.iter().map(String::as_str).collect();
+    let variables = [("KUBEBACKUP_REPOSITORY_ENDPOINT", endpoint.as_str())];
+    let mut agent = AgentProcess::started_by(&starter, &world, "backup-agent", &variables);
+    agent.scrape_until("outcome=\"unavailable\"");
+    assert_eq!(world.s3.controls.asked(), 0, "nobody could know where it is");
+    hosts.add(name);
+    agent.scrape_until("kubebackup_last_success_timestamp_seconds");
+    agent.stop();
+    assert_eq!(world.keys("manifests/").len(), 1);
+    world.program(&["verify", "--all"]).run().ok();
 }
 
 /// Answers that are lost make uploads that are made again: a bucket that keeps every version shows what that leaves.

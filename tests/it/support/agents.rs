@@ -15,17 +15,29 @@ pub(crate) struct AgentProcess {
 impl AgentProcess {
     /// `backup-agent` or `restore-agent`, quick enough for a test; nothing begins by itself unless it is overdue.
     pub(crate) fn start(world: &World, verb: &str, variables: &[(&str, &str)]) -> Self {
+        Self::started_by(&[], world, verb, variables)
+    }
+
+    /// Started by another program, whose arguments come first; by none, directly.
+    pub(crate) fn started_by(starter: &[&str], world: &World, verb: &str, variables: &[(&str, &str)]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let running = world
+        let program = world
             .program(&[verb])
             .env("KUBEBACKUP_AGENT_LISTEN", &address.to_string())
             .env("KUBEBACKUP_AGENT_POLL_INTERVAL", "200ms")
             .env("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 24h")
-            .envs(variables.iter().copied())
-            .spawn();
-        Self { address, running }
+            .envs(variables.iter().copied());
+        let program = if starter.is_empty() {
+            program
+        } else {
+            program.within(starter)
+        };
+        Self {
+            address,
+            running: program.spawn(),
+        }
     }
 
     /// What `/metrics` says once it says `wanted`.

@@ -18,6 +18,7 @@ pub(crate) mod interrupt;
 pub(crate) mod library;
 pub(crate) mod moto;
 pub(crate) mod oracle;
+pub(crate) mod privilege;
 pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod s3;

@@ -5,12 +5,18 @@ use super::AREA;
 use crate::repository::layout;
 use crate::storage::{BucketReport, BucketRule, ObjectStore};
 
-/// What a backup consists of. A rule may take anything else.
-const NEEDED: [&str; 4] = [
+/// What backups consist of, and what says which of them must stay. A rule may take leases and probes.
+const NEEDED: [&str; 10] = [
     layout::CHUNKS,
     layout::MANIFESTS,
     layout::CERTIFICATES,
     layout::REPOSITORY,
+    layout::HOLDS,
+    layout::TOMBSTONES,
+    layout::DAMAGE,
+    layout::DRIFT,
+    layout::INCOMING,
+    layout::ELSEWHERE,
 ];
 
 pub(super) async fn check(store: &dyn ObjectStore, findings: &mut Vec<Finding>) {
@@ -88,6 +94,43 @@ mod tests {
     }
 
     #[test]
+    fn it_says_whether_versions_are_kept_and_bodies_encrypted_and_what_it_does_not_know() {
+        let told = |versioned, encryption: Option<&str>| {
+            let report = BucketReport {
+                versioned,
+                encryption: encryption.map(str::to_owned),
+                lockable: None,
+                rules: Some(Vec::new()),
+            };
+            let findings = describe(&report).into_iter();
+            findings
+                .map(|finding| (finding.level, finding.what))
+                .collect::<Vec<_>>()
+        };
+        let level_and_word = [
+            (
+                told(Some(true), Some("aws:kms")),
+                [(Level::Ok, "keeps versions"), (Level::Ok, "(aws:kms)")],
+            ),
+            (
+                told(Some(false), Some("none")),
+                [(Level::Warn, "no versions"), (Level::Warn, "does not encrypt")],
+            ),
+            (
+                told(None, None),
+                [(Level::Warn, "does not tell"), (Level::Warn, "does not tell")],
+            ),
+        ];
+        for (told, expected) in level_and_word {
+            assert_eq!(told.len(), 2, "{told:?}");
+            for ((level, text), (expected_level, word)) in told.into_iter().zip(expected) {
+                assert_eq!(level, expected_level, "{text}");
+                assert!(text.contains(word), "no '{word}' in '{text}'");
+            }
+        }
+    }
+
+    #[test]
     fn only_rules_that_take_what_a_backup_needs_are_refused() {
         for (beginning, is_refused) in [
             ("", true),
@@ -95,6 +138,12 @@ mod tests {
             ("chunks/ab", true),
             ("man", true),
             ("certificates/2026", true),
+            ("holds/", true),
+            ("tombstones/", true),
+            ("damage/", true),
+            ("drift/", true),
+            ("incoming/", true),
+            ("elsewhere/", true),
             ("probes/", false),
             ("leases/", false),
             ("chunk-of-others/", false),
