@@ -57,7 +57,7 @@ impl Repository {
                     }
                     // Expired since it was listed.
                     Err(Error::NoSuchBackup(_)) => Vec::new(),
-                    Err(error) if error.is_unreadable_object() => {
+                    Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
                         tracing::debug!(%backup_id, %error, "may need anything");
                         chunks.iter().copied().collect()
                     }

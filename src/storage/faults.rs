@@ -192,6 +192,11 @@ impl ObjectStore for FaultStore {
         Ok(self.run(Operation::Put, key, self.inner.put_new(key, body)).await?.0)
     }
 
+    async fn put_new_of_digest(&self, key: &str, body: Bytes, sha256: [u8; 32]) -> Result<Put> {
+        let request = self.inner.put_new_of_digest(key, body, sha256);
+        Ok(self.run(Operation::Put, key, request).await?.0)
+    }
+
     async fn get_at_most(&self, key: &str, limit: u64) -> Result<Bytes> {
         Ok(harm_if_asked(
             self.run(Operation::Get, key, self.inner.get_at_most(key, limit))

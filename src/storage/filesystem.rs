@@ -54,7 +54,7 @@ impl FilesystemStore {
     pub fn new(mount: PathBuf, prefix: &str) -> Self {
         let root = mount.join(prefix);
         Self {
-            base: Arc::new(Base::new(mount, root)),
+            base: Arc::new(Base { mount, root }),
             shared: Arc::default(),
             capabilities: OnceCell::new(),
         }

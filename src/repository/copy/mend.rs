@@ -12,10 +12,15 @@ use crate::repository::index::ChunkName;
 use crate::repository::manifest::Chunk;
 use crate::repository::reader::Repository;
 
-/// A chunk that is gone over there, and the backups there that need it, oldest first; at least one.
-struct Removed<'a> {
+/// A chunk that is gone over there.
+struct Removed {
     key: String,
-    backups: Vec<&'a BackupId>,
+    /// The backups there that need it and have not been asked for it yet.
+    unasked: BTreeSet<BackupId>,
+    /// All that need it.
+    backups: BTreeSet<BackupId>,
+    /// An index that may name it cannot be read.
+    is_untold: bool,
 }
 
 /// Brings it, one chunk after the other: there are few. `there`: the backups that are over there.
@@ -29,83 +34,94 @@ pub(super) async fn bring_what_was_removed(
     there: &BTreeSet<BackupId>,
 ) -> Result<CopyReport> {
     let mut report = CopyReport::default();
-    let mut needed: BTreeMap<&BackupId, Vec<Removed<'_>>> = BTreeMap::new();
-    for (key, backups) in to.removed_of(damage).await? {
-        let backups: Vec<&BackupId> = backups.intersection(there).collect();
-        if let Some(newest) = backups.last() {
-            needed.entry(newest).or_default().push(Removed { key, backups });
-        }
+    let mut needed: BTreeMap<BackupId, Vec<Removed>> = BTreeMap::new();
+    for removed in removed_from(to, damage, there).await? {
+        ask_next(&mut needed, removed);
     }
-    let mut lost: BTreeMap<String, Lost<'_>> = BTreeMap::new();
-    while let Some((backup_id, removed)) = needed.pop_last() {
-        let Some(chunks) = chunks_of(from, to, backup_id).await? else {
-            // The next older one knows it as well.
-            for removed in removed {
-                let older = removed.backups.iter().rev().find(|older| **older < backup_id);
-                if let Some(older) = older {
-                    needed.entry(older).or_default().push(removed);
-                } else {
-                    let reason = "no index that names it can be read".to_owned();
-                    lost.insert(removed.key, (reason, removed.backups));
+    let mut lost: Vec<(Removed, String)> = Vec::new();
+    while let Some((backup_id, group)) = needed.pop_last() {
+        let chunks = chunks_of(from, to, &backup_id).await?;
+        for mut removed in group {
+            removed.is_untold |= chunks.is_none();
+            let Some(chunk) = chunks.as_ref().and_then(|chunks| chunks.get(&removed.key)) else {
+                // The next older one may tell.
+                if let Some(removed) = ask_next(&mut needed, removed).filter(|removed| removed.is_untold) {
+                    lost.push((removed, "no index that names it can be read".to_owned()));
                 }
-            }
-            continue;
-        };
-        for Removed { key, backups } in removed {
-            // What is not of the backup, as its root, is brought in other ways.
-            let Some(chunk) = chunks.get(&key) else { continue };
+                continue;
+            };
             match copy_chunk(from, to, chunk).await {
                 Ok(()) => {
+                    let key = removed.key;
                     tracing::info!(key, "was found damaged over there and removed, and is there again");
                     report.mended_chunks += 1;
                     report.copied_chunks += 1;
                     report.copied_bytes += chunk.stored_bytes;
                 }
-                Err(Stays::Because(reason)) => {
-                    lost.insert(key, (reason, backups));
-                }
+                Err(Stays::Because(reason)) => lost.push((removed, reason)),
                 Err(Stays::Broken(error)) => return Err(error),
             }
         }
     }
-    report.left = not_whole(to, lost, there).await?;
+    report.left = not_whole(lost);
     Ok(report)
 }
 
-/// Why a chunk cannot be brought, and the backups that are known to need it.
-type Lost<'a> = (String, Vec<&'a BackupId>);
-
-/// The backups over there that lack any of these chunks, newest first: those that are known, and whoever else refers to one.
-async fn not_whole(to: &Repository, lost: BTreeMap<String, Lost<'_>>, there: &BTreeSet<BackupId>) -> Result<Vec<Left>> {
-    if lost.is_empty() {
+/// Chunks that were said to be damaged and are gone, and that backups over there need: those that were named, and whoever
+/// else refers to one.
+async fn removed_from(to: &Repository, damage: &KnownDamage, there: &BTreeSet<BackupId>) -> Result<Vec<Removed>> {
+    let gone = to.removed_of(damage).await?;
+    if gone.is_empty() {
         return Ok(Vec::new());
     }
-    let names = lost.keys().filter_map(|key| ChunkName::of_key(key)).collect();
-    let mut lacking: BTreeMap<BackupId, BTreeSet<String>> = BTreeMap::new();
-    for (backup_id, names) in to.needed_of(&names, there.clone()).await? {
-        let keys = lost
-            .keys()
-            .filter(|key| ChunkName::of_key(key).is_some_and(|name| names.contains(&name)));
-        lacking.entry(backup_id).or_default().extend(keys.cloned());
-    }
-    for (key, (_, backups)) in &lost {
-        for backup_id in backups {
-            lacking.entry((*backup_id).clone()).or_default().insert(key.clone());
+    let names = gone.iter().filter_map(|(key, _)| ChunkName::of_key(key)).collect();
+    let needed = to.needed_of(&names, there.clone()).await?;
+    let removed = gone.into_iter().map(|(key, named)| {
+        let name = ChunkName::of_key(&key);
+        let refer = needed
+            .iter()
+            .filter(|(_, names)| name.is_some_and(|name| names.contains(&name)));
+        let mut backups: BTreeSet<BackupId> = refer.map(|(backup_id, _)| backup_id.clone()).collect();
+        backups.extend(named.intersection(there).cloned());
+        Removed {
+            key,
+            unasked: backups.clone(),
+            backups,
+            is_untold: false,
+        }
+    });
+    Ok(removed.collect())
+}
+
+/// Its newest backup that has not been asked is; back it comes when there is none.
+fn ask_next(needed: &mut BTreeMap<BackupId, Vec<Removed>>, mut removed: Removed) -> Option<Removed> {
+    let Some(next) = removed.unasked.pop_last() else {
+        return Some(removed);
+    };
+    needed.entry(next).or_default().push(removed);
+    None
+}
+
+/// The backups over there that lack any of these chunks, newest first, each with why.
+fn not_whole(lost: Vec<(Removed, String)>) -> Vec<Left> {
+    let mut lacking: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
+    for (removed, reason) in lost {
+        let key = &removed.key;
+        let reason = format!("'{key}' was removed there as damaged, and cannot be brought anew: {reason}");
+        for backup_id in removed.backups {
+            lacking.entry(backup_id).or_default().push(reason.clone());
         }
     }
-    let mut left = Vec::new();
-    for (backup_id, keys) in lacking.into_iter().rev() {
-        let Some((key, (reason, _))) = keys.first().and_then(|key| lost.get_key_value(key)) else {
-            continue;
-        };
-        let mut reason = format!("'{key}' was removed there as damaged, and cannot be brought anew: {reason}");
-        if keys.len() > 1 {
-            reason.push_str(&format!(" (and {} more of its chunks)", keys.len() - 1));
+    let left = lacking.into_iter().rev().map(|(backup_id, mut reasons)| {
+        let others = reasons.len() - 1;
+        let mut reason = reasons.swap_remove(0);
+        if others > 0 {
+            reason.push_str(&format!(" (and {others} more of its chunks)"));
         }
         tracing::warn!(%backup_id, reason, "this backup of the copy is not whole");
-        left.push(Left { backup_id, reason });
-    }
-    Ok(left)
+        Left { backup_id, reason }
+    });
+    left.collect()
 }
 
 /// By key; none where its index can be read in neither place. Where the backup has gone here, its chunks may be those of

@@ -50,7 +50,11 @@ pub(super) async fn copy_holds_of(from: &Repository, to: &Repository, backup_id:
                 continue;
             }
         }
-        to.store().put_new(&key, record(from, &key).await?).await?;
+        // Pruned since it was listed.
+        let Some(record) = record_if_there(from, &key).await? else {
+            continue;
+        };
+        to.store().put_new(&key, record).await?;
         copied += 1;
     }
     Ok(copied)

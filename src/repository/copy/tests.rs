@@ -272,6 +272,68 @@ async fn what_a_prune_deletes_meanwhile_is_brought_again() {
     assert_eq!(keys(&store).await, keys(&ground.store).await);
 }
 
+/// Whoever prunes there would take the word for given up before the copy is done; without it nothing protects what was brought.
+#[tokio::test]
+async fn a_copy_does_not_go_on_under_an_announcement_that_a_prune_is_about_to_remove() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (store, to) = empty_copy(&ground).await;
+    let announcement = Key::Incoming(backup_id(0)).to_string();
+    let root = ground.object(&Key::Manifest(backup_id(0)).to_string()).await;
+    let start: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+    store.set_clock(start);
+    store.put_new(&announcement, root).await.unwrap();
+    let days = |days: u64| start + Duration::from_hours(days * 24);
+    store.set_clock(days(22));
+    let report = run(&ground, &to).await;
+    assert!(report.left[0].reason.contains(&announcement), "{report:?}");
+    assert!(store.head(&announcement).await.is_ok());
+
+    store.set_clock(days(32));
+    let options = PruneOptions {
+        grace: GRACE,
+        dry_run: false,
+    };
+    let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
+    assert_eq!(pruned.leftovers.announcements, 1, "{pruned:?}");
+    assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
+}
+
+/// As a prune leaves it that was interrupted between the two.
+#[tokio::test]
+async fn the_end_of_a_hold_whose_beginning_is_gone_keeps_nothing_back() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (_, to) = empty_copy(&ground).await;
+    run(&ground, &to).await;
+    let end = Key::HoldRelease {
+        backup_id: backup_id(0),
+        generation: 1,
+    };
+    ground.store.put_new(&end.to_string(), "{}".into()).await.unwrap();
+    ground.backup(1, &two_tables()).await;
+    let report = run(&ground, &to).await;
+    assert_eq!((report.copied_holds, report.copied), (0, vec![backup_id(1)]));
+}
+
+#[tokio::test]
+async fn what_the_newest_backups_index_cannot_tell_an_older_ones_tells() {
+    let (ground, store, to, second) = copy_of_one_of_two().await;
+    run(&ground, &to).await;
+    let key = shared_key(&to, &second).await;
+    damage_and_verify(&store, &to, &key, 20).await;
+    store.delete(&key).await.unwrap();
+    let index = &second.manifest.index[0].key;
+    for place in [&store, &ground.store] {
+        let mut body = place.get(index).await.unwrap().to_vec();
+        body[20] ^= 1;
+        place.replace(index, body.into());
+    }
+    let report = run(&ground, &to).await;
+    assert_eq!((report.mended_chunks, report.left.len()), (1, 0), "{report:?}");
+    assert!(store.head(&key).await.is_ok());
+}
+
 #[tokio::test]
 async fn another_repository_is_never_written_into() {
     let ground = Ground::new().await;

@@ -13,33 +13,26 @@ use crate::repository::manifest::Chunk;
 use crate::repository::reader::Repository;
 use crate::storage::{ErrorKind, ObjectStore, Put};
 
-/// Whoever prunes over there takes the word of a month ago for given up: this copy, too, may take long.
-const GOOD_FOR: Duration = Duration::from_hours(7 * 24);
+/// Whoever prunes over there takes the word of a month ago for given up: one that is so old might go before this copy ends.
+const GOOD_FOR: Duration = Duration::from_hours(21 * 24);
 
-/// Says in the other repository what is about to come, and when that was said, by its clock. What was said long ago is
-/// said anew: what was brought under it counts as found there from then on.
+/// Says in the other repository what is about to come, and when that was said, by its clock.
 pub(super) async fn announce(
     to: &dyn ObjectStore,
     backup_id: &BackupId,
     root: &Bytes,
 ) -> std::result::Result<Timestamp, Stays> {
     let key = Key::Incoming(backup_id.clone()).to_string();
-    let said = say(to, &key, root).await?;
+    to.put_new(&key, root.clone()).await.map_err(Error::from)?;
+    let said = to.head(&key).await.map_err(Error::from)?.modified;
     if to.now() <= said + GOOD_FOR {
         return Ok(said);
     }
-    match to.delete(&key).await {
-        Ok(()) => Ok(say(to, &key, root).await?),
-        Err(error) if error.kind == ErrorKind::Denied => Err(Stays::Because(format!(
-            "'{key}' of the copy is too old to protect what is brought, and may not be deleted: remove it there"
-        ))),
-        Err(error) => Err(Error::from(error).into()),
-    }
-}
-
-async fn say(to: &dyn ObjectStore, key: &str, root: &Bytes) -> Result<Timestamp> {
-    to.put_new(key, root.clone()).await?;
-    Ok(to.head(key).await?.modified)
+    // Not deleted here: in the moment without it, a prune would find nothing that protects what another copy relies on.
+    Err(Stays::Because(format!(
+        "'{key}' of the copy was written {said}, too long ago to protect what is still to come: the next prune there removes it, or remove it \
+         while nothing else copies or prunes there; then it is brought"
+    )))
 }
 
 /// The root speaks for itself now. Where nothing may be deleted the word stays and does no harm.

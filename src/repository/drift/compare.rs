@@ -15,13 +15,12 @@ use crate::repository::manifest::{Database, Record};
 /// Fewer bytes than this do not fall: a handful of rows may lose half their text for good reasons.
 const MIN_BYTES: u64 = 1024 * 1024;
 
-/// What a row takes compressed, at least: of the text that it had before ...
+/// Rows compress that take less of their text than this, and do not that take more. What is encrypted takes half of its
+/// text where COPY writes it as hexadecimal digits, and three quarters where it is base64.
+const OPAQUE_SHARE: f64 = 0.4;
+/// A row takes at least so much, compressed, of the text that it had before: what is encrypted takes as much room as it had
+/// as plain text. Rows that merely grew, or a lower level, take less.
 const OPAQUE_OF_TEXT_BEFORE: f64 = 0.6;
-/// ... of the text that it has now ...
-const OPAQUE_OF_TEXT_NOW: f64 = 0.4;
-/// ... and of what it took compressed before. What is encrypted takes as much room as it had as plain text, however it is
-/// written: COPY writes bytes as hexadecimal digits, which take half of their text, and base64 takes three quarters of its.
-const OPAQUE_GREW_BY: f64 = 1.5;
 
 /// Lost objects of one type that a finding names.
 const EXAMPLES: usize = 3;
@@ -310,12 +309,12 @@ fn became_opaque(before: Amount, after: Amount) -> bool {
     if !is_telling(before) || !is_telling(after) {
         return false;
     }
-    #[allow(clippy::cast_precision_loss, reason = "a mean of a row")]
-    let of_a_row = |bytes: u64, rows: u64| bytes as f64 / rows as f64;
-    let stored = of_a_row(after.stored_bytes, after.rows);
-    stored >= OPAQUE_OF_TEXT_BEFORE * of_a_row(before.raw_bytes, before.rows)
-        && stored >= OPAQUE_OF_TEXT_NOW * of_a_row(after.raw_bytes, after.rows)
-        && stored >= OPAQUE_GREW_BY * of_a_row(before.stored_bytes, before.rows)
+    #[allow(clippy::cast_precision_loss, reason = "shares and means")]
+    let ratio = |bytes: u64, of: u64| bytes as f64 / of as f64;
+    let share = |amount: Amount| ratio(amount.stored_bytes, amount.raw_bytes);
+    share(before) < OPAQUE_SHARE
+        && share(after) >= OPAQUE_SHARE
+        && ratio(after.stored_bytes, after.rows) >= OPAQUE_OF_TEXT_BEFORE * ratio(before.raw_bytes, before.rows)
 }
 
 /// As the manifest writes it.

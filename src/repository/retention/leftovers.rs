@@ -2,8 +2,9 @@
 //! outdated leases, probes.
 //!
 //! Each goes only when it is older than the grace period itself. A certificate or record that names a damaged object goes
-//! only when that object is gone: as long as it lies there, its name must not be reused. And a record stays as long as a
-//! backup that it names: what is missing is damage too, and stands until it has been brought anew.
+//! only when that object is gone: as long as it lies there, its name must not be reused. And both stay as long as a backup
+//! refers to what they name, a record also as long as a backup that it names: what is missing is damage too, and stands
+//! until it has been brought anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use super::mark::Marks;
 use crate::repository::error::Result;
 use crate::repository::id::{BackupId, LeaseScope};
+use crate::repository::index::ChunkName;
 use crate::repository::layout::{self, CertificateState, Key};
 use crate::repository::reader::Repository;
 use crate::storage::{self, ErrorKind, ObjectMeta, list_all};
@@ -38,6 +40,7 @@ pub struct Leftovers {
 pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Timestamp) -> Result<Leftovers> {
     let mut run = Run {
         repository,
+        marks,
         cutoff,
         leftovers: Leftovers::default(),
     };
@@ -57,6 +60,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
 
 struct Run<'a> {
     repository: &'a Repository,
+    marks: &'a Marks,
     cutoff: Timestamp,
     leftovers: Leftovers,
 }
@@ -186,12 +190,16 @@ impl Run<'_> {
         Ok(old.map(|object| object.key).collect())
     }
 
-    /// Whether none of the damaged objects that it names is still there.
+    /// Whether none of the damaged objects that it names is still there, or needed by a backup that is: what is missing is
+    /// damage to whoever refers to it, named or not.
     async fn names_nothing(&self, key: &str) -> Result<bool> {
         let Some(damaged) = self.repository.damage_named_in(key).await? else {
             return Ok(false);
         };
         for named in damaged {
+            if ChunkName::of_key(&named).is_some_and(|name| self.marks.contains(&name)) {
+                return Ok(false);
+            }
             match self.repository.store().head(&named).await {
                 Ok(_) => return Ok(false),
                 Err(error) if error.is_not_found() => {}

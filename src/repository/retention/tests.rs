@@ -911,10 +911,28 @@ async fn what_one_drill_found_damaged_is_damaged_for_every_backup_that_needs_it(
     );
     assert_eq!(proofs_now[0].1, Decision::Keep, "the only one that can be restored");
 
+    // Also when the object is gone, and the backup that was drilled.
+    let manifest = Key::Manifest(backup_id(3 * DAY)).to_string();
+    let root = ground.object(&manifest).await;
+    let body = ground.object(shared).await;
+    for key in [&manifest, shared] {
+        ground.store.delete(key).await.unwrap();
+    }
+    ground.set_minute(now + 3 * DAY);
+    ground.prune().await;
+    assert_eq!(
+        proofs(&ground).await.iter().map(proof).collect::<Vec<_>>(),
+        ["certified", "unproven", "unproven"]
+    );
+    ground.store.put_new(&manifest, root).await.unwrap();
+    ground.store.put_new(shared, body).await.unwrap();
+
     // A drill that has read it since knows better, for its own backup.
+    let now = now + 3 * DAY;
     drill(&ground, 2, now + 10, now + 20).await;
     assert_eq!(
         proofs(&ground).await.iter().map(proof).collect::<Vec<_>>(),
-        ["certified", "unproven", "certified", "failed"]
+        ["certified", "certified", "certified", "failed"],
+        "what was said of it is older than the object"
     );
 }

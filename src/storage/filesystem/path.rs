@@ -1,10 +1,8 @@
 //! Keys as paths below the root, and never outside it: not by what they are called, and not by a symbolic link that
 //! somebody has put on their way. The root and what leads there may be links, being the operator's own.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::translate;
 use crate::storage::key::check_key;
@@ -17,36 +15,9 @@ pub(super) struct Base {
     pub(super) mount: PathBuf,
     /// The mount, or a directory below it that is made when first needed.
     pub(super) root: PathBuf,
-    /// Directories that this process knows to be entered durably into those above them.
-    durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl Base {
-    pub(super) fn new(mount: PathBuf, root: PathBuf) -> Self {
-        Self {
-            mount,
-            root,
-            durable: Mutex::default(),
-        }
-    }
-
-    pub(super) fn is_durable(&self, directory: &Path) -> bool {
-        self.lock().contains(directory)
-    }
-
-    pub(super) fn note_durable(&self, directory: &Path) {
-        self.lock().insert(directory.to_owned());
-    }
-
-    /// Whoever makes it anew has to enter it anew.
-    pub(super) fn forget_durable(&self, directory: &Path) {
-        self.lock().remove(directory);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn is_mounted(&self) -> bool {
         self.mount.is_dir()
     }

@@ -93,7 +93,6 @@ pub(super) fn remove(base: &Base, key: &str) -> Result<()> {
     }
     // Directories that hold nothing any more go too, as a bucket has none; one that fills meanwhile stays.
     for directory in path.ancestors().skip(1).take_while(|directory| *directory != base.root) {
-        base.forget_durable(directory);
         if fs::remove_dir(directory).is_err() {
             break;
         }
@@ -159,21 +158,25 @@ pub(super) fn sweep_incoming(base: &Base, now: jiff::Timestamp) {
 
 /// The directories below the mount down to `directory`, each entered durably into the one above.
 fn make_way(base: &Base, directory: &Path) -> io::Result<()> {
-    if directory == base.mount || base.is_durable(directory) && directory.is_dir() {
+    if directory == base.mount {
         return Ok(());
     }
     let above = parent(directory);
     make_way(base, above)?;
-    match fs::create_dir(directory) {
-        Ok(()) => {}
-        // Whoever made it may not have entered it durably yet.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if is_absent(&error) => return Ok(()),
-        Err(error) => return Err(error),
+    if !directory.is_dir() {
+        match fs::create_dir(directory) {
+            Ok(()) => return sync_directory(above),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
-    sync_directory(above)?;
-    base.note_durable(directory);
-    Ok(())
+    // Whoever made it may not have entered it durably yet; where nothing is open, that costs next to nothing.
+    match sync_directory(above) {
+        // One of the operator's own, which may be entered and not read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
 }
 
 /// Names are as durable as the directory that holds them.

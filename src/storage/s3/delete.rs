@@ -83,13 +83,12 @@ impl S3Store {
         let mut refused = Vec::new();
         for said in answer.errors() {
             let key = said.key().and_then(|key| key.strip_prefix(&self.key_prefix));
-            // Whatever it is about is still there, and nobody knows what that is.
-            let key = key.filter(|key| keys.iter().any(|asked| asked == key)).ok_or_else(|| {
+            let Some(key) = key.filter(|key| keys.iter().any(|asked| asked == key)) else {
+                // What it is about is still there, and nobody knows which that is.
                 let code = said.code().unwrap_or("an error");
-                failed(format!(
-                    "the store answered {code} for a key that it was not asked to delete"
-                ))
-            })?;
+                let reason = format!("the store answered {code} for a key that it was not asked to delete");
+                return Ok(Batch::NotTaken(failed(reason)));
+            };
             if said.code() != Some("NoSuchKey") {
                 refused.push(of_one_key("delete", key, &self.place, said));
             }

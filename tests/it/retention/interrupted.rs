@@ -83,6 +83,13 @@ backup: {chunk_min_bytes: 16KiB, chunk_mean_bytes: 32KiB, chunk_max_bytes: 64KiB
         times: usize::MAX,
         effect: S3Effect::Refuse("NotImplemented"),
     });
+    // Slow enough to be found between two.
+    world.s3.controls.inject(S3Fault {
+        operation: Some("DeleteObject"),
+        key_prefix: String::new(),
+        times: usize::MAX,
+        effect: S3Effect::Delay(Duration::from_millis(50)),
+    });
     let fill = |number: u32| {
         world.source_sql(&format!(
             "DROP TABLE IF EXISTS large; CREATE TABLE large AS SELECT i, md5((i * {number})::text) AS text FROM generate_series(1, 100000) i;"

@@ -27,8 +27,8 @@ impl Killer {
 
     /// Starts `program` and kills it after up to `most` requests to the store of `world`. False: it had ended before.
     pub(crate) fn run(&mut self, world: &World, program: Program, most: usize) -> bool {
-        let asked = || world.s3.controls.requests().len();
-        let enough = asked() + 1 + self.below(most);
+        let asked = || world.s3.controls.asked();
+        let enough = asked() + 1 + self.below(most) as u64;
         let mut run = program.spawn();
         wait::until("the run to get there or to end", || {
             asked() >= enough || run.has_ended()
