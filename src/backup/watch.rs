@@ -75,6 +75,12 @@ async fn watch_server(
                     source,
                 };
             }
+            // Where applications wait for our locks their pools grow, and take the last connections.
+            Err(_) if blocked_since.is_some_and(|since| since.elapsed() >= max_blocking) => {
+                let reason = "sessions waited for its locks when the server was last looked at, longer than backup.max_blocking ago"
+                    .to_owned();
+                return Error::from(postgres::Error::Yielded { reason });
+            }
             // The run's own sessions tell whether the server is there; this one only looks around.
             Err(error) => tracing::warn!(error = %error, "cannot look after production"),
         }

@@ -60,6 +60,8 @@ impl Circumstance {
             "53100" => Self::DiskFull,
             "53300" => Self::TooManyConnections,
             "57014" => Self::Cancelled,
+            // An error of its disk.
+            "58030" => Self::Broken,
             "57P01" => Self::Ended,
             "57P02" => Self::Crashed,
             "57P03" => Self::NotReady,
@@ -92,6 +94,8 @@ impl Circumstance {
             ("due to administrator command", Circumstance::Ended),
             ("the database system is", Circumstance::NotReady),
             ("canceling statement due to user request", Circumstance::Cancelled),
+            ("Input/output error", Circumstance::Broken),
+            ("Read-only file system", Circumstance::Broken),
             ("server closed the connection unexpectedly", Circumstance::Broken),
             ("could not receive data from server", Circumstance::Broken),
             ("could not send data to server", Circumstance::Broken),

@@ -14,6 +14,9 @@ use http_body_util::Limited;
 /// A page of a thousand keys of a kilobyte each, every character of them escaped, takes a third of it.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
+/// Many requests may be refused at once.
+const MAX_REFUSAL_BYTES: usize = 256 * 1024;
+
 /// The hook.
 #[derive(Debug)]
 pub(super) struct BoundAnswers;
@@ -35,8 +38,13 @@ impl Intercept for BoundAnswers {
             .load::<Metadata>()
             .is_some_and(|operation| operation.name() == "GetObject");
         if !(is_object && response.status().is_success()) {
+            let limit = if response.status().is_success() {
+                MAX_ANSWER_BYTES
+            } else {
+                MAX_REFUSAL_BYTES
+            };
             let body = response.take_body();
-            *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_BYTES));
+            *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, limit));
         }
         Ok(())
     }

@@ -107,6 +107,11 @@ impl S3Store {
             }
             extras = match extras.weaker(is_condition_honoured) {
                 Some(weaker) if refusal(&error).is_some_and(|refusal| refusal.is_not_implemented()) => weaker,
+                // A store that has the object may say so before it has read the body, and hang up: that answer is lost to
+                // whoever is still writing, at each attempt.
+                _ if extras.condition && is_cut_off(&error) && self.exists("put", key).await.unwrap_or(false) => {
+                    return Ok(Put::Exists);
+                }
                 _ => return Err(translate("put", key, &self.place, &error)),
             };
             tracing::debug!(key, ?extras, "the store does not implement a header, trying others");
@@ -136,6 +141,14 @@ impl S3Store {
             .body(ByteStream::from(body));
         self.protect(key, put)
     }
+}
+
+/// Whether the other side hung up while it was written to.
+fn is_cut_off(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset))
 }
 
 /// What a body of so many bytes is given on its way up, beside the time of any request.

@@ -455,3 +455,38 @@ async fn a_listing_or_a_refusal_that_does_not_end_is_not_read_to_its_end() {
     let error = open(&refusal, 1).await.get_at_most("key", 65_536).await.unwrap_err();
     assert!(chain(&error).contains("length limit exceeded"), "{}", chain(&error));
 }
+
+/// A store that has every object by the time that it is sent: it says so to the head of a request, and hangs up while the body
+/// is on its way. Who asks before anything was sent is told that there is none.
+async fn hasty() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let sent = Arc::clone(&sent);
+            tokio::spawn(async move {
+                let mut head = [0; 2048];
+                let count = client.read(&mut head).await.unwrap_or(0);
+                let answer = if head[..count].starts_with(b"PUT") {
+                    sent.fetch_add(1, Ordering::SeqCst);
+                    "HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                } else if sent.load(Ordering::SeqCst) == 0 {
+                    "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                } else {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nLast-Modified: Sun, 29 Nov 2026 00:00:00 GMT\r\nETag: \"e\"\r\nConnection: close\r\n\r\n"
+                };
+                let _ = client.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn an_object_that_is_there_already_is_no_error_where_the_store_hangs_up_before_it_has_read_the_body() {
+    let store = open(&hasty().await, 2).await;
+    let large = Bytes::from(vec![7; 32 * 1024 * 1024]);
+    let put = store.put_new("key", large).await;
+    assert!(matches!(put, Ok(Put::Exists)), "{put:?}");
+}
