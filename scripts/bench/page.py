@@ -23,11 +23,11 @@ NOTES = """## What the missed ones are made of
 Everything runs on two cores, and every backup and restore here keeps both busy: what counts is how much work there is.
 - **Backup of wide, two jobs.** Of all samples of one run (`perf record -a`, 499 a second): PostgreSQL's `COPY` 43 % (its kernel time
   included), zstd 30 %, SHA-256 here and in the store 5 %, the store's MD5 5 %, BLAKE3, XXH3 and the copying of rows 4 %, the kernel for the
-  program and the store 7 %. zstd at level 1 gives 250 MB a second and core on this data here (`zstd -b1`): 1.9 GB are 7.6 s, and no
-  setting of its match finder at that level gives more. `pg_dump` 17 with zstd 1 pays the same for it, and neither hashes nor
-  uploads. So the client's CPU is as good as zstd's alone, and the seconds that were to be reached belong to faster cores.
-- **Restore of narrow.** One table of 18 million rows is loaded by two workers at once. That pays as far as a core was idle: `pg_restore` used 1.6 of
-  the two. It loads a table in the transaction that empties it, for which `wal_level = minimal` writes no WAL; what two sessions fill needs it.
+  program and the store 7 %. zstd at level 1 gives some 250 MB a second and core on this data here (`zstd -b1` of a sixth of it), so that it takes 7 of the
+  client's 12 s; hash tables of 2^13 to 2^16 entries and least matches of 5 to 7 bytes were tried and gave nothing. `pg_dump` 17
+  with zstd 1 takes 12 s as well, and neither hashes nor uploads. The seconds that were to be reached belong to faster cores.
+- **Restore of narrow.** (The first two of its rounds had a compiler beside them, at idle priority.) One table of 18 million rows is loaded by two workers at once. That pays as far as a core was idle: `pg_restore` used 1.2 to
+  1.6 of the two. It loads a table in the transaction that empties it, for which `wal_level = minimal` writes no WAL; what two sessions fill needs it.
 
 ## How it is measured
 - **wide** is what an application's database looks like: text and jsonb with TOAST, numerics, timestamps, uuid, bytea, foreign keys, partitions,

@@ -10,6 +10,7 @@ use crate::repository;
 use crate::repository::manifest::Backup;
 use crate::restore::preflight::Problem;
 use crate::restore::{self, Refusal};
+use crate::storage;
 use crate::telemetry::figures;
 
 /// Names listed in the first line before the rest is only counted.
@@ -84,9 +85,15 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
 pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
     match error {
         repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
-        // The store went away, or the backup agent was updated first: the drill could not go on, and the backup has no
-        // part in it.
-        repository::Error::Storage(error) if error.is_unavailable() || error.is_of_place() => Some(Cause::Interrupted),
+        // The store went away, or somebody else answered for it, or the backup agent was updated first: the drill could not
+        // go on, and the backup has no part in it.
+        repository::Error::Storage(error)
+            if error.is_unavailable()
+                || error.is_of_place()
+                || matches!(error.kind, storage::ErrorKind::Other | storage::ErrorKind::Unsupported) =>
+        {
+            Some(Cause::Interrupted)
+        }
         repository::Error::UnknownFormat { .. } => Some(Cause::Interrupted),
         _ => None,
     }

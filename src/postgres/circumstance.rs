@@ -31,6 +31,10 @@ pub enum Circumstance {
     Recovery,
     /// The database is gone.
     Dropped,
+    /// Somebody else's session is on the database.
+    InUse,
+    /// A client program could not be started, or was killed.
+    Killed,
 }
 
 impl Circumstance {
@@ -43,6 +47,7 @@ impl Circumstance {
             Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
                 Self::of_server(source)
             }
+            Error::Program { message, .. } if is_killed(message) => Some(Self::Killed),
             Error::Program { message, .. } => Self::of_words(message),
             _ => None,
         }
@@ -60,6 +65,7 @@ impl Circumstance {
             "53100" => Self::DiskFull,
             "53300" => Self::TooManyConnections,
             "57014" => Self::Cancelled,
+            "55006" => Self::InUse,
             // An error of its disk.
             "58030" => Self::Broken,
             "57P01" => Self::Ended,
@@ -94,6 +100,8 @@ impl Circumstance {
             ("due to administrator command", Circumstance::Ended),
             ("the database system is", Circumstance::NotReady),
             ("canceling statement due to user request", Circumstance::Cancelled),
+            // Of `pg_restore -j`, by its first process.
+            ("a worker process died unexpectedly", Circumstance::Killed),
             ("Input/output error", Circumstance::Broken),
             ("Read-only file system", Circumstance::Broken),
             ("server closed the connection unexpectedly", Circumstance::Broken),
@@ -126,9 +134,22 @@ impl Circumstance {
                 "the standby had to replay changes that the backup stood in the way of: raise max_standby_streaming_delay or set \
                  hot_standby_feedback there, or back up the primary"
             }
+            Self::InUse => {
+                "another session is on the database: keep whoever visits every database, such as a monitor, off this one"
+            }
+            Self::Killed => {
+                "the program could not be started or was killed: look at the memory and the processes that this one may have"
+            }
             Self::Broken | Self::Ended | Self::Crashed | Self::NotReady | Self::Dropped => return None,
         })
     }
+}
+
+/// By what stands before a program's own words: how it ended, or that it did not begin.
+fn is_killed(message: &str) -> bool {
+    ["cannot be run: ", "signal: 9 "]
+        .iter()
+        .any(|beginning| message.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -155,13 +176,35 @@ mod tests {
         let wrong =
             "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"";
         assert_eq!(Circumstance::of(&program(wrong)), None);
+        for disk in ["Input/output error", "Read-only file system"] {
+            let read = format!("exit status: 1: pg_restore: error: ERROR:  could not read block 3: {disk}");
+            assert_eq!(Circumstance::of(&program(&read)), Some(Circumstance::Broken));
+        }
+    }
+
+    #[test]
+    fn a_program_that_was_killed_or_never_ran_says_nothing_and_one_that_crashed_may() {
+        for killed in [
+            "signal: 9 (SIGKILL): ",
+            "cannot be run: Resource temporarily unavailable (os error 11)",
+            "exit status: 1: pg_restore: error: a worker process died unexpectedly",
+        ] {
+            assert_eq!(
+                Circumstance::of(&program(killed)),
+                Some(Circumstance::Killed),
+                "{killed}"
+            );
+        }
+        assert_eq!(Circumstance::of(&program("signal: 11 (SIGSEGV): ")), None);
     }
 
     #[test]
     fn a_states_class_alone_is_enough_only_where_the_whole_class_is_one() {
         assert_eq!(Circumstance::of_sqlstate("53200"), Some(Circumstance::Exhausted));
         assert_eq!(Circumstance::of_sqlstate("57P02"), Some(Circumstance::Crashed));
-        for about_contents in ["23505", "22021", "42P01", "57000", "XX001"] {
+        assert_eq!(Circumstance::of_sqlstate("58030"), Some(Circumstance::Broken));
+        assert_eq!(Circumstance::of_sqlstate("55006"), Some(Circumstance::InUse));
+        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "58P01", "XX001"] {
             assert_eq!(Circumstance::of_sqlstate(about_contents), None, "{about_contents}");
         }
     }

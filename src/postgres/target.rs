@@ -234,14 +234,16 @@ pub fn is_missing_locale(error: &Error) -> bool {
             && error.server_message().is_some_and(|message| message.to_lowercase().contains("collat")))
 }
 
+/// With the sessions that are on it: a monitor that visits every database comes to those, too, that are made for a moment.
+///
 /// # Errors
-/// The server's, above all when a session is on the database.
+/// The server's, above all when a session is on the database that this role may not end.
 pub async fn drop_database(client: &Client, name: &str) -> Result<()> {
     run(
         client,
         "drop",
         name,
-        &format!("DROP DATABASE IF EXISTS {}", quote_identifier(name)),
+        &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_identifier(name)),
     )
     .await
 }

@@ -4,12 +4,13 @@
 //! wants.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kubebackup::backup::{AssertionQuery, BackupOptions, Error, backup};
 use kubebackup::postgres::{self, Session, connect};
 use kubebackup::repository::{Repository, StoredManifest};
-use kubebackup::telemetry::progress::Silent;
+use kubebackup::telemetry::progress::Progress;
 use nix::sys::signal::Signal;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,25 @@ use tokio_util::sync::CancellationToken;
 use crate::support::library::{backup_options, memory_repository, source_options};
 use crate::support::{World, wait};
 
+/// Sees how many sessions the run has found waiting for it.
+#[derive(Default)]
+struct Blocked(AtomicU64);
+
+impl Progress for Blocked {
+    fn begin(&self, _phase: &str, _total_bytes: Option<u64>) {}
+
+    fn advance(&self, _bytes: u64) {}
+
+    fn end(&self) {}
+
+    fn blocked_sessions(&self, sessions: u64) {
+        self.0.store(sessions, Ordering::Relaxed);
+    }
+}
+
 struct Held {
     world: World,
+    blocked: Arc<Blocked>,
     repository: Repository,
     cancel: CancellationToken,
     run: JoinHandle<kubebackup::backup::Result<StoredManifest>>,
@@ -45,12 +63,15 @@ async fn held_backup(change: impl FnOnce(&mut BackupOptions)) -> Held {
     }];
     change(&mut options);
     let cancel = CancellationToken::new();
+    let blocked = Arc::new(Blocked::default());
     let run = tokio::spawn({
         let (source, repository, cancel) = (source_options(&world), repository.clone(), cancel.clone());
-        async move { backup(&source, &repository, &options, Arc::new(Silent), &cancel).await }
+        let progress = Arc::clone(&blocked);
+        async move { backup(&source, &repository, &options, progress, &cancel).await }
     });
     let held = Held {
         world,
+        blocked,
         repository,
         cancel,
         run,
@@ -69,6 +90,18 @@ impl Held {
 
     async fn wait_for(&self, condition: &str) {
         wait::until_async(condition, async || self.sessions(condition).await > 0).await;
+    }
+
+    /// Waits for the run's locks, and is over once it has had them.
+    fn migration(&self) -> JoinHandle<()> {
+        let superuser = self.world.source.dsn("postgres", "shop");
+        let config = format!("{superuser} password={}", self.world.source.password());
+        tokio::spawn(async move {
+            let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
+            let connection = tokio::spawn(connection);
+            client.batch_execute("ALTER TABLE t ADD COLUMN more int").await.unwrap();
+            connection.abort();
+        })
     }
 
     /// None of the run's sessions is left, and nothing of it is visible.
@@ -100,25 +133,44 @@ async fn a_smart_shutdown_which_no_open_session_is_told_of_ends_the_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_waits_too_long_for_a_table_gets_it() {
     let mut held = held_backup(|options| options.max_blocking = Duration::ZERO).await;
-    let superuser = held.world.source.dsn("postgres", "shop");
-    let password = held.world.source.password().to_owned();
-    let config = format!("{superuser} password={password}");
-    let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute("ALTER TABLE t ADD COLUMN more int").await.unwrap();
+    let migration = held.migration();
+    migration.await.unwrap();
     let error = (&mut held.run).await.unwrap().unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            Error::Postgres {
-                source: postgres::Error::Yielded { .. },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(is_yielded(&error), "{error:?}");
     held.leaves_nothing().await;
-    connection.abort();
+}
+
+/// Those that wait behind the migration make their pool open more, until there are no more to be had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_others_wait_for_gives_way_also_when_it_can_no_longer_look_at_them() {
+    let mut held = held_backup(|options| options.max_blocking = Duration::from_secs(5)).await;
+    let migration = held.migration();
+    wait::until_async("the run to see that somebody waits", async || {
+        held.blocked.0.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    let mut pool = Vec::new();
+    while let Ok(session) = connect(&source_options(&held.world), "pool").await {
+        pool.push(session);
+    }
+    let error = tokio::time::timeout(wait::DEADLINE, &mut held.run).await;
+    let error = error.expect("it gives way").unwrap().unwrap_err();
+    assert!(is_yielded(&error), "{error:?}");
+    let said = format!("{error:?}");
+    assert!(said.contains("last looked at"), "{said}");
+    migration.await.unwrap();
+    drop(pool);
+    held.leaves_nothing().await;
+}
+
+fn is_yielded(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Postgres {
+            source: postgres::Error::Yielded { .. },
+            ..
+        }
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,6 +88,8 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         ),
         (locale.into(), Cause::MissingLocale),
         (refused(storage::ErrorKind::Unavailable), Cause::Interrupted),
+        (refused(storage::ErrorKind::Other), Cause::Interrupted),
+        (refused(storage::ErrorKind::Unsupported), Cause::Interrupted),
         (newer.into(), Cause::Interrupted),
         (preflight(vec![too_old()]), Cause::SourceMajorAboveTarget),
         (restore::Error::Guard(lost).into(), Cause::Interrupted),
@@ -116,7 +118,6 @@ fn anything_else_is_failed() {
         restore::Error::Contradiction(String::new()).into(),
         damaged.into(),
         program.into(),
-        refused(storage::ErrorKind::Other),
         refused(storage::ErrorKind::NotFound),
     ] {
         assert_eq!(cause_of(&error), None, "{error}");

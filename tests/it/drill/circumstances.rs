@@ -2,10 +2,12 @@
 //! backup then.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 
 use kubebackup::drill::{Cause, Certificate, DrillOptions, Verdict};
 use kubebackup::postgres::connect;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::Ground;
 use crate::support::library::cluster_options;
@@ -124,5 +126,62 @@ async fn a_target_whose_connections_are_all_taken_is_absent_for_now() {
             .is_ok_and(|left| left == "0")
     })
     .await;
+    assert_eq!(ground.drill(&ground.options()).await.verdict, Verdict::Certified);
+}
+
+/// As an exporter does that looks into every database that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_that_visits_every_database_keeps_no_drill_from_its_scratch_databases() {
+    let ground = Ground::with(ROWS).await;
+    let over = CancellationToken::new();
+    let monitor = tokio::spawn({
+        let (options, over) = (cluster_options(&ground.target, "postgres"), over.clone());
+        async move {
+            let home = connect(&options, "monitor").await.unwrap();
+            let mut visited = BTreeMap::new();
+            while !over.is_cancelled() {
+                let query = "SELECT datname::text FROM pg_database WHERE datname LIKE 'kubebackup%'";
+                for row in home.client.query(query, &[]).await.unwrap() {
+                    let name: String = row.get(0);
+                    // Gone again, or still being made.
+                    if let Ok(session) = connect(&options.with_database(&name), "monitor").await {
+                        visited.insert(name, session);
+                    }
+                }
+            }
+            visited.len()
+        }
+    });
+    let certificate = ground.drill(&ground.options()).await;
+    over.cancel();
+    assert!(monitor.await.unwrap() > 0, "it was never there in time");
+    assert_eq!(certificate.verdict, Verdict::Certified, "{}", certificate.summary);
+}
+
+/// As by the kernel of a pod that has used up its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_program_that_is_killed_leaves_a_drill_unverified_and_never_failed() {
+    let ground = Ground::with(ROWS).await;
+    let real = kubebackup::demo::find_bin_directory().unwrap();
+    for killed in ["pg_restore", "pg_dump"] {
+        let directory = tempfile::tempdir().unwrap();
+        for program in ["pg_restore", "pg_dump"] {
+            let path = real.join(program);
+            let script = format!(
+                "#!/bin/sh\n[ {program} != {killed} ] || [ \"$1\" = --version ] || kill -9 $$\nexec {} \"$@\"\n",
+                path.display()
+            );
+            let file = directory.path().join(program);
+            std::fs::write(&file, script).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let options = DrillOptions {
+            bin_directory: Some(directory.path().to_owned()),
+            ..ground.options()
+        };
+        let certificate = ground.drill(&options).await;
+        assert_unverified(&certificate, Cause::Interrupted, killed);
+        assert!(certificate.summary.contains("SIGKILL"), "{}", certificate.summary);
+    }
     assert_eq!(ground.drill(&ground.options()).await.verdict, Verdict::Certified);
 }

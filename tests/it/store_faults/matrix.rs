@@ -82,7 +82,12 @@ fn lasting(ground: &Ground, joint: &Call, fault: Fault) -> String {
 fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
     let mut faults = match number % 2 {
         0 => vec![refusals::UNAVAILABLE, refusals::NO_SUCH_BUCKET, refusals::EXPIRED_TOKEN],
-        _ => vec![Fault::LoseAnswer, refusals::NOT_A_STORE, refusals::EXPIRED_TOKEN],
+        _ => vec![
+            Fault::LoseAnswer,
+            refusals::NOT_A_STORE,
+            refusals::BAD_REQUEST,
+            refusals::EXPIRED_TOKEN,
+        ],
     };
     faults.extend(match joint.operation {
         "PutObject" => vec![Fault::CorruptRequest, refusals::STORAGE_FULL, refusals::QUOTA_EXCEEDED],

@@ -44,6 +44,8 @@ pub(crate) mod refusals {
         Fault::Answer(Refusal { status, code })
     }
 
+    /// As of a key management service whose key is disabled, or of an ingress that does not like a header.
+    pub(crate) const BAD_REQUEST: Fault = answer(400, "KMS.DisabledException");
     pub(crate) const INTERNAL_ERROR: Fault = answer(500, "InternalError");
     pub(crate) const UNAVAILABLE: Fault = answer(503, "ServiceUnavailable");
     pub(crate) const SLOW_DOWN: Fault = answer(503, "SlowDown");
