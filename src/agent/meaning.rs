@@ -165,6 +165,10 @@ fn of_storage(error: &storage::Error) -> Meaning {
             Class::Operator,
             "give the bucket room or a larger quota, or expire and prune more (docs/retention.md)",
         ),
+        ErrorKind::Other | ErrorKind::Unsupported => hinted(
+            Class::Unknown,
+            "the store's own log may say more; 'kubebackup check' says whether a store answers at repository.endpoint at all",
+        ),
         _ => plain(Class::Unknown),
     }
 }

@@ -9,11 +9,10 @@ use super::certificate::{
     CERTIFICATE_VERSION, Certificate, DatabaseCertificate, PhaseSeconds, SourceFacts, TargetFacts, Verdict, Versions,
 };
 use super::damage::name_damage;
+use super::error::Error;
 use super::objectives::{RecoveryPoint, exceeded};
 use super::run::Run;
-use super::verdict::{
-    DatabaseOutcome, cause_of_repository, chain, checks_not_run, judge, not_tested, reasons, summary,
-};
+use super::verdict::{DatabaseOutcome, cause_of, chain, checks_not_run, judge, not_tested, reasons, summary};
 use crate::postgres::machine::{Machine, read_machine};
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
@@ -86,13 +85,8 @@ impl Run<'_> {
     }
 
     /// The certificate of a backup that cannot even be read.
-    pub(super) fn unreadable(
-        &self,
-        backup_id: &BackupId,
-        drill_id: &DrillId,
-        error: &repository::Error,
-    ) -> Certificate {
-        let verdict = cause_of_repository(error).map_or(Verdict::Failed, Verdict::Unverified);
+    pub(super) fn unreadable(&self, backup_id: &BackupId, drill_id: &DrillId, error: &Error) -> Certificate {
+        let verdict = cause_of(error).map_or(Verdict::Failed, Verdict::Unverified);
         let reasons = vec![format!("the backup's index cannot be read: {}", chain(error))];
         Certificate {
             summary: summary(verdict, &[], &reasons, &[], &[]),
@@ -131,7 +125,8 @@ impl Run<'_> {
     }
 
     async fn recovery_point(&self, backup: &Backup) -> Option<RecoveryPoint> {
-        match self.repository.neighbours(&backup.manifest).await {
+        let read = self.deadline.within(self.repository.neighbours(&backup.manifest)).await;
+        match read.and_then(|read| Ok(read?)) {
             Ok(neighbours) => Some(RecoveryPoint::of(&backup.manifest, &neighbours, self.started)),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the backups beside this one were not read");

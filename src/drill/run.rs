@@ -112,7 +112,7 @@ pub async fn drill(
     run.put_start_marker(backup_id, &drill_id).await?;
     failpoint::reach("after-drill-start").await;
     let clock = Instant::now();
-    let backup = repository.read_backup(backup_id).await;
+    let backup = run.read_backup(backup_id).await;
     let mut held = Held::default();
     let certificate = match &backup {
         Ok(backup) => {
@@ -176,6 +176,15 @@ impl Run<'_> {
             .repository
             .put_certificate(backup_id, drill_id, state, body)
             .await?)
+    }
+
+    /// Whose body keeps coming, however slowly, ends no request: the drill's own limit does.
+    async fn read_backup(&self, backup_id: &BackupId) -> Result<Backup> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Interrupted),
+            read = self.deadline.within(self.repository.read_backup(backup_id)) => Ok(read??),
+        }
     }
 
     async fn put(&self, certificate: &Certificate) -> Result<()> {

@@ -10,7 +10,6 @@ use crate::repository;
 use crate::repository::manifest::Backup;
 use crate::restore::preflight::Problem;
 use crate::restore::{self, Refusal};
-use crate::storage;
 use crate::telemetry::figures;
 
 /// Names listed in the first line before the rest is only counted.
@@ -85,17 +84,8 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
 pub(super) fn cause_of_repository(error: &repository::Error) -> Option<Cause> {
     match error {
         repository::Error::Storage(error) if error.is_refused() => Some(Cause::Credentials),
-        // The store went away, or somebody else answered for it, or the backup agent was updated first: the drill could not
-        // go on, and the backup has no part in it.
-        repository::Error::Storage(error)
-            if error.is_unavailable()
-                || error.is_of_place()
-                || matches!(error.kind, storage::ErrorKind::Other | storage::ErrorKind::Unsupported) =>
-        {
-            Some(Cause::Interrupted)
-        }
-        repository::Error::UnknownFormat { .. } => Some(Cause::Interrupted),
-        _ => None,
+        // The drill could not go on, and the backup has no part in it.
+        error => error.is_circumstance().then_some(Cause::Interrupted),
     }
 }
 

@@ -140,6 +140,20 @@ impl Error {
         matches!(self, Self::Storage(error) if matches!(error.kind, Denied | Other))
     }
 
+    /// Whether the way to the objects is at fault and none of them: the store went away, somebody else answered for it, or
+    /// another version of this program wrote what is there.
+    #[must_use]
+    pub fn is_circumstance(&self) -> bool {
+        use storage::ErrorKind::{Other, Unsupported};
+        match self {
+            Self::Storage(error) => {
+                error.is_unavailable() || error.is_of_place() || matches!(error.kind, Other | Unsupported)
+            }
+            Self::UnknownFormat { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The key of the object at fault, where the fault is the object's.
     #[must_use]
     pub fn damaged_key(&self) -> Option<&str> {

@@ -216,3 +216,21 @@ fn a_versioned_and_locked_bucket_holds_one_version_of_everything_however_often_i
         assert!(moto.retention(&key).is_some(), "{key}");
     }
 }
+
+/// One byte after the other, so that no request is ever silent for too long.
+#[test]
+fn an_index_that_only_drips_ends_a_drill_at_its_limit_and_condemns_nothing() {
+    let ground = Ground::new();
+    ground
+        .proxy
+        .script(Rule::first("GetObject", "it/chunks", Fault::Slow(20)).always());
+    let limit = ("KUBEBACKUP_DRILL_MAX_DURATION", "4s");
+    let ended = ground.program(&["drill"]).envs([limit]).run().expect(4);
+    let words = "the backup's index cannot be read: the drill took longer than drill.max_duration (4s)";
+    assert!(ended.printed().contains(words), "{}", ended.printed());
+    let states = ground.certificates();
+    assert!(
+        states.iter().any(|key| key.ends_with(".unverified.json")) && !states.iter().any(|key| key.contains("failed")),
+        "{states:?}"
+    );
+}
