@@ -53,6 +53,8 @@ impl Error {
     }
 }
 
+const EXISTS_OR_NOT: &str = "'kubebackup list' shows whether it does; a backup that is shown there is whole";
+
 fn of_backup(error: &backup::Error) -> Meaning {
     match error {
         backup::Error::Postgres { source, .. } if source.sqlstate() == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE) => {
@@ -69,6 +71,7 @@ fn of_backup(error: &backup::Error) -> Meaning {
         ),
         backup::Error::LeaseLost { .. } => plain(Class::GaveWay),
         backup::Error::Cancelled => plain(Class::Interrupted),
+        backup::Error::CancelledPublishing { .. } => hinted(Class::Interrupted, EXISTS_OR_NOT),
         backup::Error::SnapshotLost { source: None, .. } => plain(Class::Unavailable),
         backup::Error::Postgres { source, .. }
         | backup::Error::Assertion { source, .. }
@@ -127,6 +130,10 @@ fn of_repository(error: &repository::Error) -> Meaning {
                 "nothing was lost; the manifest or its index has to become readable, or to be removed as docs/retention.md says",
             ),
             ..of_repository(source)
+        },
+        repository::Error::PublishedOrNot { source, .. } => Meaning {
+            hint: Some(EXISTS_OR_NOT),
+            ..of_storage(source)
         },
         repository::Error::LostChunk { .. } => plain(Class::LostChunk),
         repository::Error::TooLate { .. } => plain(Class::TooLong),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::plan::Unaccounted;
 use crate::repository::Occupant;
+use crate::repository::id::BackupId;
 use crate::{postgres, repository};
 
 /// Result of a part of a backup run.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failed run. Nothing of it is visible in the repository.
+/// A failed run. Nothing of it is visible in the repository; where that is not known, the error says so.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{doing}")]
@@ -62,6 +63,9 @@ pub enum Error {
     /// An outcome rather than a fault: somebody asked for it.
     #[error("cancelled")]
     Cancelled,
+    /// The one end of a run of which nobody knows whether it made a backup. One that exists is whole.
+    #[error("cancelled, and it is not known whether backup {backup_id} exists: its manifest was on its way")]
+    CancelledPublishing { backup_id: BackupId },
     /// A task ended in a way that no code path provides for.
     #[error("a worker ended unexpectedly: {0}")]
     Worker(String),

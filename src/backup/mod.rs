@@ -30,7 +30,9 @@ use crate::repository::id::BackupId;
 use crate::repository::manifest::{
     BackupKind, BackupStats, Database, DatabaseSummary, PhaseSeconds, Predecessor, Source,
 };
-use crate::repository::{BackupWriter, Lease, ManifestDraft, Repository, ReuseIndex, StoredManifest, WriterOptions};
+use crate::repository::{
+    BackupWriter, Lease, ManifestDraft, Repository, ReuseIndex, StoredManifest, Unpublished, WriterOptions,
+};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
@@ -43,11 +45,15 @@ use pace::Pacer;
 pub use plan::{BackupPlan, Piece, Task, Unaccounted, plan};
 use pool::BufferPool;
 
+/// How long a manifest that is on its way is waited for where the run is told to end: of the two seconds that an agent
+/// gives its run to end.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Backs up the cluster behind `source` into `repository`. The source's own database is where the cluster's databases
 /// and roles are read.
 ///
 /// # Errors
-/// Why there is no backup; nothing of it is visible then.
+/// Why there is no backup; nothing of it is visible then, but for the one error that says so.
 pub async fn backup(
     source: &ConnectOptions,
     repository: &Repository,
@@ -59,16 +65,31 @@ pub async fn backup(
         PaceOption::Full => Pacer::none(),
         PaceOption::Polite => Pacer::polite(options.jobs, options.max_duration),
     };
-    let run: BoxFuture<'_, Result<StoredManifest>> =
+    let run: BoxFuture<'_, Result<Unpublished>> =
         Box::pin(run(source, repository, options, pacer.clone(), Arc::clone(&progress)));
     let watching = Box::pin(watch::watch(source, options, &pacer, progress.as_ref()));
-    tokio::select! {
+    let unpublished = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        stored = run => stored,
+        unpublished = run => unpublished,
         error = watching => Err(error),
         error = keep(options.lease.as_ref()) => Err(error),
-    }
+    }?;
+    // From here on there is no way back: a run that let go of the last request would not know whether it made a backup.
+    let backup_id = unpublished.backup_id().clone();
+    let stored = tokio::select! {
+        biased;
+        stored = unpublished.publish() => stored?,
+        () = last_word(cancel) => return Err(Error::CancelledPublishing { backup_id }),
+    };
+    failpoint::reach("after-manifest").await;
+    Ok(stored)
+}
+
+/// Returns when a run that was told to end can wait no longer for the answer to its manifest.
+async fn last_word(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(LAST_WORD).await;
 }
 
 /// Returns only when another agent has the lease.
@@ -85,7 +106,7 @@ async fn run(
     options: &BackupOptions,
     pacer: Pacer,
     progress: Arc<dyn Progress>,
-) -> Result<StoredManifest> {
+) -> Result<Unpublished> {
     let (clock, started) = (Instant::now(), crate::telemetry::clock::now());
     let session = connect(source, "backup").await?;
     let server = read_server(&session.client).await?;
@@ -124,7 +145,11 @@ async fn run(
     let draft = ManifestDraft {
         kind: BackupKind::Logical,
         // The id tells the oldest snapshot of the run: nothing in it is older than the id says.
-        backup_id: BackupId::new(oldest_snapshot(&backed_up).unwrap_or(started), rand::random()),
+        backup_id: BackupId::following(
+            predecessor.as_ref().map(|stored| &stored.manifest.backup_id),
+            oldest_snapshot(&backed_up).unwrap_or(started),
+            rand::random(),
+        ),
         predecessor: predecessor.map(|stored| Predecessor {
             backup_id: stored.manifest.backup_id.clone(),
             manifest_sha256: stored.sha256,
@@ -146,9 +171,7 @@ async fn run(
     failpoint::reach("before-manifest").await;
     drop(assembly);
     let writer = Arc::into_inner(run.assembly.writer).ok_or_else(|| Error::Worker("still writing".to_owned()))?;
-    let stored = writer.commit(draft, records).await?;
-    failpoint::reach("after-manifest").await;
-    Ok(stored)
+    Ok(writer.prepare(draft, records).await?)
 }
 
 /// It was listed, so it was there when the run began.

@@ -39,14 +39,40 @@ pub struct ManifestDraft {
     pub drift: Option<Drift>,
 }
 
+/// A backup of which everything is stored and proven but its root.
+pub struct Unpublished {
+    writer: BackupWriter,
+    stored: StoredManifest,
+    object: Bytes,
+}
+
+impl Unpublished {
+    /// The id that the backup will have.
+    #[must_use]
+    pub fn backup_id(&self) -> &BackupId {
+        &self.stored.manifest.backup_id
+    }
+
+    /// Makes the backup exist. Not to be given up once it is begun: whether there is a backup would be anybody's guess.
+    ///
+    /// # Errors
+    /// `Conflict` when a backup of this id exists, `PublishedOrNot` when the store gave no answer, or the store's own; but
+    /// for `PublishedOrNot` the backup does not exist then.
+    pub async fn publish(self) -> Result<StoredManifest> {
+        let backup_id = &self.stored.manifest.backup_id;
+        self.writer.put_root(backup_id, self.object).await?;
+        Ok(self.stored)
+    }
+}
+
 impl BackupWriter {
-    /// Makes the backup exist: `records`, without `chunk` records, become the index, and the root is written last. The
-    /// order of `records` is that of `Record`.
+    /// Everything but the root: `records`, without `chunk` records, become the index. The order of `records` is that of
+    /// `Record`.
     ///
     /// # Errors
     /// `LostChunk` when a chunk is gone or has changed, `RootTooLarge`, `Invalid` when the parts do not fit
-    /// together, `LeaseLost`, `TooLate`, `Conflict` when a backup of this id exists, or the store's own. The backup does not exist then.
-    pub async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
+    /// together, `LeaseLost`, `TooLate`, or the store's own. The backup does not exist then.
+    pub async fn prepare(self, draft: ManifestDraft, records: Vec<Record>) -> Result<Unpublished> {
         let mut chunks = self.ledger.take_chunks();
         locks::extend(self.placement.repository().store().as_ref(), &mut chunks).await?;
         let index = self.write_index(&chunks, &records).await?;
@@ -64,15 +90,18 @@ impl BackupWriter {
             });
         }
         let sha256 = Sha256Digest::of(&object);
-        self.check_chunks(&chunks).await?;
+        self.check_chunks(chunks.iter().chain(&manifest.index)).await?;
         let stored = StoredManifest { manifest, sha256 };
         check(&stored, chunks, records)?;
         if let Some(lease) = &self.lease {
             lease.confirm().await?;
         }
         self.check_in_time()?;
-        self.put_root(&stored.manifest.backup_id, object).await?;
-        Ok(stored)
+        Ok(Unpublished {
+            writer: self,
+            stored,
+            object,
+        })
     }
 
     async fn write_index(&self, chunks: &[Chunk], records: &[Record]) -> Result<Vec<Chunk>> {
@@ -141,8 +170,8 @@ impl BackupWriter {
 
     /// What was there before may have been pruned or lost since; and what was uploaded, by a deletion of an older object of
     /// its name that was decided before and came late.
-    async fn check_chunks(&self, chunks: &[Chunk]) -> Result<()> {
-        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
+    async fn check_chunks<'a>(&self, chunks: impl Iterator<Item = &'a Chunk> + Clone) -> Result<()> {
+        let keys = chunks.clone().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(self.placement.repository().store().as_ref(), keys).await?;
         for chunk in chunks {
             let reason = match sizes.get(&chunk.key) {
@@ -156,7 +185,8 @@ impl BackupWriter {
         Ok(())
     }
 
-    /// A put whose answer was lost may have succeeded: then the object is there with our bytes.
+    /// A put whose answer was lost may have succeeded: then the object is there with our bytes. One that is not there yet may
+    /// still be on its way.
     async fn put_root(&self, backup_id: &BackupId, object: Bytes) -> Result<()> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let store = self.placement.repository().store();
@@ -166,7 +196,16 @@ impl BackupWriter {
         }
         match (store.get_at_most(&key, object.len() as u64).await, put) {
             (Ok(existing), _) if existing == object => Ok(()),
+            (_, Err(error)) if error.is_unavailable() => Err(Error::PublishedOrNot {
+                backup_id: backup_id.clone(),
+                source: error,
+            }),
             (_, Err(error)) => Err(error.into()),
+            // Somebody else's bytes, or a put that was repeated and whose object cannot be read.
+            (Err(error), Ok(_)) if !error.is_too_large() => Err(Error::PublishedOrNot {
+                backup_id: backup_id.clone(),
+                source: error,
+            }),
             (_, Ok(_)) => Err(Error::Conflict { key }),
         }
     }

@@ -35,6 +35,13 @@ pub enum Error {
     /// An object of this key exists with other contents; nothing was overwritten.
     #[error("'{key}' exists already with other contents")]
     Conflict { key: String },
+    /// The root was sent, and nobody knows what became of it. A backup that exists is whole.
+    #[error("it is not known whether backup {backup_id} exists: the store did not answer for its manifest")]
+    PublishedOrNot {
+        backup_id: BackupId,
+        #[source]
+        source: storage::Error,
+    },
     /// What a backup needs cannot be told, so nothing is deleted that it might need.
     #[error("nothing is pruned while it cannot be told what backup {backup_id} needs")]
     Unmarked {

@@ -163,6 +163,26 @@ timed_id!(
     "a verification id such as 20261121T055117Z-8f3a2c1d"
 );
 
+impl BackupId {
+    /// The id of `time` with a suffix out of `random` that sorts after `earlier` where that is of the same second: two
+    /// small backups in a row take less, and which one is the newest must not be left to chance.
+    #[must_use]
+    pub fn following(earlier: Option<&Self>, time: jiff::Timestamp, random: u32) -> Self {
+        let id = Self::new(time, random);
+        let Some(last) = earlier.filter(|earlier| earlier.time() == id.time()) else {
+            return id;
+        };
+        let last = last
+            .0
+            .rsplit('-')
+            .next()
+            .and_then(|suffix| u32::from_str_radix(suffix, 16).ok());
+        // Of 2^32 suffixes, so many are left; whoever got the last one has no follower in its second.
+        let room = u32::MAX - last.unwrap_or_default();
+        Self::new(time, random.checked_rem(room).map_or(random, |step| u32::MAX - step))
+    }
+}
+
 fn parse_time(text: &str) -> Option<jiff::Timestamp> {
     let (time, suffix) = text.split_once('-')?;
     let is_suffix = suffix.len() == 8 && suffix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -254,6 +274,27 @@ mod tests {
         assert!(early < late);
         assert_eq!(early.as_str().parse::<BackupId>().unwrap(), early);
         assert_eq!(late.time(), "2026-11-21T05:51:18Z".parse().unwrap());
+    }
+
+    #[test]
+    fn a_backup_of_the_same_second_sorts_after_the_one_before_it() {
+        let second: jiff::Timestamp = "2026-11-21T05:51:17Z".parse().unwrap();
+        let later = second + jiff::SignedDuration::from_millis(900);
+        for before in [0, 1, 0x8f3a_2c1d, u32::MAX - 1] {
+            let earlier = BackupId::new(second, before);
+            for random in [0, 1, 0x8f3a_2c1d, u32::MAX - 1, u32::MAX] {
+                let id = BackupId::following(Some(&earlier), later, random);
+                assert!(id > earlier && id.time() == second, "{earlier} {random:x} {id}");
+            }
+        }
+        let plain = BackupId::new(second, 7);
+        let others = [
+            None,
+            Some(BackupId::new("2026-11-21T05:51:16Z".parse().unwrap(), u32::MAX)),
+        ];
+        for earlier in others {
+            assert_eq!(BackupId::following(earlier.as_ref(), second, 7), plain);
+        }
     }
 
     #[test]

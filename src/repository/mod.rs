@@ -46,7 +46,7 @@ mod writer;
 
 pub use certificates::{CertificateRef, last_verdict};
 pub use codec::{ChunkBytes, FrameReader};
-pub use commit::ManifestDraft;
+pub use commit::{ManifestDraft, Unpublished};
 pub use copy::{CopyOptions, CopyReport, Left, copy, open_copy};
 pub use error::{Error, Result};
 pub use holds::{Hold, HoldChange};

@@ -47,6 +47,13 @@ pub(super) fn next_name(key: &str) -> String {
     Key::Chunk { sha256, copy: copy + 1 }.to_string()
 }
 
+impl BackupWriter {
+    /// A whole backup that nobody interrupts.
+    pub(super) async fn commit(self, draft: ManifestDraft, records: Vec<Record>) -> Result<StoredManifest> {
+        self.prepare(draft, records).await?.publish().await
+    }
+}
+
 impl Ground {
     pub(super) async fn new() -> Self {
         let store = Arc::new(MemoryStore::new());

@@ -94,6 +94,11 @@ impl Error {
         self.kind == ErrorKind::NotFound
     }
 
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.kind == ErrorKind::TooLarge
+    }
+
     /// The store answers, and says no to who asks.
     #[must_use]
     pub fn is_refused(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::repository::testing::{Ground, draft, next_name, put_all, rows, time, two_tables};
-use crate::repository::{CertificateState, id::BackupId};
-use crate::storage::faults::{Effect, Fault, Operation};
+use crate::repository::{CertificateState, Error, StoredManifest, id::BackupId};
+use crate::storage::faults::{Effect, Fault, FaultStore, Operation};
 use crate::storage::{ErrorKind, ObjectStore as _};
 
 #[tokio::test]
@@ -69,6 +69,82 @@ async fn the_same_contents_twice_are_one_chunk() {
         assert_eq!(put.await.unwrap(), 0);
     }
     assert_eq!((writer.stats().chunks, writer.stats().new_chunks), (1, 1));
+}
+
+/// The root was sent and the store is gone: nobody may say that there is no backup.
+#[tokio::test]
+async fn a_root_that_nobody_answered_for_may_exist_and_the_error_says_so() {
+    use crate::storage::ErrorKind::{Denied, Unavailable};
+    for (put, get, exists) in [
+        (Effect::FailAfter(Unavailable), Some(Effect::Refuse(Unavailable)), true),
+        (Effect::Refuse(Unavailable), Some(Effect::Refuse(Unavailable)), false),
+        // On its way still, for all that can be known.
+        (Effect::Refuse(Unavailable), None, false),
+    ] {
+        let ground = Ground::new().await;
+        let mut faults = vec![Fault::first(Operation::Put, "manifests/", put)];
+        faults.extend(get.map(|get| Fault::first(Operation::Get, "manifests/", get).always()));
+        let error = commit_through(&ground, faults).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::PublishedOrNot { backup_id, .. } if *backup_id == draft(0, &[]).backup_id),
+            "{error}"
+        );
+        assert_eq!(ground.repository.backup_ids().await.unwrap().len(), usize::from(exists));
+    }
+    let ground = Ground::new().await;
+    let lost_answer = vec![Fault::first(
+        Operation::Put,
+        "manifests/",
+        Effect::FailAfter(Unavailable),
+    )];
+    commit_through(&ground, lost_answer).await.unwrap();
+    let ground = Ground::new().await;
+    let refused = vec![Fault::first(Operation::Put, "manifests/", Effect::Refuse(Denied))];
+    let error = commit_through(&ground, refused).await.unwrap_err();
+    assert!(matches!(error, Error::Storage(_)), "{error}");
+}
+
+async fn commit_through(ground: &Ground, faults: Vec<Fault>) -> Result<StoredManifest> {
+    let repository = ground.with_faults(faults).await;
+    let writer = BackupWriter::new(&repository, ReuseIndex::empty(), WriterOptions::default());
+    let records = put_all(&writer, &two_tables()).await?;
+    writer.commit(draft(0, &two_tables()), records).await
+}
+
+/// As a chunk of rows: what was stored as the index may be gone by the time that the root is written.
+#[tokio::test]
+async fn an_index_that_is_gone_before_the_root_is_written_leaves_no_backup() {
+    let ground = Ground::new().await;
+    let slow = Effect::Slow(std::time::Duration::from_millis(20));
+    let faults = FaultStore::new(
+        ground.store.clone(),
+        vec![Fault::first(Operation::Head, "chunks/", slow).always()],
+    );
+    let mut struck = faults.struck();
+    let repository = Repository::open(Arc::new(faults)).await.unwrap();
+    let writer = BackupWriter::new(&repository, ReuseIndex::empty(), WriterOptions::default());
+    let records = put_all(&writer, &two_tables()).await.unwrap();
+    let before = *struck.borrow();
+    let rows = chunk_keys(&ground).await;
+    let loses_its_index = async {
+        struck.wait_for(|struck| *struck > before).await.unwrap();
+        let index = chunk_keys(&ground).await.into_iter().find(|key| !rows.contains(key));
+        let index = index.expect("an index");
+        ground.store.delete(&index).await.unwrap();
+        index
+    };
+    let (committed, index) = tokio::join!(writer.commit(draft(0, &two_tables()), records), loses_its_index);
+    let error = committed.unwrap_err();
+    assert!(
+        matches!(&error, Error::LostChunk { key, .. } if *key == index),
+        "{error}"
+    );
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), Vec::<BackupId>::new());
+}
+
+async fn chunk_keys(ground: &Ground) -> Vec<String> {
+    let objects = crate::storage::list_all(ground.store.as_ref(), "chunks/", None);
+    objects.await.unwrap().into_iter().map(|object| object.key).collect()
 }
 
 #[tokio::test]

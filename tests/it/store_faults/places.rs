@@ -2,6 +2,7 @@
 //! that nothing was harmed.
 
 use kubebackup::demo::Identity;
+use nix::sys::signal::Signal;
 
 use super::{Ground, QUICK, assert_clear};
 use crate::support::agents::AgentProcess;
@@ -215,6 +216,40 @@ fn a_versioned_and_locked_bucket_holds_one_version_of_everything_however_often_i
         assert_eq!(versions, 1, "{key}");
         assert!(moto.retention(&key).is_some(), "{key}");
     }
+}
+
+/// Told to end while its manifest is on its way, a run waits for what becomes of it, but not for ever. Whichever comes
+/// first is what it says.
+#[test]
+fn a_backup_cancelled_while_its_manifest_is_on_its_way_says_what_became_of_it() {
+    let ground = Ground::new();
+    for (fault, is_answered) in [(Fault::Slow(6_000), true), (Fault::Hang, false)] {
+        ground.change();
+        ground.proxy.clear();
+        let (struck, before) = (ground.proxy.struck().len(), ground.manifests().len());
+        ground
+            .proxy
+            .script(Rule::first("PutObject", "it/manifests", fault).always());
+        // One attempt that lasts: it is the run that must not wait.
+        let patient = ["READ", "ATTEMPT"].map(|name| format!("KUBEBACKUP_REPOSITORY_{name}_TIMEOUT"));
+        let program = ground.program(&["backup"]);
+        let running = program.envs(patient.iter().map(|name| (name.as_str(), "1m"))).spawn();
+        wait::until("the manifest to be on its way", || ground.proxy.struck().len() > struck);
+        running.signal(Signal::SIGTERM);
+        let ended = running.wait();
+        let made = ground.manifests().len() - before;
+        let is_said = [
+            "cancelled, and it is not known whether backup",
+            "'kubebackup list' shows",
+        ]
+        .iter()
+        .all(|words| ended.stderr.contains(words));
+        match ended.code() {
+            Some(0) => assert!(is_answered && made == 1, "{fault}: {made} {}", ended.printed()),
+            code => assert!(code == Some(130) && is_said, "{fault}: {made} {}", ended.printed()),
+        }
+    }
+    ground.assert_restorable();
 }
 
 /// One byte after the other, so that no request is ever silent for too long.

@@ -129,7 +129,8 @@ impl Forgery {
             }
         }
         let (draft, records) = self.into_draft_and_records();
-        writer.commit(draft, records).await.unwrap().manifest.backup_id
+        let unpublished = writer.prepare(draft, records).await.unwrap();
+        unpublished.publish().await.unwrap().manifest.backup_id
     }
 
     fn into_draft_and_records(self) -> (ManifestDraft, Vec<Record>) {
