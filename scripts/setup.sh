@@ -37,6 +37,8 @@ missing_things() {
     has zstd || echo zstd
     has setpriv || echo setpriv
     has openssl || echo openssl
+    # What a volume is told, and what it refuses, call by call.
+    has strace || echo strace
     has aws || has s3cmd || echo s3-client
     has_certificates || echo certificates
     has promtool || echo promtool
@@ -149,7 +151,7 @@ END
     else
         cat >&2 << 'END'
 hint: install PostgreSQL 15 (server, client programs and contrib modules), a C compiler with the C library's headers, jq,
-      zstd, openssl, busybox, util-linux (setpriv, unshare), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
+      zstd, openssl, strace, busybox, util-linux (setpriv, unshare), ca-certificates, promtool (of Prometheus), Python 3 with venv, and the AWS command
       line or s3cmd
 END
     fi

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 #[allow(clippy::wildcard_imports, reason = "the protocol's fifty shapes")]
@@ -41,6 +42,7 @@ impl S3Access for S3Controls {
             return Err(s3_error!(AccessDenied, "who are you"));
         };
         let access_key = credentials.access_key.clone();
+        let region = region_of(context.headers().get("authorization")).unwrap_or_default();
         let has = |name: &str| context.headers().contains_key(name);
         let headers = context.headers().iter();
         let headers = headers
@@ -54,6 +56,7 @@ impl S3Access for S3Controls {
                 operation: operation.clone(),
                 key: key.clone(),
                 access_key,
+                region,
                 query: context.uri().query().unwrap_or_default().to_owned(),
                 headers,
             });
@@ -96,6 +99,12 @@ impl S3Controls {
         }
         Ok(answer)
     }
+}
+
+/// `AWS4-HMAC-SHA256 Credential=KEY/20261121/REGION/s3/aws4_request, ...`
+fn region_of(authorization: Option<&HeaderValue>) -> Option<String> {
+    let (_, credential) = authorization?.to_str().ok()?.split_once("Credential=")?;
+    Some(credential.split('/').nth(2)?.to_owned())
 }
 
 fn refusal(code: &str) -> S3Error {

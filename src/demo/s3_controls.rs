@@ -107,6 +107,8 @@ pub struct S3Request {
     /// Key in the bucket; empty for requests about the bucket.
     pub key: String,
     pub access_key: String,
+    /// That the signature is for.
+    pub region: String,
     pub(super) query: String,
     /// Names in lower case; values that are no text are left out.
     pub(super) headers: Vec<(String, String)>,

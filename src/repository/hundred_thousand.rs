@@ -3,13 +3,13 @@
 //!
 //! The rows are made up and tiny; the writer, the index, the root and all that reads them are the real ones.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
+use super::alone::{alone, measure};
 use super::id::VerifyId;
 use super::manifest::{Backup, Record, Segment, Table};
 use super::testing::{Ground, backup_id, draft, head, table_of, time};
@@ -17,51 +17,16 @@ use super::{
     BackupWriter, CertificateState, ExpireOptions, Policy, PruneOptions, ReuseIndex, VerifyOptions, WriterOptions,
     expire, prune, verify,
 };
-use crate::telemetry::memory::{peak_resident_bytes, resident_bytes};
 use crate::telemetry::progress::Silent;
 
 const CHUNKS: u32 = 100_000;
-const MIB: u64 = 1024 * 1024;
-
-/// Set for the process of its own.
-const ALONE: &str = "KUBEBACKUP_TEST_ALONE";
-
 #[test]
 fn a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory() {
-    if std::env::var_os(ALONE).is_some() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build();
-        return runtime.unwrap().block_on(live_through_it());
-    }
-    let (_crate, module) = module_path!().split_once("::").unwrap();
-    let name = format!(
-        "{module}::a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory"
+    alone(
+        module_path!(),
+        "a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory",
+        live_through_it(),
     );
-    let alone = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture"])
-        .env(ALONE, "1")
-        .output()
-        .unwrap();
-    let (said, complaint) = (
-        String::from_utf8_lossy(&alone.stdout),
-        String::from_utf8_lossy(&alone.stderr),
-    );
-    println!("{said}");
-    assert!(alone.status.success() && said.contains("1 passed"), "{said}{complaint}");
-}
-
-/// What a step took beyond what was there before it.
-async fn measure<T>(step: &str, most_mib: u64, work: impl Future<Output = T>) -> T {
-    // The kernel forgets the peak so far.
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = resident_bytes().unwrap();
-    let done = work.await;
-    let took = peak_resident_bytes().unwrap().saturating_sub(before) / MIB;
-    println!("{step}: {took} MiB over {} MiB", before / MIB);
-    assert!(took <= most_mib, "{step} took {took} MiB");
-    done
 }
 
 fn rows_of(number: u32) -> Vec<u8> {

@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 pub(crate) mod adversary;
+#[cfg(test)]
+mod alone;
 mod certificates;
 mod codec;
 mod commit;

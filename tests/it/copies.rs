@@ -1,8 +1,10 @@
 //! More than one repository: a directory as a repository, copies in other places, and drills and restores from them.
 
 mod agent;
+mod durable;
 mod interrupted;
 mod kept;
+mod regions;
 
 use std::fs;
 use std::path::Path;

@@ -191,6 +191,62 @@ fn a_manifest_that_somebody_hid_stops_the_prune_until_its_delete_marker_is_gone(
     );
 }
 
+/// What retention lets go is hidden and not gone while its lock lasts, and whoever looks for it there finds it.
+#[test]
+fn a_backup_that_expires_in_a_locked_bucket_is_hidden_and_its_versions_stay() {
+    let mut ground = Ground::new();
+    let mut certified = Vec::new();
+    for number in 0..3 {
+        let backed_up = ground.locking(&["--output", "json", "backup"]).run().ok().json();
+        if number == 0 {
+            ground.mark_target();
+        }
+        ground.locking(&["drill"]).run().ok();
+        certified.push(backed_up["backup_id"].as_str().unwrap().to_owned());
+        let begun = Timestamp::now().as_second();
+        wait::until("the next second", || Timestamp::now().as_second() > begun);
+        ground.world.source_sql("UPDATE orders SET text = md5(text)");
+    }
+    let rules = ("KUBEBACKUP_RETENTION_KEEP_LAST", "1");
+    let expired = ground
+        .locking(&["--output", "json", "expire"])
+        .envs([rules])
+        .run()
+        .ok()
+        .json();
+    assert_eq!(expired["expired"], serde_json::json!([certified[0]]), "{expired}");
+    let manifest = format!("{PREFIX}/manifests/{}.json", certified[0]);
+    assert!(!ground.keys("manifests/").contains(&manifest));
+    let before = ground.keys("chunks/");
+    ground.moto.go_forward(std::time::Duration::from_hours(3 * 24));
+    let pruned = ground.locking(&["--output", "json", "prune"]).run().ok().json();
+    let after = ground.keys("chunks/");
+    let gone: Vec<&String> = before.iter().filter(|key| !after.contains(key)).collect();
+    assert_eq!(pruned["deleted"]["objects"], gone.len(), "{pruned}");
+    assert_eq!(
+        (&pruned["hidden_seen"], &pruned["retained"]["objects"]),
+        (&true.into(), &0.into()),
+        "{pruned}"
+    );
+    assert!(gone.len() >= 2, "{before:?} {after:?}");
+    for key in gone.iter().copied().chain([&manifest]) {
+        let versions = ground.moto.versions(key);
+        assert_eq!((versions.len(), ground.moto.delete_markers(key).len()), (1, 1), "{key}");
+        let path = format!("/{key}?versionId={}", versions[0]);
+        assert_eq!(ground.moto.send("DELETE", &path, &[], "").code, 403, "{key}");
+    }
+    ground.locking(&["verify", "--all"]).run().ok();
+    ground.locking(&["drill", "--backup", &certified[1]]).run().ok();
+    // Whoever removes the deletions has the backup back.
+    for key in gone.iter().copied().chain([&manifest]) {
+        let marker = ground.moto.delete_markers(key).remove(0);
+        ground
+            .moto
+            .send("DELETE", &format!("/{key}?versionId={marker}"), &[], "");
+    }
+    ground.locking(&["drill", "--backup", &certified[0]]).run().ok();
+}
+
 #[test]
 fn a_lock_of_compliance_is_lifted_by_nobody_and_one_of_governance_by_who_has_the_right() {
     for (mode, code) in [("compliance", 403), ("governance", 204)] {

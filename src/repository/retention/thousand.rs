@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::repository::alone::{alone, measure};
 use crate::repository::codec::Sealer;
 use crate::repository::id::{BackupId, Blake3Digest, DrillId, Sha256Digest};
 use crate::repository::index::{ChunkRecord, Lines};
@@ -122,8 +123,16 @@ fn asked(store: &Arc<MemoryStore>, before: &RequestStats) -> [u64; 4] {
     ]
 }
 
-#[tokio::test]
-async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_number_of_requests() {
+#[test]
+fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_number_of_requests() {
+    alone(
+        module_path!(),
+        "a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_number_of_requests",
+        expire_and_prune(),
+    );
+}
+
+async fn expire_and_prune() {
     let ground = thousand().await;
     let cancel = CancellationToken::new();
     let options = ExpireOptions {
@@ -137,7 +146,9 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
         dry_run: false,
     };
     let before = ground.store.stats();
-    let report = expire(&ground.repository, &options, &cancel).await.unwrap();
+    let report = measure("expire", 10, expire(&ground.repository, &options, &cancel))
+        .await
+        .unwrap();
     let dropped = report.expired.len() as u64;
     let kept = BACKUPS - dropped;
     assert!((38..=42).contains(&kept), "{kept} kept");
@@ -163,7 +174,9 @@ async fn a_thousand_backups_expire_and_prune_in_bounded_memory_and_a_counted_num
         grace: Duration::from_hours(24),
         dry_run: false,
     };
-    let report = prune(&ground.repository, &options, &cancel).await.unwrap();
+    let report = measure("prune", 10, prune(&ground.repository, &options, &cancel))
+        .await
+        .unwrap();
     let chunks = BACKUPS * NEW + BACKUPS;
     assert_eq!(report.referenced.objects + report.deleted.objects, chunks);
     assert_eq!((report.young.objects, report.retained.objects), (0, 0));

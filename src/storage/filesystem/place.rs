@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::error::{is_absent, translate};
@@ -63,20 +64,25 @@ fn exists(path: &Path) -> io::Result<Placed> {
 fn name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if is_without_links(&error) => {
-            renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE).map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "the file system has neither hard links nor renaming without replacing",
-                )
-            })
+            renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE).map_err(of_rename)
         }
         done => done,
     }
 }
 
+/// Somebody may have been first, or the way there may have gone; only some answers say that there is no such renaming.
+fn of_rename(error: Errno) -> io::Error {
+    match error {
+        Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the file system has neither hard links nor renaming without replacing",
+        ),
+        error => error.into(),
+    }
+}
+
 /// Not every refusal of a link says that there are none: a directory that may not be written refuses the move as well.
 fn is_without_links(error: &io::Error) -> bool {
-    use nix::errno::Errno;
     let unlinked = [Errno::EPERM, Errno::ENOSYS, Errno::EOPNOTSUPP, Errno::EMLINK];
     error
         .raw_os_error()

@@ -6,6 +6,7 @@ mod probing;
 mod refusals;
 mod slow;
 mod tls;
+mod unruly;
 mod wire;
 
 use std::error::Error as StdError;
@@ -186,3 +187,11 @@ async fn a_head_tells_the_checksum_that_the_store_keeps() {
 
 /// Long enough for a loaded machine, short enough to tell a hang from a time-out.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn open(endpoint: &str, max_attempts: u32) -> S3Store {
+    let options = S3Options {
+        max_attempts,
+        ..options(endpoint, ACCESS_KEY, SECRET_KEY)
+    };
+    S3Store::open(options).await.unwrap()
+}

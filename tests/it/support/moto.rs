@@ -3,12 +3,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// A running server with one bucket that has Object Lock; dropped, it ends and everything is gone.
 pub(crate) struct Moto {
     child: Child,
+    said: BufReader<ChildStdout>,
     port: u16,
 }
 
@@ -27,14 +28,25 @@ pub(crate) const BUCKET: &str = "locked";
 const SIGNED: &str = "Authorization: AWS4-HMAC-SHA256 Credential=kubebackup-test/20260101/us-east-1/s3/aws4_request, \
                       SignedHeaders=host, Signature=0";
 
-/// Serves at a port that the system chooses, says which, and ends with whoever holds its stdin.
+/// Serves at a port that the system chooses, says which, and ends with whoever holds its stdin. A line there is a number of
+/// seconds by which its clock goes forward: that of its objects, of its locks, and of the date in its answers.
 const PROGRAM: &str = "
-import sys
+import datetime, http.server, sys
+import moto.s3.models as models
 from moto.server import ThreadedMotoServer
+ahead = 0.0
+utcnow = models.utcnow
+models.utcnow = lambda: utcnow() + datetime.timedelta(seconds=ahead)
+date = http.server.BaseHTTPRequestHandler.date_time_string
+def now(self, timestamp=None):
+    return date(self, timestamp if timestamp is not None else http.server.time.time() + ahead)
+http.server.BaseHTTPRequestHandler.date_time_string = now
 server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    ahead += float(line)
+    print('done', flush=True)
 ";
 
 impl Moto {
@@ -48,11 +60,11 @@ impl Moto {
             .spawn()
             .unwrap_or_else(|error| panic!("{python}: {error}; 'make tools' puts it there"));
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         let moto = Self {
             child,
+            said,
             port: line.trim().parse().expect("moto says its port"),
         };
         let made = moto.send("PUT", "", &[("x-amz-bucket-object-lock-enabled", "true")], "");
@@ -69,6 +81,15 @@ impl Moto {
                 format!("http://127.0.0.1:{}", self.port),
             ),
         ]
+    }
+
+    /// Lets its clock jump.
+    pub(crate) fn go_forward(&mut self, time: Duration) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        writeln!(stdin, "{}", time.as_secs()).unwrap();
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        assert_eq!(line, "done\n");
     }
 
     /// A request for what follows the bucket's name in the path.
