@@ -70,7 +70,12 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
         postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
         postgres::Error::Connect { source, .. } => source,
         // Its moment, or the way to it, and not what was being done there.
-        error => return Circumstance::of(error).map(|_| Cause::Interrupted),
+        error => {
+            return Circumstance::of(error).map(|circumstance| match circumstance {
+                Circumstance::LibraryMissing => Cause::MissingExtension,
+                _ => Cause::Interrupted,
+            });
+        }
     };
     match source.code().map(SqlState::code) {
         // Nobody answers, or says that there is no such database.

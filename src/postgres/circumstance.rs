@@ -6,6 +6,9 @@
 use super::error::Error;
 use super::server_error::ServerError;
 
+/// How a server says that a shared library is not there or does not fit.
+const LIBRARY: [&str; 2] = ["could not access file \"", "could not load library \""];
+
 /// What the moment is like, by what helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circumstance {
@@ -35,6 +38,8 @@ pub enum Circumstance {
     InUse,
     /// A client program could not be started, or was killed.
     Killed,
+    /// A shared library that a function of the backup calls is not on the server.
+    LibraryMissing,
 }
 
 impl Circumstance {
@@ -44,6 +49,8 @@ impl Circumstance {
         match error {
             Error::ConnectTimeout { .. } => Some(Self::NotReady),
             Error::ShuttingDown => Some(Self::Ended),
+            // All rows came and the connection did not last until their number, or somebody between keeps it.
+            Error::NoCount { .. } => Some(Self::Broken),
             Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
                 Self::of_server(source)
             }
@@ -55,6 +62,12 @@ impl Circumstance {
 
     fn of_server(error: &ServerError) -> Option<Self> {
         match error.code() {
+            _ if error
+                .message()
+                .is_some_and(|words| LIBRARY.iter().any(|begin| words.starts_with(begin))) =>
+            {
+                Some(Self::LibraryMissing)
+            }
             Some(code) => Self::of_sqlstate(code.code()),
             None => error.is_broken().then_some(Self::Broken),
         }
@@ -65,9 +78,10 @@ impl Circumstance {
             "53100" => Self::DiskFull,
             "53300" => Self::TooManyConnections,
             "57014" => Self::Cancelled,
-            "55006" => Self::InUse,
-            // An error of its disk.
-            "58030" => Self::Broken,
+            // We lock nothing in an order that could meet itself: somebody else's session was in it.
+            "55006" | "40P01" => Self::InUse,
+            // An error of its disk, or of its system; or of its data directory, a file of which is gone.
+            "58030" | "58000" | "58P01" => Self::Broken,
             "57P01" => Self::Ended,
             "57P02" => Self::Crashed,
             "57P03" => Self::NotReady,
@@ -109,8 +123,19 @@ impl Circumstance {
             ("could not send data to server", Circumstance::Broken),
             ("no connection to the server", Circumstance::Broken),
             ("Connection refused", Circumstance::Broken),
+            ("Connection reset by peer", Circumstance::Broken),
+            ("Connection timed out", Circumstance::Broken),
+            ("No route to host", Circumstance::Broken),
+            ("Network is unreachable", Circumstance::Broken),
+            ("could not translate host name", Circumstance::Broken),
+            ("timeout expired", Circumstance::Broken),
+            ("SSL connection has been closed unexpectedly", Circumstance::Broken),
             ("SSL SYSCALL error", Circumstance::Broken),
+            ("ERROR:  deadlock detected", Circumstance::InUse),
         ];
+        if LIBRARY.iter().any(|words| text.contains(&format!("ERROR:  {words}"))) {
+            return Some(Self::LibraryMissing);
+        }
         let known = WORDS.iter().find(|(words, _)| text.contains(words));
         known.map(|(_, circumstance)| *circumstance)
     }
@@ -140,6 +165,7 @@ impl Circumstance {
             Self::Killed => {
                 "the program could not be started or was killed: look at the memory and the processes that this one may have"
             }
+            Self::LibraryMissing => "install the package that brings the shared library on this server",
             Self::Broken | Self::Ended | Self::Crashed | Self::NotReady | Self::Dropped => return None,
         })
     }
@@ -173,6 +199,16 @@ mod tests {
         assert_eq!(Circumstance::of(&program(sort)), Some(Circumstance::Exhausted));
         let locks = "pg_restore: error: could not execute query: ERROR:  out of shared memory";
         assert_eq!(Circumstance::of(&program(locks)), Some(Circumstance::Exhausted));
+        let library = "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not access file \"$libdir/x\": \
+                       No such file or directory";
+        assert_eq!(Circumstance::of(&program(library)), Some(Circumstance::LibraryMissing));
+        for away in [
+            "connection to server at \"10.0.0.7\", port 5432 failed: No route to host",
+            "timeout expired",
+        ] {
+            let text = format!("exit status: 1: pg_restore: error: {away}");
+            assert_eq!(Circumstance::of(&program(&text)), Some(Circumstance::Broken), "{away}");
+        }
         let wrong =
             "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"";
         assert_eq!(Circumstance::of(&program(wrong)), None);
@@ -204,7 +240,9 @@ mod tests {
         assert_eq!(Circumstance::of_sqlstate("57P02"), Some(Circumstance::Crashed));
         assert_eq!(Circumstance::of_sqlstate("58030"), Some(Circumstance::Broken));
         assert_eq!(Circumstance::of_sqlstate("55006"), Some(Circumstance::InUse));
-        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "58P01", "XX001"] {
+        assert_eq!(Circumstance::of_sqlstate("40P01"), Some(Circumstance::InUse));
+        assert_eq!(Circumstance::of_sqlstate("58P01"), Some(Circumstance::Broken));
+        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "XX001"] {
             assert_eq!(Circumstance::of_sqlstate(about_contents), None, "{about_contents}");
         }
     }

@@ -172,7 +172,7 @@ impl CopyMessages {
     /// and nothing between there and here can lose a row without this being noticed.
     ///
     /// # Errors
-    /// `Error::Protocol` when they are not, or when the server does not say.
+    /// `Error::Protocol` when they are not, `Error::NoCount` when the server does not say.
     pub async fn finish(self, rows: u64) -> Result<()> {
         let said = tokio::time::timeout(COUNT_COMES_WITHIN, self.copies.rows_after(self.before)).await;
         match said.ok().flatten() {
@@ -181,10 +181,9 @@ impl CopyMessages {
                 "{}: {rows} rows arrived of {said} that the server has sent",
                 self.doing
             ))),
-            None => Err(Error::Protocol(format!(
-                "{}: the server did not say how many rows it has sent",
-                self.doing
-            ))),
+            None => Err(Error::NoCount {
+                doing: self.doing.clone(),
+            }),
         }
     }
 }

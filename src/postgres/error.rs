@@ -72,6 +72,9 @@ pub enum Error {
     /// The server said something that the protocol does not allow here.
     #[error("{0}")]
     Protocol(String),
+    /// A COPY ended without the number of rows that the server has sent, which alone says that they are all.
+    #[error("{doing}: the server did not say how many rows it has sent")]
+    NoCount { doing: String },
 }
 
 impl Error {

@@ -196,6 +196,32 @@ fn what_the_targets_machine_lacks_leaves_a_drill_unverified() {
     drill_of(&world, &backup_id).expect(0);
 }
 
+/// A function in C that no extension brings: its library lies on the source, and not on the target.
+#[test]
+fn a_shared_library_that_the_target_lacks_leaves_a_drill_unverified() {
+    let world = World::start();
+    let directory = world
+        .source
+        .sql("postgres", "SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'");
+    let library = world.directory().join("private.so");
+    std::fs::copy(format!("{}/citext.so", directory.unwrap()), &library).unwrap();
+    world.source_sql(&format!(
+        "CREATE TABLE t AS SELECT 1 AS one;
+         CREATE FUNCTION hash_of(text) RETURNS int LANGUAGE c AS '{}', 'citext_hash'",
+        library.display()
+    ));
+    world.back_up();
+    world.mark_targets();
+    drill(&world, &[]).expect(0);
+    std::fs::remove_file(&library).unwrap();
+    let certificate = assert_unverified(&world, drill(&world, &[]), "missing_extension");
+    let summary = certificate["summary"].as_str().unwrap();
+    assert!(
+        summary.contains("could not access file") && summary.contains("private.so"),
+        "{summary}"
+    );
+}
+
 /// It says nothing about what lies in it.
 #[test]
 fn a_store_that_goes_away_in_mid_drill_leaves_it_interrupted() {

@@ -63,6 +63,13 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         program: "pg_restore".to_owned(),
         message: "ERROR:  could not extend file \"base/5/16397\": No space left on device".to_owned(),
     };
+    let library = postgres::Error::Program {
+        program: "pg_restore".to_owned(),
+        message: "could not execute query: ERROR:  could not access file \"$libdir/x\": No such file".to_owned(),
+    };
+    let no_count = postgres::Error::NoCount {
+        doing: "read table t".to_owned(),
+    };
     let programs = Problem::Programs("no pg_dump and pg_restore".to_owned());
     let lock_space = Problem::LockSpace {
         needed: 10_000,
@@ -95,6 +102,8 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         (restore::Error::Guard(lost).into(), Cause::Interrupted),
         (Error::Interrupted, Cause::Interrupted),
         (full.into(), Cause::Interrupted),
+        (library.into(), Cause::MissingExtension),
+        (no_count.into(), Cause::Interrupted),
     ] {
         assert_eq!(cause_of(&error), Some(cause), "{error}");
     }

@@ -151,8 +151,8 @@ fn is_cut_off(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset))
 }
 
-/// What a body of so many bytes is given on its way up, beside the time of any request.
-fn time_for(bytes: u64) -> Duration {
+/// What a body of so many bytes is given on its way, beside the time of any request.
+pub(super) fn time_for(bytes: u64) -> Duration {
     if bytes <= FEWEST_BYTES_MORE / TIMES_MORE {
         return Duration::ZERO;
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::S3Store;
 use super::errors::{broken_body, reasons, translate};
+use super::put::time_for;
 use crate::storage::{Error, ErrorKind, Operation, Outcome, Result};
 
 /// First pause before a body is asked for again; doubles.
@@ -80,7 +82,8 @@ impl S3Store {
     }
 
     /// A body that arrives in one piece is handed over as that piece; others are put together in one buffer. One that is
-    /// longer than `limit` is not read, or, where no length was announced, no further than that.
+    /// longer than `limit` is not read, or, where no length was announced, no further than that. One that only drips is
+    /// given up: it has as long as an upload of its size.
     pub(super) async fn collect(
         &self,
         operation: &'static str,
@@ -94,13 +97,21 @@ impl S3Store {
             return Err(Error::too_large(operation, key, bytes, limit));
         }
         let mut body = answer.body;
+        let patience = self.options.attempt_timeout + time_for(announced.unwrap_or(limit));
+        let given_up = Instant::now() + patience;
         let mut received = 0;
         let mut first = None;
         let mut collected = BytesMut::new();
         loop {
-            let next = tokio::time::timeout(self.options.read_timeout, body.next())
-                .await
-                .map_err(|_| broken("the body stalled".to_owned()))?;
+            let silent = Instant::now() + self.options.read_timeout;
+            let next = tokio::time::timeout_at(silent.min(given_up), body.next()).await;
+            let next = next.map_err(|_| {
+                broken(if silent < given_up {
+                    "the body stalled".to_owned()
+                } else {
+                    too_slow(received, patience)
+                })
+            })?;
             let Some(piece) = next else { break };
             let piece = piece.map_err(|error| broken(reasons(&error)))?;
             self.counters.add_received(piece.len() as u64);
@@ -130,6 +141,13 @@ impl S3Store {
             _ => Ok(whole),
         }
     }
+}
+
+fn too_slow(received: u64, patience: Duration) -> String {
+    format!(
+        "the body came too slowly: {received} bytes in {:.1} s; repository.attempt_timeout gives it more time",
+        patience.as_secs_f64()
+    )
 }
 
 /// S3 cuts a range that begins inside the object at its end; callers asked for all of it.

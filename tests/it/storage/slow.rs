@@ -34,6 +34,30 @@ async fn a_body_that_comes_slowly_arrives_in_one_attempt() {
     assert_eq!((store.stats().puts, proxy.struck().len()), (1, 1));
 }
 
+/// A verification, a restore by hand and a look at the repository have no limit of their own.
+#[tokio::test]
+async fn a_body_that_only_drips_down_is_given_up_and_one_that_is_slow_arrives() {
+    let s3 = S3::start();
+    let proxy = S3Proxy::before(&s3);
+    let store = impatient(&proxy).await;
+    let (small, large) = (Bytes::from(vec![7; 60_000]), Bytes::from(vec![7; 300_000]));
+    store.put_new("small", small).await.unwrap();
+    store.put_new("large", large.clone()).await.unwrap();
+    // Never silent, and three times as long as an answer of its size may take.
+    proxy.script(Rule::first("GetObject", "small", Fault::Slow(40_000)).always());
+    let error = store.get("small").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{}", chain(&error));
+    for words in [
+        "the body came too slowly",
+        " bytes in 0.5 s",
+        "repository.attempt_timeout",
+    ] {
+        assert!(chain(&error).contains(words), "{}", chain(&error));
+    }
+    proxy.script(Rule::first("GetObject", "large", Fault::Slow(200_000)));
+    assert_eq!(store.get("large").await.map_err(|error| chain(&error)), Ok(large));
+}
+
 #[tokio::test]
 async fn a_store_that_takes_a_body_and_says_nothing_is_given_up() {
     let s3 = S3::start();
