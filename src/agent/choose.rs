@@ -6,6 +6,7 @@ use std::str::FromStr;
 use futures_util::{StreamExt as _, stream};
 
 use super::error::{Error, Result};
+use crate::repository::drift::DriftState;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database, Manifest};
 use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
@@ -19,6 +20,8 @@ pub enum BackupChoice {
     Latest,
     /// The newest whose last verdict is that it equals its source.
     Certified,
+    /// The newest of those that lacks nothing of an earlier one, or nothing that a person has not accepted.
+    Trusted,
     Id(BackupId),
     /// The newest whose databases are all as of this time or older.
     At(jiff::Timestamp),
@@ -31,10 +34,10 @@ impl FromStr for BackupChoice {
         match text {
             "latest" => Ok(Self::Latest),
             "certified" => Ok(Self::Certified),
-            id => id
-                .parse()
-                .map(Self::Id)
-                .map_err(|_| "give 'latest', 'certified' or an id such as 20261121T055117Z-8f3a2c1d".to_owned()),
+            "trusted" => Ok(Self::Trusted),
+            id => id.parse().map(Self::Id).map_err(|_| {
+                "give 'latest', 'certified', 'trusted' or an id such as 20261121T055117Z-8f3a2c1d".to_owned()
+            }),
         }
     }
 }
@@ -58,7 +61,7 @@ pub async fn choose_backup(
         return Ok(repository.read_manifest(backup_id).await?);
     }
     let mut ids = repository.backup_ids().await?;
-    if *choice == BackupChoice::Certified {
+    if matches!(choice, BackupChoice::Certified | BackupChoice::Trusted) {
         let certificates = repository.certificates().await?;
         let verdict = |backup_id: &BackupId| certificates.get(backup_id).and_then(|drills| last_verdict(drills));
         ids.retain(|backup_id| verdict(backup_id) == Some(CertificateState::Certified));
@@ -84,7 +87,17 @@ pub async fn choose_backup(
             Err(error) => return Err(error.into()),
         }
     }
+    if *choice == BackupChoice::Trusted {
+        let accepted = repository.accepted_drifts().await?;
+        roots.retain(|root| !is_open(root) || accepted.contains(&root.manifest.backup_id));
+        if roots.is_empty() && unreadable.is_none() {
+            return Err(Error::NoneTrusted);
+        }
+    }
     let chosen = choose(roots, choice, cluster);
+    if let (BackupChoice::Certified, Ok(root)) = (choice, &chosen) {
+        say_what_it_lacks(repository, root).await?;
+    }
     match (unreadable, &chosen) {
         // Ids tell the second: of two in the same one either may be the newer.
         (Some((backup_id, error)), Ok(root)) if backup_id.time() < root.manifest.backup_id.time() => {
@@ -96,11 +109,34 @@ pub async fn choose_backup(
     }
 }
 
+/// Whether a person should look at what it lacks of an earlier one, or nobody knows that.
+fn is_open(root: &StoredManifest) -> bool {
+    match DriftState::of(root.manifest.drift.as_ref()) {
+        DriftState::Unjudged => false,
+        DriftState::Compared(findings) => findings > 0,
+        DriftState::NotCompared => true,
+    }
+}
+
+/// A drill proves that a backup equals its source, also where the source had lost its rows.
+async fn say_what_it_lacks(repository: &Repository, root: &StoredManifest) -> Result<()> {
+    let backup_id = &root.manifest.backup_id;
+    if is_open(root) && !repository.accepted_drifts().await?.contains(backup_id) {
+        tracing::warn!(
+            %backup_id,
+            drift = root.manifest.drift.as_ref().map(tracing::field::display),
+            "certified, and not what it was before, which nobody has accepted: 'show' says what it lacks, and 'trusted' is the \
+             newest certified backup from before"
+        );
+    }
+    Ok(())
+}
+
 /// A root that cannot be read tells no more than its id.
 fn can_be_meant(backup_id: &BackupId, choice: &BackupChoice) -> bool {
     match choice {
         BackupChoice::At(time) => backup_id.time() <= *time,
-        BackupChoice::Latest | BackupChoice::Certified | BackupChoice::Id(_) => true,
+        BackupChoice::Latest | BackupChoice::Certified | BackupChoice::Trusted | BackupChoice::Id(_) => true,
     }
 }
 

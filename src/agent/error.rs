@@ -31,6 +31,8 @@ pub enum Error {
     NoDrift(Option<BackupId>),
     #[error("no backup is certified")]
     NoneCertified,
+    #[error("every certified backup lacks something of an earlier one that nobody has accepted")]
+    NoneTrusted,
     /// `--at` before the first backup.
     #[error("no backup is as old as {time}; the oldest was complete at {oldest}")]
     NoBackupAt {

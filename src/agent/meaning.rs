@@ -46,7 +46,7 @@ impl Error {
                 plain(Class::Settings)
             }
             Self::NoDrift(_) => plain(Class::Operator),
-            Self::NoneCertified | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
+            Self::NoneCertified | Self::NoneTrusted | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }
         }

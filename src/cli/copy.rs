@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::report::complain;
 use super::table::Table;
 use super::{Context, output};
 use crate::agent::{self, Copied};
@@ -45,6 +46,14 @@ pub(super) async fn run(arguments: &CopyArguments, context: &Context) -> anyhow:
     let is_complete = copied.iter().all(Copied::is_complete);
     let lines: Vec<Line<'_>> = copied.iter().map(line).collect();
     output::print(context.output, &lines, || text(&lines))?;
+    for place in &copied {
+        if let Err(error) = &place.result {
+            complain(
+                &format!("copy '{}': {}", place.name, causes::chain(error)),
+                error.meaning().hint,
+            );
+        }
+    }
     Ok(if is_complete { Exit::Success } else { Exit::Failure })
 }
 
@@ -105,9 +114,6 @@ fn text(lines: &[Line<'_>]) -> String {
             cells.extend(std::iter::repeat_n(String::new(), 6));
         }
         cells.push(line.outcome.to_owned());
-        if let Some(error) = &line.error {
-            troubles.push_str(&format!("{}: {}\n", line.name, plain::line(error)));
-        }
         table.row(cells);
     }
     format!("{}\n{troubles}", table.render())

@@ -19,8 +19,9 @@ const SHOWN_OBJECTS: usize = 20;
 /// Definitions are told by name, columns, owner and privileges.
 #[derive(Debug, Args)]
 pub(super) struct DiffArguments {
-    /// The earlier one: 'latest', 'certified' (the newest certified one) or an id
-    #[arg(default_value = "certified", value_name = "FROM")]
+    /// The earlier one: 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of
+    /// an earlier one) or an id
+    #[arg(default_value = "trusted", value_name = "FROM")]
     from: BackupChoice,
 
     /// The later one, likewise

@@ -14,10 +14,14 @@ pub fn report(error: &anyhow::Error) -> Exit {
         return Exit::Failure;
     }
     let (exit, hint) = meaning(error);
-    let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
-    let text = plain::lines(&causes::chain(error.as_ref()));
-    let _ = write!(io::stderr(), "error: {text}\n{hint}");
+    complain(&causes::chain(error.as_ref()), hint);
     exit
+}
+
+/// Prints one error to stderr, as every verb does.
+pub(super) fn complain(text: &str, hint: Option<&str>) {
+    let hint = hint.map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+    let _ = write!(io::stderr(), "error: {}\n{hint}", plain::lines(text));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -20,7 +20,7 @@ use crate::telemetry::{figures, plain};
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub(super) struct RestoreArguments {
-    /// 'latest', 'certified' (the newest certified one) or a backup's id
+    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
     #[arg(long, value_name = "BACKUP", default_value = "latest")]
     backup: BackupChoice,
 

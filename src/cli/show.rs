@@ -18,7 +18,7 @@ use crate::telemetry::{figures, plain};
 /// Show what a backup holds and its newest certificate
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
-    /// 'latest', 'certified' (the newest certified one) or a backup's id
+    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
     #[arg(default_value = "latest", value_name = "BACKUP")]
     backup: BackupChoice,
 }

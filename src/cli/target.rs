@@ -9,7 +9,7 @@ use crate::agent::{BackupChoice, RestoreTarget};
 /// Which backup.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgument {
-    /// 'latest', 'certified' (the newest certified one) or a backup's id
+    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
     #[arg(long, value_name = "BACKUP", default_value = "latest")]
     pub(super) backup: BackupChoice,
 }

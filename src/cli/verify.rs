@@ -15,7 +15,7 @@ use crate::telemetry::figures;
 /// the backup can be restored; a drill does.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// 'latest', 'certified' (the newest certified one) or a backup's id
+    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
     #[arg(long, value_name = "BACKUP", default_value = "latest")]
     backup: BackupChoice,
 

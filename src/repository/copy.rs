@@ -28,6 +28,7 @@ use super::locks::KnownLocks;
 use super::reader::Repository;
 use super::retention::Policy;
 use crate::storage::ObjectStore;
+use crate::telemetry::causes;
 use crate::telemetry::progress::Progress;
 use copying::Copying;
 use mend::bring_what_was_removed;
@@ -87,6 +88,17 @@ enum Stays {
     Because(String),
     /// The other repository or this one cannot be used; nothing else would do better.
     Broken(Error),
+}
+
+impl Stays {
+    /// What could not be read of one backup: an object that its store keeps back, under a key that is gone or in an archive,
+    /// is that backup's own trouble.
+    fn of_read(error: Error) -> Self {
+        if error.is_refused_object() {
+            return Self::Because(causes::chain(&error));
+        }
+        error.into()
+    }
 }
 
 impl From<Error> for Stays {

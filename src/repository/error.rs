@@ -105,7 +105,11 @@ impl Error {
         match error.kind {
             storage::ErrorKind::NotFound => Self::damaged(error.key, "missing"),
             storage::ErrorKind::Checksum => {
-                Self::damaged(error.key, "its bytes contradict the checksum kept by the store")
+                let said = error
+                    .source
+                    .as_ref()
+                    .map_or_else(String::new, |said| format!(": {said}"));
+                Self::damaged(error.key, format!("its store found its bytes damaged{said}"))
             }
             storage::ErrorKind::TooLarge => {
                 let size = error

@@ -24,7 +24,7 @@ use super::{
     Capabilities, Error, ErrorKind, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page, Put, RequestStats,
     Result,
 };
-use error::translate;
+use error::{is_device_error, translate};
 use path::{Base, path_of};
 use place::Placed;
 
@@ -245,12 +245,30 @@ impl ObjectStore for FilesystemStore {
 }
 
 /// How much of a file.
+#[derive(Clone)]
 enum Wanted {
     AtMost(u64),
     Range(Range<u64>),
 }
 
+/// A file whose blocks cannot be read on a volume that answers otherwise is damage: so a disk tells of a bad sector, and a
+/// file system with checksums of what has rotted. A volume that is away fails with the same words, and at every file.
 fn read(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
+    let is_io = |error: &Error| error.kind == ErrorKind::Unavailable && is_device_error(error);
+    match read_once(base, key, wanted.clone()) {
+        Err(error) if is_io(&error) => {}
+        done => return done,
+    }
+    match read_once(base, key, wanted) {
+        Err(error) if is_io(&error) && place::tell_time(base).is_ok() => Err(Error {
+            kind: ErrorKind::Checksum,
+            ..error
+        }),
+        done => done,
+    }
+}
+
+fn read_once(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
     let fail = |error: std::io::Error| translate("get", key, base, &error);
     let path = path_of(base, "get", key)?;
     // Asked before it is opened: opening a pipe that somebody put there would wait for ever.

@@ -42,7 +42,7 @@ fn volume(world: &World) -> std::path::PathBuf {
 }
 
 /// Paths of the files below `directory`, sorted, relative to it; the store's own names left out.
-fn files(directory: &Path) -> Vec<String> {
+pub(crate) fn files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(next) = open.pop() {
@@ -195,7 +195,11 @@ fn a_place_that_is_away_keeps_no_other_from_its_backups_and_is_named() {
     world.settings_file = world.write_settings("settings.yaml", &more);
     let backup_id = world.back_up();
     let ended = world.program(&["copy"]).run().expect(1);
-    assert!(ended.stdout.contains("is the volume mounted?"), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("error: copy 'away': ") && ended.stderr.contains("is the volume mounted?"),
+        "{}",
+        ended.printed()
+    );
     assert!(!away.exists(), "what is not mounted is not written under");
     let root = format!("manifests/{backup_id}.json");
     assert!(files(&volume(&world)).contains(&root));

@@ -23,7 +23,7 @@ fn the_demo_ends_well_and_its_agents_go_on_until_it_is_stopped() {
         "order_items",
         "before and after",
         "freezes deletion",
-        "$ kubebackup diff certified latest",
+        "$ kubebackup diff trusted latest",
         "$ kubebackup restore --backup certified",
         "$ kubebackup accept-drift",
         "kill -USR1 ",

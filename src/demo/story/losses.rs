@@ -29,12 +29,12 @@ pub(super) async fn forget_a_where(stage: &Stage, teller: &mut Teller<'_>) -> Re
         "the new backup should freeze deletion"
     );
     let diff = stage
-        .kubebackup(teller, Call::of(&["diff", "certified", "latest"]))
+        .kubebackup(teller, Call::of(&["diff", "trusted", "latest"]))
         .await?;
     ensure!(diff.contains(LOST), "diff should have named {LOST}");
     teller.say("The good copy is there. The emptied table makes way for it:")?;
     drop_the_table(stage, teller)?;
-    restore_the_table(stage, teller, "certified").await?;
+    restore_the_table(stage, teller, "trusted").await?;
     ensure_it_came_back(stage, teller, &before)?;
     let accept = ["accept-drift", "--reason", "the reviews were brought back"];
     stage.kubebackup(teller, Call::of(&accept)).await?;

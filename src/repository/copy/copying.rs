@@ -74,9 +74,9 @@ impl Copying<'_> {
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
         self.progress.begin("copy", None);
         self.reliance.look_around(backup_id).await?;
-        let (stored, root) = self.from.read_root(backup_id).await?;
+        let (stored, root) = self.from.read_root(backup_id).await.map_err(Stays::of_read)?;
         let index = stored.manifest.index.clone();
-        let chunks = self.chunks_of(stored.clone()).await?;
+        let chunks = self.chunks_of(stored.clone()).await.map_err(Stays::of_read)?;
         let said = announce(self.to.store().as_ref(), backup_id, &root).await?;
         failpoint::reach("copy-after-announcement").await;
         // The index first: without it nobody over there knows what has been announced.

@@ -133,7 +133,7 @@ async fn chunks_of(from: &Repository, to: &Repository, backup_id: &BackupId) -> 
                 let chunks = backup.manifest.index.into_iter().chain(backup.chunks);
                 return Ok(Some(chunks.map(|chunk| (chunk.key.clone(), chunk)).collect()));
             }
-            Err(Error::Storage(error)) => return Err(error.into()),
+            Err(error @ Error::Storage(_)) if !error.is_refused_object() => return Err(error),
             Err(error) => tracing::debug!(%backup_id, %error, "its index cannot be read there"),
         }
     }

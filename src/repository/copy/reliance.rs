@@ -84,7 +84,7 @@ impl<'a> Reliance<'a> {
                 self.chunks.extend(chunks.map(|chunk| chunk.key.clone()));
                 Ok(())
             }
-            Err(Error::Storage(error)) => Err(error.into()),
+            Err(error @ Error::Storage(_)) if !error.is_refused_object() => Err(error),
             // Expired since it was listed.
             Err(Error::NoSuchBackup(_)) => Ok(()),
             Err(error) => {

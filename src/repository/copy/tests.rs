@@ -421,6 +421,68 @@ async fn a_hold_of_the_other_place_is_not_ended_by_the_end_of_another_one() {
     );
 }
 
+/// Each place counts its own holds: one that has ended over there has the number of the one that is placed here.
+#[tokio::test]
+async fn a_hold_reaches_a_place_that_has_had_one_of_its_own_and_so_does_its_end() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (_, to) = empty_copy(&ground).await;
+    run(&ground, &to).await;
+    let (backup, now) = (backup_id(0), Timestamp::UNIX_EPOCH);
+    to.hold(&backup, "a person's own", now).await.unwrap();
+    to.unhold(&backup, now).await.unwrap();
+    ground.repository.hold(&backup, "audit", now).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied_holds, 1);
+    assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, "audit");
+    assert_eq!(
+        run(&ground, &to).await.copied_holds,
+        0,
+        "it is there under another number"
+    );
+    ground.repository.unhold(&backup, now).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied_holds, 1);
+    assert_eq!(to.hold_of(&backup).await.unwrap(), None);
+    assert_eq!(run(&ground, &to).await.copied_holds, 0);
+    // While somebody over there holds it, nothing is brought; once that ends, what still holds here is.
+    to.hold(&backup, "again", now).await.unwrap();
+    ground.repository.hold(&backup, "second audit", now).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied_holds, 0);
+    to.unhold(&backup, now).await.unwrap();
+    assert_eq!(run(&ground, &to).await.copied_holds, 1);
+    assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, "second audit");
+}
+
+/// As under a key that is gone, or in an archive class.
+#[tokio::test]
+async fn a_chunk_that_its_store_keeps_back_keeps_back_its_own_backups_alone() {
+    let ground = Ground::new().await;
+    let first = ground.backup(0, &two_tables()).await;
+    let others = [("orders", rows(2000, 17)), ("items", rows(2000, 19))];
+    let second = ground.backup(1, &others).await;
+    let of_first = |key: &String| first.chunks.iter().any(|chunk| chunk.key == *key);
+    let refused = second
+        .chunks
+        .iter()
+        .map(|chunk| &chunk.key)
+        .find(|key| !of_first(key))
+        .unwrap();
+    for kind in [ErrorKind::Denied, ErrorKind::Other] {
+        let (_, to) = empty_copy(&ground).await;
+        let from = ground
+            .with_faults(vec![
+                Fault::first(Operation::Get, refused.as_str(), Effect::Refuse(kind)).always(),
+            ])
+            .await;
+        let report = copy(&from, &to, &options(), &Silent).await.unwrap();
+        assert_eq!(report.copied, [backup_id(0)], "{kind:?}");
+        assert_eq!(report.left.len(), 1);
+        assert!(
+            report.left[0].backup_id == backup_id(1) && report.left[0].reason.contains(refused),
+            "{report:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_a_copy_reuses_is_locked_again_over_there() {
     let ground = Ground::new().await;

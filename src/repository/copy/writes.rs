@@ -47,7 +47,7 @@ pub(super) async fn withdraw(to: &dyn ObjectStore, backup_id: &BackupId) -> Resu
 }
 
 pub(super) async fn copy_chunk(from: &Repository, to: &Repository, chunk: &Chunk) -> std::result::Result<(), Stays> {
-    let stored = from.read_stored(chunk).await?;
+    let stored = from.read_stored(chunk).await.map_err(Stays::of_read)?;
     // One that has come meanwhile came from another copy under way, after this backup was announced.
     to.store().put_new(&chunk.key, stored).await.map_err(Error::from)?;
     Ok(())

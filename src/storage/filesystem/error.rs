@@ -13,7 +13,24 @@ pub(super) fn translate(operation: &'static str, key: &str, base: &Base, error: 
             base.mount.display()
         ));
     }
-    Error::new(kind_of(error), operation, key).with_source(format!("{error} (directory {})", base.root.display()))
+    Error::new(kind_of(error), operation, key).with_source(Told {
+        code: error.raw_os_error(),
+        text: format!("{error} (directory {})", base.root.display()),
+    })
+}
+
+/// What the operating system said, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Told {
+    code: Option<i32>,
+    text: String,
+}
+
+/// The device could not do it (EIO), or the file system found other bytes than it wrote.
+pub(super) fn is_device_error(error: &Error) -> bool {
+    let told = error.source.as_ref().and_then(|source| source.downcast_ref::<Told>());
+    told.is_some_and(|told| told.code == Some(nix::libc::EIO))
 }
 
 /// Neither the name nor a directory on the way to it is there.

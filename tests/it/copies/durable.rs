@@ -120,6 +120,52 @@ fn a_volume_without_hard_links_is_written_and_read_all_the_same() {
     assert_eq!(left, 0, "bodies without a name");
 }
 
+/// A bad sector, or what a file system with checksums says of bytes that have rotted.
+#[test]
+fn an_object_that_the_volumes_device_cannot_read_is_damaged_by_name_and_no_other() {
+    let world = with_volume();
+    world.back_up();
+    world.program(&["copy"]).run().ok();
+    let there = files(&volume(&world));
+    let rotten = there.iter().find(|file| file.starts_with("chunks/")).unwrap();
+    let path = volume(&world).join(rotten);
+    let starter = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-P",
+        path.to_str().unwrap(),
+        "-e",
+        "trace=read",
+        "-e",
+        "inject=read:error=EIO",
+    ];
+    let verify = world
+        .program(&["--repository", "volume", "verify", "--all"])
+        .within(&starter);
+    let printed = verify.run().expect(5).printed();
+    assert!(
+        printed.contains(rotten) && printed.contains("Input/output error"),
+        "{printed}"
+    );
+    for sound in there
+        .iter()
+        .filter(|file| file.starts_with("chunks/") && *file != rotten)
+    {
+        assert!(!printed.contains(sound), "{sound}: {printed}");
+    }
+    assert!(
+        files(&volume(&world)).iter().any(|file| file.starts_with("damage")),
+        "it is recorded"
+    );
+    // It is known from here on, and brought anew once it is removed.
+    std::fs::remove_file(&path).unwrap();
+    world.program(&["copy"]).run().ok();
+    world.program(&["--repository", "volume", "verify", "--all"]).run().ok();
+}
+
 #[test]
 fn a_volume_with_neither_links_nor_renaming_without_replacing_is_refused_by_name() {
     let world = with_volume();

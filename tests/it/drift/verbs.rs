@@ -16,6 +16,49 @@ fn newest(world: &World) -> Value {
     listed.as_array().unwrap().last().unwrap().clone()
 }
 
+/// A drill finds the backup of an emptied table equal to its source: `certified` is the loss itself from then on.
+#[test]
+fn the_good_copy_is_found_after_the_backup_of_the_loss_was_certified() {
+    let world = World::start();
+    world.source_sql("CREATE TABLE orders AS SELECT n AS id, md5(n::text) AS note FROM generate_series(1, 20000) n");
+    let good = world.back_up();
+    world.mark_targets();
+    world.program(&["drill"]).run().ok();
+    assert_eq!(json(&world, &["diff"])["from"], good.as_str());
+    world.source_sql("DELETE FROM orders");
+    let emptied = world.back_up();
+    world.program(&["drill"]).run().ok();
+
+    let diff = json(&world, &["diff"]);
+    assert_eq!(
+        (&diff["from"], &diff["to"]),
+        (&good.as_str().into(), &emptied.as_str().into()),
+        "{diff}"
+    );
+    let shown = world.program(&["diff"]).run().ok().stdout;
+    assert!(shown.contains("public.orders") && shown.contains("20,000"), "{shown}");
+    let chosen = |choice: &str| {
+        let shown = world.program(&["--output", "json", "show", choice]).run().ok();
+        (
+            shown.json()["manifest"]["backup_id"].as_str().unwrap().to_owned(),
+            shown.stderr,
+        )
+    };
+    assert_eq!(chosen("trusted"), (good, String::new()));
+    let (certified, warned) = chosen("certified");
+    assert_eq!(certified, emptied);
+    assert!(
+        warned.contains("which nobody has accepted")
+            && warned.contains("1 finding against")
+            && warned.contains("'trusted'"),
+        "{warned}"
+    );
+
+    world.program(&["accept-drift", "--reason", "meant"]).run().ok();
+    assert_eq!(chosen("trusted"), (emptied.clone(), String::new()));
+    assert_eq!(chosen("certified"), (emptied, String::new()));
+}
+
 #[test]
 fn a_person_sees_what_is_missing_and_accepts_it() {
     let world = World::start();

@@ -53,7 +53,7 @@ impl Mishap {
 }
 
 /// Every joint meets every mishap, all joints at once, each another one: so many runs as there are mishaps.
-fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run: impl FnMut(&str)) {
+pub(super) fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run: impl FnMut(&str)) {
     for shift in 0..MISHAPS.len() {
         let mut expected = Vec::new();
         for (number, joint) in joints.iter().enumerate() {
@@ -70,7 +70,7 @@ fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run: impl FnMu
 }
 
 /// A joint whose every call meets a fault.
-fn lasting(ground: &Ground, joint: &Call, fault: Fault) -> String {
+pub(super) fn lasting(ground: &Ground, joint: &Call, fault: Fault) -> String {
     ground.proxy.clear();
     ground
         .proxy
@@ -89,6 +89,15 @@ fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
             refusals::EXPIRED_TOKEN,
         ],
     };
+    let downloads = matches!(joint.operation, "GetObject" | "ListObjectsV2");
+    faults.push(match number % 5 {
+        0 => Fault::Hang,
+        1 => refusals::INTERNAL_ERROR,
+        2 => refusals::NOT_IMPLEMENTED,
+        3 => refusals::MOVED,
+        _ if downloads => Fault::StallAnswer(3),
+        _ => Fault::Refuse,
+    });
     faults.extend(match joint.operation {
         "PutObject" => vec![Fault::CorruptRequest, refusals::STORAGE_FULL, refusals::QUOTA_EXCEEDED],
         "GetObject" => vec![
@@ -115,7 +124,7 @@ fn assert_needed(joint: &Call, ended: &Ended, what: &str) {
     assert!(!is_needed || ended.code() != Some(0), "{what}: {}", ended.printed());
 }
 
-const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
+pub(super) const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
 
 #[test]
 fn a_backup_survives_every_mishap_at_every_joint() {

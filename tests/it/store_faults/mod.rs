@@ -4,11 +4,13 @@
 
 mod agents;
 mod joints;
+mod keeping;
 mod matrix;
 mod memory;
 mod places;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::support::s3::SECRET_KEY;
 use crate::support::s3_proxy::{Call, S3Proxy};

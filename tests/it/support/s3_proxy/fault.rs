@@ -47,6 +47,9 @@ pub(crate) mod refusals {
     /// As of a key management service whose key is disabled, or of an ingress that does not like a header.
     pub(crate) const BAD_REQUEST: Fault = answer(400, "KMS.DisabledException");
     pub(crate) const INTERNAL_ERROR: Fault = answer(500, "InternalError");
+    pub(crate) const NOT_IMPLEMENTED: Fault = answer(501, "NotImplemented");
+    /// To a page for people to log in, say.
+    pub(crate) const MOVED: Fault = answer(302, "");
     pub(crate) const UNAVAILABLE: Fault = answer(503, "ServiceUnavailable");
     pub(crate) const SLOW_DOWN: Fault = answer(503, "SlowDown");
     pub(crate) const DENIED: Fault = answer(403, "AccessDenied");
