@@ -65,6 +65,9 @@ pub async fn choose_backup(
         let certificates = repository.certificates().await?;
         let verdict = |backup_id: &BackupId| certificates.get(backup_id).and_then(|drills| last_verdict(drills));
         ids.retain(|backup_id| verdict(backup_id) == Some(CertificateState::Certified));
+        // As retention counts them: what was found damaged since is proven no more.
+        let damaged = repository.damaged_backups().await?;
+        ids.retain(|backup_id| !damaged.contains(backup_id));
         if ids.is_empty() {
             return Err(Error::NoneCertified);
         }
@@ -96,7 +99,7 @@ pub async fn choose_backup(
     }
     let chosen = choose(roots, choice, cluster);
     if let (BackupChoice::Certified, Ok(root)) = (choice, &chosen) {
-        say_what_it_lacks(repository, root).await?;
+        say_what_it_lacks(repository, root).await;
     }
     match (unreadable, &chosen) {
         // Ids tell the second: of two in the same one either may be the newer.
@@ -119,17 +122,23 @@ fn is_open(root: &StoredManifest) -> bool {
 }
 
 /// A drill proves that a backup equals its source, also where the source had lost its rows.
-async fn say_what_it_lacks(repository: &Repository, root: &StoredManifest) -> Result<()> {
+async fn say_what_it_lacks(repository: &Repository, root: &StoredManifest) {
     let backup_id = &root.manifest.backup_id;
-    if is_open(root) && !repository.accepted_drifts().await?.contains(backup_id) {
+    // Where it cannot be told, rather once too often.
+    let is_accepted = async || {
+        repository
+            .accepted_drifts()
+            .await
+            .is_ok_and(|all| all.contains(backup_id))
+    };
+    if is_open(root) && !is_accepted().await {
         tracing::warn!(
             %backup_id,
             drift = root.manifest.drift.as_ref().map(tracing::field::display),
-            "certified, and not what it was before, which nobody has accepted: 'show' says what it lacks, and 'trusted' is the \
-             newest certified backup from before"
+            "certified, but it lacks something of an earlier one, or was not compared with one, and nobody has accepted that: \
+             look at 'show'; 'trusted' is the newest certified backup of which that is not so"
         );
     }
-    Ok(())
 }
 
 /// A root that cannot be read tells no more than its id.

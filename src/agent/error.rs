@@ -31,7 +31,9 @@ pub enum Error {
     NoDrift(Option<BackupId>),
     #[error("no backup is certified")]
     NoneCertified,
-    #[error("every certified backup lacks something of an earlier one that nobody has accepted")]
+    #[error(
+        "every certified backup lacks something of an earlier one, or was not compared with one, and nobody has accepted that"
+    )]
     NoneTrusted,
     /// `--at` before the first backup.
     #[error("no backup is as old as {time}; the oldest was complete at {oldest}")]

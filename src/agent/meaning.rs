@@ -131,9 +131,15 @@ fn of_repository(error: &repository::Error) -> Meaning {
             ),
             ..of_repository(source)
         },
-        repository::Error::PublishedOrNot { source, .. } => Meaning {
-            hint: Some(EXISTS_OR_NOT),
-            ..of_storage(source)
+        repository::Error::PublishedOrNot { source, .. } => match of_storage(source) {
+            // What mends the way there comes first.
+            meaning @ Meaning {
+                class: Class::Operator, ..
+            } => meaning,
+            meaning => Meaning {
+                hint: Some(EXISTS_OR_NOT),
+                ..meaning
+            },
         },
         repository::Error::LostChunk { .. } => plain(Class::LostChunk),
         repository::Error::TooLate { .. } => plain(Class::TooLong),
@@ -223,7 +229,9 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
 const fn of_circumstance(circumstance: Circumstance) -> Meaning {
     let class = match circumstance {
         // Somebody, or the standby's own work, went first.
-        Circumstance::Cancelled | Circumstance::Recovery | Circumstance::Ended => Class::GaveWay,
+        Circumstance::Cancelled | Circumstance::Recovery | Circumstance::Ended | Circumstance::Deadlock => {
+            Class::GaveWay
+        }
         _ => Class::Unavailable,
     };
     Meaning {

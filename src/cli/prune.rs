@@ -7,7 +7,7 @@ use super::table::Table;
 use super::{Context, output};
 use crate::agent;
 use crate::repository::{Counted, PruneOutcome, PruneReport};
-use crate::telemetry::figures;
+use crate::telemetry::{figures, plain};
 
 /// Delete what no backup refers to
 ///
@@ -40,10 +40,24 @@ pub(super) async fn run(arguments: &PruneArguments, context: &Context) -> anyhow
 }
 
 fn text(report: &PruneReport) -> String {
+    let mut frozen = String::new();
     if let Some(why) = &report.frozen {
-        return format!(
-            "FROZEN, nothing was deleted: {why}\n'kubebackup show' says what is missing, 'kubebackup accept-drift' thaws it\n"
+        let how_far = match report.deleted.objects {
+            0 => "nothing was deleted",
+            _ => "nothing more was deleted",
+        };
+        frozen = format!(
+            "FROZEN, {how_far}: {why}\n'kubebackup show' says what is missing, 'kubebackup accept-drift' thaws it\n"
         );
+        if report.deleted.objects == 0 {
+            return frozen;
+        }
+    }
+    if let Some(cluster) = &report.unproven {
+        frozen.push_str(&format!(
+            "no backup of cluster '{}' is certified: what was expired keeps its chunks\n",
+            plain::line(cluster)
+        ));
     }
     let mut table = Table::new(&["chunks", ">objects", ">bytes"]);
     let mut row = |name: &str, counted: Counted| {
@@ -56,7 +70,7 @@ fn text(report: &PruneReport) -> String {
     row(deleted, report.deleted);
     row("retained", report.retained);
     let mut text = format!(
-        "{} backups, {} more expired within the grace period\n\n{}",
+        "{frozen}{} backups, {} more expired within the grace period\n\n{}",
         report.manifests,
         report.tombstones,
         table.render()

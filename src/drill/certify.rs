@@ -24,6 +24,9 @@ use crate::repository::{self, VerifyOptions};
 /// How long the target's server may take to say what it runs on: it may have been stopped meanwhile.
 const FACTS: Duration = Duration::from_secs(10);
 
+/// How long the roots beside the drilled one may take: the drill's own time may be over by then.
+const NEIGHBOURS: Duration = Duration::from_secs(30);
+
 impl Run<'_> {
     pub(super) async fn certify(
         &self,
@@ -125,8 +128,11 @@ impl Run<'_> {
     }
 
     async fn recovery_point(&self, backup: &Backup) -> Option<RecoveryPoint> {
-        let read = self.deadline.within(self.repository.neighbours(&backup.manifest)).await;
-        match read.and_then(|read| Ok(read?)) {
+        let Ok(read) = timeout(NEIGHBOURS, self.repository.neighbours(&backup.manifest)).await else {
+            tracing::warn!("the backups beside this one were not read in time");
+            return None;
+        };
+        match read {
             Ok(neighbours) => Some(RecoveryPoint::of(&backup.manifest, &neighbours, self.started)),
             Err(error) => {
                 tracing::warn!(error = chain(&error), "the backups beside this one were not read");

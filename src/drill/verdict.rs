@@ -67,14 +67,22 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
         postgres::Error::NoScratch { source } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             return Some(Cause::Credentials);
         }
-        postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } => return Some(Cause::TargetAbsent),
+        // A certificate authority that is not mounted, a password file that is empty, a server that is too old: ours to mend.
+        postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } | postgres::Error::Settings(_) => {
+            return Some(Cause::TargetAbsent);
+        }
         postgres::Error::Connect { source, .. } => source,
         // Its moment, or the way to it, and not what was being done there.
         error => {
-            return Circumstance::of(error).map(|circumstance| match circumstance {
-                Circumstance::LibraryMissing => Cause::MissingExtension,
-                _ => Cause::Interrupted,
-            });
+            return match Circumstance::of(error) {
+                Some(Circumstance::LibraryMissing) => Some(Cause::MissingExtension),
+                Some(_) => Some(Cause::Interrupted),
+                // The throw-away server has lost a file of its own, or its system fails it.
+                None if matches!(error.sqlstate().map(SqlState::code), Some("58000" | "58P01")) => {
+                    Some(Cause::Interrupted)
+                }
+                None => None,
+            };
         }
     };
     match source.code().map(SqlState::code) {

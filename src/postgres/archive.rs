@@ -154,7 +154,8 @@ impl Archive {
 }
 
 /// `pg_restore` takes a name with an `=` for a connection string, so it always gets one. A long CREATE INDEX of a
-/// `pg_restore` that was killed must not keep the target busy.
+/// `pg_restore` that was killed must not keep the target busy. What stands here replaces PGOPTIONS, so the limit that
+/// `pg_restore` does not lift itself is lifted here too: one of its sessions may wait for another's index.
 fn connection_string(database: &str, watch_for_lost_client: bool, language: &str) -> String {
     let watch = if watch_for_lost_client {
         " -c client_connection_check_interval=1s"
@@ -162,7 +163,7 @@ fn connection_string(database: &str, watch_for_lost_client: bool, language: &str
         ""
     };
     format!(
-        "dbname='{}' options='-c default_transaction_read_only=off{watch}{language}'",
+        "dbname='{}' options='-c idle_session_timeout=0 -c default_transaction_read_only=off{watch}{language}'",
         database.replace('\\', "\\\\").replace('\'', "\\'")
     )
 }

@@ -38,6 +38,8 @@ pub enum Circumstance {
     InUse,
     /// A client program could not be started, or was killed.
     Killed,
+    /// Somebody else's session locked the same tables in another order.
+    Deadlock,
     /// A shared library that a function of the backup calls is not on the server.
     LibraryMissing,
 }
@@ -78,10 +80,11 @@ impl Circumstance {
             "53100" => Self::DiskFull,
             "53300" => Self::TooManyConnections,
             "57014" => Self::Cancelled,
-            // We lock nothing in an order that could meet itself: somebody else's session was in it.
-            "55006" | "40P01" => Self::InUse,
-            // An error of its disk, or of its system; or of its data directory, a file of which is gone.
-            "58030" | "58000" | "58P01" => Self::Broken,
+            "55006" => Self::InUse,
+            // We lock nothing in an order that could meet itself.
+            "40P01" => Self::Deadlock,
+            // An error of its disk.
+            "58030" => Self::Broken,
             "57P01" => Self::Ended,
             "57P02" => Self::Crashed,
             "57P03" => Self::NotReady,
@@ -123,15 +126,16 @@ impl Circumstance {
             ("could not send data to server", Circumstance::Broken),
             ("no connection to the server", Circumstance::Broken),
             ("Connection refused", Circumstance::Broken),
-            ("Connection reset by peer", Circumstance::Broken),
-            ("Connection timed out", Circumstance::Broken),
-            ("No route to host", Circumstance::Broken),
-            ("Network is unreachable", Circumstance::Broken),
-            ("could not translate host name", Circumstance::Broken),
-            ("timeout expired", Circumstance::Broken),
+            // As `connection to server at ... failed:` goes on, and not as a function of somebody's might complain.
+            ("failed: Connection reset by peer", Circumstance::Broken),
+            ("failed: Connection timed out", Circumstance::Broken),
+            ("failed: No route to host", Circumstance::Broken),
+            ("failed: Network is unreachable", Circumstance::Broken),
+            ("failed: timeout expired", Circumstance::Broken),
+            (" error: could not translate host name", Circumstance::Broken),
             ("SSL connection has been closed unexpectedly", Circumstance::Broken),
             ("SSL SYSCALL error", Circumstance::Broken),
-            ("ERROR:  deadlock detected", Circumstance::InUse),
+            ("ERROR:  deadlock detected", Circumstance::Deadlock),
         ];
         if LIBRARY.iter().any(|words| text.contains(&format!("ERROR:  {words}"))) {
             return Some(Self::LibraryMissing);
@@ -166,6 +170,9 @@ impl Circumstance {
                 "the program could not be started or was killed: look at the memory and the processes that this one may have"
             }
             Self::LibraryMissing => "install the package that brings the shared library on this server",
+            Self::Deadlock => {
+                "another session locked the same tables in another order, such as a migration: try again later"
+            }
             Self::Broken | Self::Ended | Self::Crashed | Self::NotReady | Self::Dropped => return None,
         })
     }
@@ -204,7 +211,7 @@ mod tests {
         assert_eq!(Circumstance::of(&program(library)), Some(Circumstance::LibraryMissing));
         for away in [
             "connection to server at \"10.0.0.7\", port 5432 failed: No route to host",
-            "timeout expired",
+            "could not translate host name \"db\" to address: Name or service not known",
         ] {
             let text = format!("exit status: 1: pg_restore: error: {away}");
             assert_eq!(Circumstance::of(&program(&text)), Some(Circumstance::Broken), "{away}");
@@ -240,9 +247,8 @@ mod tests {
         assert_eq!(Circumstance::of_sqlstate("57P02"), Some(Circumstance::Crashed));
         assert_eq!(Circumstance::of_sqlstate("58030"), Some(Circumstance::Broken));
         assert_eq!(Circumstance::of_sqlstate("55006"), Some(Circumstance::InUse));
-        assert_eq!(Circumstance::of_sqlstate("40P01"), Some(Circumstance::InUse));
-        assert_eq!(Circumstance::of_sqlstate("58P01"), Some(Circumstance::Broken));
-        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "XX001"] {
+        assert_eq!(Circumstance::of_sqlstate("40P01"), Some(Circumstance::Deadlock));
+        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "58P01", "XX001"] {
             assert_eq!(Circumstance::of_sqlstate(about_contents), None, "{about_contents}");
         }
     }

@@ -221,7 +221,8 @@ impl MemoryFile {
     pub fn new(contents: &[u8]) -> Result<Self> {
         let failed = |error: std::io::Error| Error::Program {
             program: "memfd_create".to_owned(),
-            message: error.to_string(),
+            // As of a program that this machine's limits do not let begin.
+            message: format!("cannot be run: {error}"),
         };
         let descriptor = memfd_create(c"kubebackup", MFdFlags::MFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(descriptor);

@@ -194,19 +194,19 @@ impl BackupWriter {
         if matches!(put, Ok(Put::Created)) {
             return Ok(());
         }
+        let unknown = |source| {
+            let backup_id = backup_id.clone();
+            Err(Error::PublishedOrNot { backup_id, source })
+        };
         match (store.get_at_most(&key, object.len() as u64).await, put) {
             (Ok(existing), _) if existing == object => Ok(()),
-            (_, Err(error)) if error.is_unavailable() => Err(Error::PublishedOrNot {
-                backup_id: backup_id.clone(),
-                source: error,
-            }),
-            (_, Err(error)) => Err(error.into()),
-            // Somebody else's bytes, or a put that was repeated and whose object cannot be read.
-            (Err(error), Ok(_)) if !error.is_too_large() => Err(Error::PublishedOrNot {
-                backup_id: backup_id.clone(),
-                source: error,
-            }),
-            (_, Ok(_)) => Err(Error::Conflict { key }),
+            // Somebody else's bytes.
+            (Ok(_), _) => Err(Error::Conflict { key }),
+            (Err(error), _) if error.is_too_large() => Err(Error::Conflict { key }),
+            // Refused, and not there.
+            (Err(missing), Err(refused)) if missing.is_not_found() && !refused.is_unavailable() => Err(refused.into()),
+            // Sent more than once, perhaps, and only the last answer is known.
+            (Err(_), Err(error)) | (Err(error), Ok(_)) => unknown(error),
         }
     }
 }

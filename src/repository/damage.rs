@@ -141,7 +141,7 @@ impl Repository {
     ///
     /// # Errors
     /// The store's own.
-    pub(super) async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
+    pub async fn damaged_backups(&self) -> Result<BTreeSet<BackupId>> {
         let damage = self.standing_damage().await?;
         let mut damaged: BTreeSet<BackupId> = damage.backups().cloned().collect();
         if let Some(said) = damage.may_name_any {

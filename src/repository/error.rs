@@ -36,7 +36,7 @@ pub enum Error {
     #[error("'{key}' exists already with other contents")]
     Conflict { key: String },
     /// The root was sent, and nobody knows what became of it. A backup that exists is whole.
-    #[error("it is not known whether backup {backup_id} exists: the store did not answer for its manifest")]
+    #[error("it is not known whether backup {backup_id} exists: nobody says what became of its manifest")]
     PublishedOrNot {
         backup_id: BackupId,
         #[source]

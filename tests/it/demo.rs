@@ -24,7 +24,7 @@ fn the_demo_ends_well_and_its_agents_go_on_until_it_is_stopped() {
         "before and after",
         "freezes deletion",
         "$ kubebackup diff trusted latest",
-        "$ kubebackup restore --backup certified",
+        "$ kubebackup restore --backup trusted",
         "$ kubebackup accept-drift",
         "kill -USR1 ",
     ] {

@@ -138,7 +138,7 @@ fn tell(place: &str, expired: &ExpireReport, pruned: &PruneReport) {
             backups,
             objects,
             reason,
-            "retained: the store does not let these credentials delete; give them the right, or let a CronJob do it"
+            "retained: some of what was to go stays; where the store does not let these credentials delete, give them the right, or let a CronJob do it"
         );
     }
 }

@@ -26,8 +26,8 @@ pub(super) struct Teller {
     told_since: Option<Timestamp>,
     /// How the last drill ended that could not judge.
     last: Option<Subject>,
-    /// Backups whose drift was told, or had been before this process.
-    drifted: HashSet<String>,
+    /// Backups whose drift was told, or was there before this process; none before the first look.
+    drifted: Option<HashSet<String>>,
 }
 
 impl Teller {
@@ -40,7 +40,7 @@ impl Teller {
             is_ahead: false,
             told_since: None,
             last: None,
-            drifted: HashSet::new(),
+            drifted: None,
         }
     }
 
@@ -54,19 +54,28 @@ impl Teller {
         self.notifier.end().await;
     }
 
-    /// The bucket was looked at, perhaps while a drill runs: tells of backups that lack something, each once. One with a drill
-    /// was seen before, by this agent or another, since what is newest is drilled as soon as it is seen. Rather twice
-    /// than never, where an agent ends in between.
+    /// The bucket was looked at, perhaps while a drill runs: tells of backups that lack something, each once, whoever has
+    /// drilled them. A process that begins does not know what was told, and tells of the newest: rather twice than never.
     pub(super) fn see(&mut self, seen: &RepositoryStatus) {
-        self.drifted
-            .retain(|told| seen.backups.iter().any(|backup| backup.backup_id == *told));
-        for backup in &seen.backups {
-            let Some(drift) = backup.drift.as_ref().filter(|drift| drift.freezes) else {
-                continue;
-            };
-            if self.drifted.insert(backup.backup_id.clone()) && backup.drills.is_empty() {
-                self.tell(Event::Drifted, Subject::of_drift(backup, drift), seen);
+        let frozen = seen.backups.iter().filter_map(|backup| {
+            let drift = backup.drift.as_ref().filter(|drift| drift.freezes)?;
+            Some((backup, drift))
+        });
+        let known = self.drifted.take();
+        let is_first = known.is_none();
+        let known = known.unwrap_or_default();
+        let mut fresh = Vec::new();
+        let mut drifted = HashSet::new();
+        for (backup, drift) in frozen {
+            if !known.contains(&backup.backup_id) {
+                fresh.push((backup, drift));
             }
+            drifted.insert(backup.backup_id.clone());
+        }
+        self.drifted = Some(drifted);
+        let old = if is_first { fresh.len().saturating_sub(1) } else { 0 };
+        for (backup, drift) in fresh.into_iter().skip(old) {
+            self.tell(Event::Drifted, Subject::of_drift(backup, drift), seen);
         }
     }
 

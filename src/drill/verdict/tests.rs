@@ -67,6 +67,11 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         program: "pg_restore".to_owned(),
         message: "could not execute query: ERROR:  could not access file \"$libdir/x\": No such file".to_owned(),
     };
+    let settings = postgres::Error::Settings("the target's sslrootcert cannot be read".to_owned());
+    let no_memory_file = postgres::Error::Program {
+        program: "memfd_create".to_owned(),
+        message: "cannot be run: Too many open files (os error 24)".to_owned(),
+    };
     let no_count = postgres::Error::NoCount {
         doing: "read table t".to_owned(),
     };
@@ -104,6 +109,8 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         (full.into(), Cause::Interrupted),
         (library.into(), Cause::MissingExtension),
         (no_count.into(), Cause::Interrupted),
+        (settings.into(), Cause::TargetAbsent),
+        (no_memory_file.into(), Cause::Interrupted),
     ] {
         assert_eq!(cause_of(&error), Some(cause), "{error}");
     }

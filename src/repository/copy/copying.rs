@@ -61,7 +61,7 @@ impl Copying<'_> {
             Ok(()) => self.report.copied.push(backup_id.clone()),
             Err(Stays::Broken(error)) => return Err(error),
             // Expired since it was listed.
-            Err(Stays::Because(_)) if !self.from.has_backup(backup_id).await? => {}
+            Err(Stays::Because(_)) if matches!(self.from.has_backup(backup_id).await, Ok(false)) => {}
             Err(Stays::Because(reason)) => {
                 tracing::warn!(%backup_id, reason, "this backup was not copied");
                 let backup_id = backup_id.clone();

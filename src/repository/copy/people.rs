@@ -9,14 +9,24 @@ use crate::repository::id::BackupId;
 use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::reader::Repository;
-use crate::storage::list_all;
+use crate::storage::{Put, list_all};
 
 /// People's word on drift, so that what thawed here is not frozen there.
 pub(super) async fn copy_acceptances(from: &Repository, to: &Repository) -> Result<()> {
     let there = keys_below(to, layout::DRIFT).await?;
     for key in keys_below(from, layout::DRIFT).await? {
-        if !there.contains(&key) {
-            to.store().put_new(&key, record(from, &key).await?).await?;
+        let is_acceptance = matches!(key.parse(), Ok(Key::DriftAcceptance(_)));
+        if !is_acceptance || there.contains(&key) {
+            continue;
+        }
+        match record_if_there(from, &key).await {
+            Ok(Some(record)) => drop(to.store().put_new(&key, record).await?),
+            Ok(None) => {}
+            // It thaws nothing over there, and keeps no backup from there either.
+            Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
+                tracing::warn!(%error, "a person's word on drift was not copied");
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -30,17 +40,22 @@ type Generations = BTreeMap<BackupId, BTreeMap<u32, bool>>;
 pub(super) async fn copy_holds_of(from: &Repository, to: &Repository, backup_id: Option<&BackupId>) -> Result<u64> {
     let prefix = backup_id.map_or_else(|| layout::HOLDS.to_owned(), |id| format!("{}{id}/", layout::HOLDS));
     let here = generations(&keys_below(from, &prefix).await?);
-    let mut there = generations(&keys_below(to, &prefix).await?);
+    let there = generations(&keys_below(to, &prefix).await?);
     let backups: HashSet<BackupId> = match backup_id {
         Some(backup_id) => [backup_id.clone()].into(),
         None => to.backup_ids().await?.into_iter().collect(),
     };
-    let mut copied = 0;
-    for (backup_id, holds) in here.into_iter().filter(|(backup_id, _)| backups.contains(backup_id)) {
-        let known = there.entry(backup_id.clone()).or_default();
-        for (generation, has_ended) in holds {
-            copied += bring_hold(from, to, &backup_id, generation, has_ended, known).await?;
-        }
+    let (mut copied, none) = (0, BTreeMap::new());
+    for (backup_id, holds) in here.iter().filter(|(backup_id, _)| backups.contains(*backup_id)) {
+        let known = there.get(backup_id).unwrap_or(&none);
+        copied += match bring_holds(from, to, backup_id, holds, known).await {
+            Ok(copied) => copied,
+            Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
+                tracing::warn!(%backup_id, %error, "what people have said of holding this backup was not copied");
+                0
+            }
+            Err(error) => return Err(error),
+        };
     }
     Ok(copied)
 }
@@ -61,69 +76,83 @@ fn generations(keys: &[String]) -> Generations {
     found
 }
 
-/// A hold and its end, as far as they are not there. Each place counts its own: where another hold has the number of this one,
-/// this one gets the next that is free.
-async fn bring_hold(
+/// What of the holds on one backup is not there: the one that is in force, and the ends of others, in this order, so that a
+/// backup that is held here is never without a hold there. Each place counts its own: where another hold has the number of this
+/// one, this one gets the next that is free.
+async fn bring_holds(
     from: &Repository,
     to: &Repository,
     backup_id: &BackupId,
-    generation: u32,
-    has_ended: bool,
-    there: &mut BTreeMap<u32, bool>,
+    here: &BTreeMap<u32, bool>,
+    there: &BTreeMap<u32, bool>,
 ) -> Result<u64> {
     let hold = |generation: u32| {
-        Key::Hold {
-            backup_id: backup_id.clone(),
-            generation,
-        }
-        .to_string()
+        let backup_id = backup_id.clone();
+        Key::Hold { backup_id, generation }.to_string()
     };
     let end = |generation: u32| {
-        Key::HoldRelease {
-            backup_id: backup_id.clone(),
-            generation,
-        }
-        .to_string()
+        let backup_id = backup_id.clone();
+        Key::HoldRelease { backup_id, generation }.to_string()
     };
-    // It holds in neither place.
-    if has_ended && !there.is_empty() && there.values().all(|ended| *ended) {
-        return Ok(0);
-    }
-    // Gone since it was listed, or pruned but for its end: nobody knows whose end that is.
-    let Some(record) = record_if_there(from, &hold(generation)).await? else {
-        return Ok(0);
-    };
-    let mut twin = None;
-    for known in there.keys() {
-        if record_if_there(to, &hold(*known)).await?.as_ref() == Some(&record) {
-            twin = Some(*known);
+    // What is in force there, and has ended here.
+    let mut ends: Vec<(u32, Bytes)> = Vec::new();
+    let in_force: Vec<u32> = numbers(there, false).collect();
+    for generation in numbers(here, true).take_while(|_| !in_force.is_empty()) {
+        // Without its beginning, as where a prune was interrupted, nobody knows whose end it is.
+        let Some(record) = record_if_there(from, &hold(generation)).await? else {
+            continue;
+        };
+        let Some(twin) = find(to, &in_force, &hold, &record).await? else {
+            continue;
+        };
+        // Pruned since it was listed.
+        if let Some(ending) = record_if_there(from, &end(generation)).await? {
+            ends.push((twin, ending));
         }
     }
     let mut copied = 0;
-    let twin = match twin {
-        Some(twin) => twin,
-        // Held there by somebody's own word; once that ends, this one is brought.
-        None if there.values().next_back() == Some(&false) => return Ok(0),
-        // Over here, and never begun there.
-        None if has_ended && !there.is_empty() => return Ok(0),
-        None => {
-            let next = there
-                .keys()
-                .next_back()
-                .map_or(generation, |last| generation.max(last.saturating_add(1)));
-            to.store().put_new(&hold(next), record).await?;
-            there.insert(next, false);
-            copied += 1;
-            next
+    if let Some((newest, false)) = here.iter().next_back() {
+        // By somebody's own word, or by this one already; once that ends, the next copy looks again.
+        let stays_held = match there.iter().next_back() {
+            Some((last, false)) => ends.iter().all(|(twin, _)| twin != last),
+            _ => false,
+        };
+        if !stays_held && let Some(record) = record_if_there(from, &hold(*newest)).await? {
+            let known: Vec<u32> = there.keys().copied().collect();
+            if find(to, &known, &hold, &record).await?.is_none() {
+                let last = there.keys().next_back().copied();
+                let next = last.map_or(*newest, |last| last.saturating_add(1).max(*newest));
+                // Who was there first holds it too.
+                copied += u64::from(to.store().put_new(&hold(next), record).await? == Put::Created);
+            }
         }
-    };
-    let ends = has_ended && there.get(&twin) != Some(&true);
-    if ends && let Some(ending) = record_if_there(from, &end(generation)).await? {
+    }
+    for (twin, ending) in ends {
         to.store().put_new(&end(twin), ending).await?;
-        there.insert(twin, true);
         copied += 1;
     }
     Ok(copied)
+}
+
+/// Those that have ended, or have not.
+fn numbers(holds: &BTreeMap<u32, bool>, wanted: bool) -> impl Iterator<Item = u32> {
+    let wanted = holds.iter().filter(move |(_, has_ended)| **has_ended == wanted);
+    wanted.map(|(generation, _)| *generation)
+}
+
+/// Which of the holds over there is the same, byte for byte.
+async fn find(
+    to: &Repository,
+    generations: &[u32],
+    hold: &(impl Fn(u32) -> String + Sync),
+    record: &Bytes,
+) -> Result<Option<u32>> {
+    for generation in generations {
+        if record_if_there(to, &hold(*generation)).await?.as_ref() == Some(record) {
+            return Ok(Some(*generation));
+        }
+    }
+    Ok(None)
 }
 
 async fn record_if_there(repository: &Repository, key: &str) -> Result<Option<Bytes>> {
@@ -132,11 +161,6 @@ async fn record_if_there(repository: &Repository, key: &str) -> Result<Option<By
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(Error::of_get(error)),
     }
-}
-
-async fn record(repository: &Repository, key: &str) -> Result<Bytes> {
-    let object = repository.store().get_at_most(key, MAX_RECORD_BYTES).await;
-    object.map_err(Error::of_get)
 }
 
 /// In their order: a hold before its end.

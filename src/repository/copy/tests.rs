@@ -443,6 +443,15 @@ async fn a_hold_reaches_a_place_that_has_had_one_of_its_own_and_so_does_its_end(
     assert_eq!(run(&ground, &to).await.copied_holds, 1);
     assert_eq!(to.hold_of(&backup).await.unwrap(), None);
     assert_eq!(run(&ground, &to).await.copied_holds, 0);
+    // One that ends here while another begins is over there when the other has come.
+    for reason in ["first", "second"] {
+        ground.repository.hold(&backup, reason, now).await.unwrap();
+        run(&ground, &to).await;
+        assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, reason);
+        ground.repository.unhold(&backup, now).await.unwrap();
+    }
+    run(&ground, &to).await;
+    assert_eq!(to.hold_of(&backup).await.unwrap(), None);
     // While somebody over there holds it, nothing is brought; once that ends, what still holds here is.
     to.hold(&backup, "again", now).await.unwrap();
     ground.repository.hold(&backup, "second audit", now).await.unwrap();

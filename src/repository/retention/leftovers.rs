@@ -73,16 +73,13 @@ impl Run<'_> {
         let (mut over, mut marked, mut stay) = (Vec::new(), Vec::new(), BTreeSet::new());
         let gone = marks.tombstones.iter().filter(|(id, _)| !marks.manifests.contains(*id));
         for (backup_id, tombstone) in gone {
-            match tombstone.gone_since {
-                Some(since) if since <= self.cutoff => {
-                    marked.push(backup_id.clone());
-                    if tombstone.is_there() {
-                        over.push(Key::Tombstone(backup_id.clone()).to_string());
-                    }
-                }
-                _ => {
-                    stay.insert(backup_id.clone());
-                }
+            if !marks.is_over(tombstone, self.cutoff) {
+                stay.insert(backup_id.clone());
+                continue;
+            }
+            marked.push(backup_id.clone());
+            if tombstone.is_there() {
+                over.push(Key::Tombstone(backup_id.clone()).to_string());
             }
         }
         let left = self.delete(&over).await?;

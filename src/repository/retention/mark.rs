@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::hidden::{self, HiddenManifests};
+use super::survey::proven;
 use super::tombstone::Tombstone;
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
@@ -45,6 +46,8 @@ pub(super) struct Marks {
     pub(super) hidden: HiddenManifests,
     /// It has been asked, and need not be again where it cannot say so.
     has_asked_hidden: bool,
+    /// Nothing that exists of some cluster is proven: what was expired is all that may be.
+    keeps_expired: bool,
 }
 
 impl Marks {
@@ -130,11 +133,43 @@ impl Marks {
         self.sorted.len()
     }
 
+    /// Whether the manifest has been gone for long enough.
+    pub(super) fn is_over(&self, tombstone: &Tombstone, cutoff: Timestamp) -> bool {
+        !self.keeps_expired && tombstone.gone_since.is_some_and(|since| since <= cutoff)
+    }
+
+    /// Lets no expired backup go while a cluster has backups here and none of them is proven, and says which cluster that is. A
+    /// verification may have refuted what was certified when the expired ones went.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn keep_what_may_be_needed(
+        &mut self,
+        repository: &Repository,
+        cutoff: Timestamp,
+    ) -> Result<Option<String>> {
+        let mut tombstones = self.tombstones.values();
+        if !tombstones.any(|tombstone| tombstone.is_there() && self.is_over(tombstone, cutoff)) {
+            return Ok(None);
+        }
+        let proven = proven(repository).await?;
+        let lacks_proof = |records: &Vec<DriftRecord>| {
+            let mut existing = records
+                .iter()
+                .map(|record| &record.backup_id)
+                .filter(|backup_id| self.manifests.contains(*backup_id))
+                .peekable();
+            existing.peek().is_some() && !existing.any(|backup_id| proven.contains(backup_id))
+        };
+        let cluster = self.drift.iter().find(|(_, records)| lacks_proof(records));
+        let cluster = cluster.map(|(cluster, _)| cluster.clone());
+        self.keeps_expired = cluster.is_some();
+        Ok(cluster)
+    }
+
     /// Tombstones whose chunks stay for now: the manifest is gone, and not for long enough.
     pub(super) fn in_force(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
-        let is_in_force = move |tombstone: &Tombstone| {
-            tombstone.is_there() && tombstone.gone_since.is_none_or(|since| since > cutoff)
-        };
+        let is_in_force = move |tombstone: &Tombstone| tombstone.is_there() && !self.is_over(tombstone, cutoff);
         let in_force = self
             .tombstones
             .iter()

@@ -19,7 +19,8 @@ use crate::repository::id::BackupId;
 /// How far two clocks may be apart.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 
-/// A run that ended so long after its snapshot was not that long: the database server's clock was wrong.
+/// A run that ended so long after its snapshot, and did not take that long, was not that long: the database server's clock was
+/// wrong. A machine that sleeps counts less time than passes.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// For how long what was stored long after its run stays whatever the rules say, so that somebody can look at the clocks. No
@@ -47,6 +48,8 @@ pub struct Candidate {
     /// When its run began and ended, by the agent's clock.
     pub started: Timestamp,
     pub finished: Timestamp,
+    /// How long its run took, by no clock that can be set.
+    pub took: SignedDuration,
     /// When its manifest was stored, by the store's clock.
     pub stored: Timestamp,
     pub proof: Proof,
@@ -96,7 +99,8 @@ impl fmt::Display for Proof {
 impl Candidate {
     /// Whether the clocks contradict each other: a snapshot is taken during its run, and the manifest is stored after it.
     fn is_misdated(&self) -> bool {
-        self.finished.duration_since(self.snapshot_time) > LONGEST_RUN
+        let longest = LONGEST_RUN.max(self.took.saturating_add(TOLERANCE));
+        self.finished.duration_since(self.snapshot_time) > longest
             || self.started.duration_since(self.snapshot_time) > TOLERANCE
             || self.snapshot_time.duration_since(self.finished) > TOLERANCE
             || self.finished.duration_since(self.stored) > TOLERANCE

@@ -54,6 +54,9 @@ pub struct PruneReport {
     /// Why deletion is frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
+    /// A cluster none of whose backups is certified: then what was expired keeps its chunks, however long ago that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
     pub dry_run: bool,
     /// Manifests, and those expired within the grace period, whose chunks were marked.
     pub manifests: u64,
@@ -98,6 +101,10 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
     let now = repository.store().tell_time(layout::MANIFESTS).await?;
     let cutoff = now.checked_sub(options.grace).unwrap_or(Timestamp::MIN);
     marks.refresh(repository, cutoff, !options.dry_run).await?;
+    let unproven = marks.keep_what_may_be_needed(repository, cutoff).await?;
+    if unproven.is_some() {
+        marks.refresh(repository, cutoff, !options.dry_run).await?;
+    }
     if let Some(why) = marks.frozen(repository).await? {
         return Ok(PruneReport {
             outcome: PruneOutcome::Frozen,
@@ -110,7 +117,10 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
         repository,
         options,
         cutoff,
-        report: PruneReport::new(options, &marks, cutoff),
+        report: PruneReport {
+            unproven,
+            ..PruneReport::new(options, &marks, cutoff)
+        },
         marks,
     };
     let is_whole = run.sweep(cancel).await?;
@@ -132,6 +142,7 @@ impl PruneReport {
         Self {
             outcome: PruneOutcome::Done,
             frozen: None,
+            unproven: None,
             dry_run: options.dry_run,
             manifests: marks.manifests.len() as u64,
             tombstones: marks.in_force(cutoff).count() as u64,

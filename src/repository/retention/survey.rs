@@ -84,6 +84,7 @@ enum Root {
         snapshot_time: jiff::Timestamp,
         started: jiff::Timestamp,
         finished: jiff::Timestamp,
+        took: jiff::SignedDuration,
         drift: DriftState,
     },
     Unreadable,
@@ -146,6 +147,7 @@ impl Surveyor {
                     snapshot_time: backup_id.time(),
                     started: backup_id.time(),
                     finished: backup_id.time(),
+                    took: jiff::SignedDuration::ZERO,
                     stored,
                     proof: Proof::Unreadable,
                     is_proof_from_elsewhere: false,
@@ -157,6 +159,7 @@ impl Surveyor {
                     snapshot_time,
                     started,
                     finished,
+                    took,
                     drift,
                 } => {
                     let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
@@ -168,6 +171,7 @@ impl Surveyor {
                         snapshot_time,
                         started,
                         finished,
+                        took,
                         stored,
                         proof: proof(own.or(borrowed).filter(|_| !is_refuted)),
                         is_proof_from_elsewhere: borrowed.is_some(),
@@ -201,17 +205,42 @@ impl Surveyor {
     }
 }
 
+/// Backups that are proven, here or elsewhere, and not refuted since.
+pub(super) async fn proven(repository: &Repository) -> Result<BTreeSet<BackupId>> {
+    let certificates = repository.certificates().await?;
+    let damaged = repository.damaged_backups().await?;
+    let mut proven: BTreeSet<BackupId> = BTreeSet::new();
+    for (backup_id, state) in repository.verdicts_from_elsewhere(&damaged).await? {
+        if state == CertificateState::Certified {
+            proven.insert(backup_id);
+        }
+    }
+    for (backup_id, drills) in &certificates {
+        match last_verdict(drills) {
+            Some(CertificateState::Certified) if !damaged.contains(backup_id) => {
+                proven.insert(backup_id.clone());
+            }
+            Some(_) => {
+                proven.remove(backup_id);
+            }
+            None => {}
+        }
+    }
+    Ok(proven)
+}
+
 async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
     match repository.read_manifest(backup_id).await {
         Ok(stored) => Ok(Root::Read {
             snapshot_time: newest_snapshot(&stored.manifest),
             started: stored.manifest.started,
             finished: stored.manifest.finished,
+            took: jiff::SignedDuration::try_from_secs_f64(stored.manifest.stats.duration_seconds).unwrap_or_default(),
             drift: DriftState::of(stored.manifest.drift.as_ref()),
             cluster: stored.manifest.source.cluster,
         }),
         Err(Error::NoSuchBackup(_)) => Ok(Root::Away),
-        Err(error) if error.is_unreadable_object() => {
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
             tracing::warn!(%backup_id, %error, "kept, since its manifest cannot be read");
             Ok(Root::Unreadable)
         }

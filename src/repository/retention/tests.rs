@@ -113,6 +113,35 @@ fn ids(days: impl IntoIterator<Item = i64>) -> Vec<BackupId> {
     days.into_iter().map(|day| backup_id(day * DAY)).collect()
 }
 
+/// A verification refutes all that was certified when the others went: what had expired may be all that there is.
+#[tokio::test]
+async fn nothing_expired_goes_while_no_backup_is_certified() {
+    let ground = Ground::with_days(5).await;
+    assert_eq!(ground.expire(&last(2)).await.expired, ids(0..3));
+    let chunks = ground.keys(layout::CHUNKS).await;
+    ground.set_minute(8 * DAY);
+    for day in [3, 4] {
+        ground.verdict(day * DAY, 8 * DAY, CertificateState::Failed, &[]).await;
+    }
+    ground.set_minute(20 * DAY);
+    for _ in 0..2 {
+        let report = ground.prune().await;
+        assert_eq!(report.unproven.as_deref(), Some("shop"));
+        assert_eq!(
+            (report.deleted.objects, report.leftovers.tombstones, report.tombstones),
+            (0, 0, 3)
+        );
+        assert_eq!(ground.keys(layout::CHUNKS).await, chunks);
+    }
+    ground
+        .verdict(4 * DAY, 21 * DAY, CertificateState::Certified, &[])
+        .await;
+    let report = ground.prune().await;
+    assert_eq!((report.unproven, report.leftovers.tombstones), (None, 3));
+    assert!(report.deleted.objects > 0);
+    assert!(ground.is_sound().await);
+}
+
 #[tokio::test]
 async fn what_is_expired_is_pruned_after_the_grace_period_and_the_rest_stays_whole() {
     let ground = Ground::with_days(5).await;

@@ -30,7 +30,12 @@ struct Told {
 /// The device could not do it (EIO), or the file system found other bytes than it wrote.
 pub(super) fn is_device_error(error: &Error) -> bool {
     let told = error.source.as_ref().and_then(|source| source.downcast_ref::<Told>());
-    told.is_some_and(|told| told.code == Some(nix::libc::EIO))
+    told.is_some_and(|told| {
+        matches!(
+            told.code,
+            Some(nix::libc::EIO | nix::libc::EUCLEAN | nix::libc::EBADMSG)
+        )
+    })
 }
 
 /// Neither the name nor a directory on the way to it is there.

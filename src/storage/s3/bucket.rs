@@ -101,7 +101,8 @@ impl S3Store {
             expires: rule
                 .expiration()
                 .is_some_and(|expiration| expiration.days().is_some() || expiration.date().is_some()),
-            moves: !rule.transitions().is_empty(),
+            // Of older versions too: what a lock keeps must be readable.
+            moves: !rule.transitions().is_empty() || !rule.noncurrent_version_transitions().is_empty(),
             expires_versions: rule.noncurrent_version_expiration().is_some(),
         })
     }

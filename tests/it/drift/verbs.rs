@@ -48,7 +48,7 @@ fn the_good_copy_is_found_after_the_backup_of_the_loss_was_certified() {
     let (certified, warned) = chosen("certified");
     assert_eq!(certified, emptied);
     assert!(
-        warned.contains("which nobody has accepted")
+        warned.contains("nobody has accepted that")
             && warned.contains("1 finding against")
             && warned.contains("'trusted'"),
         "{warned}"

@@ -1,4 +1,4 @@
-//! A backup that lacks something: told once, shown, and over when a person has accepted it.
+//! A backup that lacks something: told once by each process, shown, and over when a person has accepted it.
 
 use serde_json::Value;
 
@@ -46,16 +46,35 @@ fn a_backup_that_lacks_a_table_is_told_once_and_freezes_until_it_is_accepted() {
         "{drift}"
     );
 
-    // Another process finds the drill's record and repeats nothing.
+    // Another process does not know what has arrived.
     stop(running);
+    assert_eq!(receiver.bodies().len(), 1);
     let mut running = telling().spawn();
     wait::until("a look at the bucket", || {
         frozen(&mut running) == Some(expected.clone())
     });
+    let again = receiver.wait_for(2)[1]["text"].as_str().unwrap().to_owned();
+    assert!(again.starts_with(&beginning), "{again}");
     let accept = ["accept-drift", &second, "--reason", "it was meant"];
     world.program(&accept).run().ok();
     wait::until("the thaw", || frozen(&mut running).is_none());
     assert_eq!(newest(&mut running)["drift"]["freezes"], false);
     stop(running);
-    assert_eq!(receiver.bodies().len(), 1);
+    assert_eq!(receiver.bodies().len(), 2);
+}
+
+/// By hand, or by a pipeline, before the agent looks again: it was told of nobody then.
+#[test]
+fn a_backup_that_lacks_a_table_and_was_drilled_by_somebody_else_is_told_all_the_same() {
+    let (world, first) = backed_up();
+    let receiver = Receiver::start(Answer::Ok);
+    world.program(&["drill"]).run().ok();
+    world.source_sql("DROP TABLE t; CREATE TABLE other (id int)");
+    let second = world.back_up();
+    world.program(&["drill"]).run().ok();
+    let running = agent(&world).env("KUBEBACKUP_NOTIFY_WEBHOOK", &receiver.url()).spawn();
+    let told = receiver.wait_for(1)[0]["text"].as_str().unwrap().to_owned();
+    let beginning = format!("drifted: backup {second} of production: DELETION IS FROZEN, 1 finding against {first}: ");
+    assert!(told.starts_with(&beginning), "{told}");
+    stop(running);
 }

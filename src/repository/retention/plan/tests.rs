@@ -24,11 +24,26 @@ fn candidate(hours_ago: i64, suffix: u32, proof: Proof) -> Candidate {
         snapshot_time,
         started: snapshot_time,
         finished: snapshot_time,
+        took: SignedDuration::ZERO,
         stored: snapshot_time,
         proof,
         is_proof_from_elsewhere: false,
         hold: None,
     }
+}
+
+/// A large database behind a polite pace: what its run counted itself is believed where clocks agree with it.
+#[test]
+fn a_run_of_ten_days_is_no_wrong_clock_and_one_that_was_short_is() {
+    let ten_days = SignedDuration::from_hours(240);
+    let long = |took: SignedDuration| {
+        let mut candidate = candidate(300, 1, Proof::Certified);
+        candidate.finished = candidate.snapshot_time + ten_days;
+        candidate.stored = candidate.finished;
+        Candidate { took, ..candidate }
+    };
+    assert!(!long(ten_days).is_misdated());
+    assert!(long(SignedDuration::from_mins(10)).is_misdated());
 }
 
 fn proof() -> impl Strategy<Value = Proof> {
