@@ -132,7 +132,7 @@ fn credentials_without_delete_and_a_damaged_manifest_cost_no_backup() {
     assert_eq!(status.counts.retention.expired_backups, 0);
     let metrics = agent.get("/metrics");
     assert!(metrics.contains("kubebackup_retained_objects 1\n"), "{metrics}");
-    agent.wait_for("retained: the store does not let these credentials delete");
+    agent.wait_for("retained: some of what was to go stays; where the store does not let these credentials delete");
 
     world.s3.flip_a_bit(&World::object(&format!("manifests/{first}.json")));
     let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 1);
