@@ -40,21 +40,21 @@ pub(super) async fn run(arguments: &PruneArguments, context: &Context) -> anyhow
 }
 
 fn text(report: &PruneReport) -> String {
-    let mut frozen = String::new();
+    let mut beginning = String::new();
     if let Some(why) = &report.frozen {
         let how_far = match report.deleted.objects {
             0 => "nothing was deleted",
             _ => "nothing more was deleted",
         };
-        frozen = format!(
+        beginning = format!(
             "FROZEN, {how_far}: {why}\n'kubebackup show' says what is missing, 'kubebackup accept-drift' thaws it\n"
         );
         if report.deleted.objects == 0 {
-            return frozen;
+            return beginning;
         }
     }
     if let Some(cluster) = &report.unproven {
-        frozen.push_str(&format!(
+        beginning.push_str(&format!(
             "no backup of cluster '{}' is certified: what was expired keeps its chunks\n",
             plain::line(cluster)
         ));
@@ -70,7 +70,7 @@ fn text(report: &PruneReport) -> String {
     row(deleted, report.deleted);
     row("retained", report.retained);
     let mut text = format!(
-        "{frozen}{} backups, {} more expired within the grace period\n\n{}",
+        "{beginning}{} backups, {} more expired within the grace period\n\n{}",
         report.manifests,
         report.tombstones,
         table.render()

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use super::exit::Exit;
-use super::target::IntoArguments;
+use super::target::{IntoArguments, WHICH};
 use super::{Context, output};
 use crate::agent::{self, BackupChoice, RestoreRequest, Restored};
 use crate::content::QualifiedName;
@@ -20,8 +20,7 @@ use crate::telemetry::{figures, plain};
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 pub(super) struct RestoreArguments {
-    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
-    #[arg(long, value_name = "BACKUP", default_value = "latest")]
+    #[arg(long, value_name = "BACKUP", default_value = "latest", help = WHICH)]
     backup: BackupChoice,
 
     /// The newest backup that is as of this time or older, such as 2026-11-21T05:51:00Z

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::drill::SHOWN_TABLES;
 use super::exit::Exit;
 use super::table::Table;
+use super::target::WHICH;
 use super::{Context, output};
 use crate::agent::{self, BackupChoice};
 use crate::drill::{self, Certificate};
@@ -18,8 +19,7 @@ use crate::telemetry::{figures, plain};
 /// Show what a backup holds and its newest certificate
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
-    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
-    #[arg(default_value = "latest", value_name = "BACKUP")]
+    #[arg(default_value = "latest", value_name = "BACKUP", help = WHICH)]
     backup: BackupChoice,
 }
 

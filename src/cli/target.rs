@@ -6,11 +6,14 @@ use clap::Args;
 
 use crate::agent::{BackupChoice, RestoreTarget};
 
+/// The ways to name a backup, wherever one is named.
+pub(super) const WHICH: &str = "'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier \
+                                one) or a backup's id";
+
 /// Which backup.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgument {
-    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
-    #[arg(long, value_name = "BACKUP", default_value = "latest")]
+    #[arg(long, value_name = "BACKUP", default_value = "latest", help = WHICH)]
     pub(super) backup: BackupChoice,
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::table::Table;
+use super::target::WHICH;
 use super::{Context, output};
 use crate::agent::{self, BackupChoice};
 use crate::repository::{DamageRecord, Defect, TouchedContent, VerifyOutcome, VerifyReport};
@@ -15,8 +16,7 @@ use crate::telemetry::figures;
 /// the backup can be restored; a drill does.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// 'latest', 'certified' (the newest certified one), 'trusted' (the newest of those that lacks nothing of an earlier one) or a backup's id
-    #[arg(long, value_name = "BACKUP", default_value = "latest")]
+    #[arg(long, value_name = "BACKUP", default_value = "latest", help = WHICH)]
     backup: BackupChoice,
 
     /// Every backup of the repository, each object once

@@ -178,7 +178,7 @@ impl Run<'_> {
             .await?)
     }
 
-    /// Whose body keeps coming, however slowly, ends no request: the drill's own limit does.
+    /// Within the drill's own limit: many objects that come slowly, each within its own, may take longer together.
     async fn read_backup(&self, backup_id: &BackupId) -> Result<Backup> {
         tokio::select! {
             biased;

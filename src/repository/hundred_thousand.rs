@@ -20,6 +20,7 @@ use super::{
 use crate::telemetry::progress::Silent;
 
 const CHUNKS: u32 = 100_000;
+
 #[test]
 fn a_manifest_of_a_hundred_thousand_chunks_is_written_listed_read_verified_and_expired_in_bounded_memory() {
     alone(

@@ -1,5 +1,8 @@
 //! What a copy brings, what it relies on, and where it stops.
 
+mod damage;
+mod holds;
+
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -60,6 +63,15 @@ async fn verify_all(to: &Repository, minute: i64) -> VerifyOutcome {
     };
     let report = verify(to, &options, &Silent, &CancellationToken::new()).await;
     report.unwrap().outcome
+}
+
+/// Flips a bit of the chunk `key` over there and has a verification say so.
+async fn damage_and_verify(store: &MemoryStore, to: &Repository, key: &str, minute: i64) {
+    let mut body = store.get(key).await.unwrap().to_vec();
+    body[20] ^= 1;
+    store.replace(key, body.into());
+    store.set_clock(time(minute));
+    assert_eq!(verify_all(to, minute).await, VerifyOutcome::Damaged);
 }
 
 async fn run(ground: &Ground, to: &Repository) -> CopyReport {
@@ -161,53 +173,6 @@ async fn a_copy_that_is_cut_off_anywhere_shows_no_half_backup_and_goes_on() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_chunk_is_not_brought_and_keeps_its_backup_back_alone() {
-    let ground = Ground::new().await;
-    let good = ground.backup(0, &[("orders", rows(3000, 7))]).await;
-    let bad = ground.backup(1, &[("items", rows(5000, 11))]).await;
-    let of_bad = &bad
-        .chunks
-        .iter()
-        .find(|chunk| !good.chunks.contains(chunk))
-        .unwrap()
-        .key;
-    let mut body = ground.object(of_bad).await.to_vec();
-    body[20] ^= 1;
-    ground.store.replace(of_bad, body.into());
-    let (_, to) = empty_copy(&ground).await;
-    let report = run(&ground, &to).await;
-    assert_eq!(report.copied, [backup_id(0)]);
-    assert_eq!(report.left.len(), 1);
-    assert_eq!(report.left[0].backup_id, backup_id(1));
-    assert!(
-        report.left[0].reason.contains(of_bad.as_str()),
-        "{}",
-        report.left[0].reason
-    );
-    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
-    assert!(to.store().head(of_bad).await.unwrap_err().is_not_found());
-}
-
-#[tokio::test]
-async fn beside_a_damaged_chunk_the_others_come_since_older_backups_may_be_made_of_them() {
-    let ground = Ground::new().await;
-    let backup = ground.backup(0, &two_tables()).await;
-    let mut body = ground.object(&backup.chunks[0].key).await.to_vec();
-    body[20] ^= 1;
-    ground.store.replace(&backup.chunks[0].key, body.into());
-    let (_, to) = empty_copy(&ground).await;
-    let one_by_one = CopyOptions {
-        concurrency: 1,
-        ..options()
-    };
-    let report = copy(&ground.repository, &to, &one_by_one, &Silent).await.unwrap();
-    assert_eq!((report.copied.len(), report.left.len()), (0, 1));
-    for chunk in &backup.chunks[1..] {
-        assert!(to.store().head(&chunk.key).await.is_ok(), "{}", chunk.key);
-    }
-}
-
 /// A prune that looked in between saw an announcement without an index, and took it for one that was given up.
 #[tokio::test]
 async fn an_announcement_counts_from_when_its_index_is_there() {
@@ -299,41 +264,6 @@ async fn a_copy_does_not_go_on_under_an_announcement_that_a_prune_is_about_to_re
     assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
 }
 
-/// As a prune leaves it that was interrupted between the two.
-#[tokio::test]
-async fn the_end_of_a_hold_whose_beginning_is_gone_keeps_nothing_back() {
-    let ground = Ground::new().await;
-    ground.backup(0, &two_tables()).await;
-    let (_, to) = empty_copy(&ground).await;
-    run(&ground, &to).await;
-    let end = Key::HoldRelease {
-        backup_id: backup_id(0),
-        generation: 1,
-    };
-    ground.store.put_new(&end.to_string(), "{}".into()).await.unwrap();
-    ground.backup(1, &two_tables()).await;
-    let report = run(&ground, &to).await;
-    assert_eq!((report.copied_holds, report.copied), (0, vec![backup_id(1)]));
-}
-
-#[tokio::test]
-async fn what_the_newest_backups_index_cannot_tell_an_older_ones_tells() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    run(&ground, &to).await;
-    let key = shared_key(&to, &second).await;
-    damage_and_verify(&store, &to, &key, 20).await;
-    store.delete(&key).await.unwrap();
-    let index = &second.manifest.index[0].key;
-    for place in [&store, &ground.store] {
-        let mut body = place.get(index).await.unwrap().to_vec();
-        body[20] ^= 1;
-        place.replace(index, body.into());
-    }
-    let report = run(&ground, &to).await;
-    assert_eq!((report.mended_chunks, report.left.len()), (1, 0), "{report:?}");
-    assert!(store.head(&key).await.is_ok());
-}
-
 #[tokio::test]
 async fn another_repository_is_never_written_into() {
     let ground = Ground::new().await;
@@ -396,103 +326,6 @@ async fn what_waits_has_brought_its_index_and_keeps_no_prune_from_its_work() {
 }
 
 #[tokio::test]
-async fn a_hold_of_the_other_place_is_not_ended_by_the_end_of_another_one() {
-    let ground = Ground::new().await;
-    ground.backup(0, &two_tables()).await;
-    let (_, to) = empty_copy(&ground).await;
-    run(&ground, &to).await;
-    ground
-        .repository
-        .hold(&backup_id(0), "audit", Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap();
-    to.hold(&backup_id(0), "a person's own", Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap();
-    ground
-        .repository
-        .unhold(&backup_id(0), Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap();
-    assert_eq!(run(&ground, &to).await.copied_holds, 0);
-    assert_eq!(
-        to.hold_of(&backup_id(0)).await.unwrap().unwrap().reason,
-        "a person's own"
-    );
-}
-
-/// Each place counts its own holds: one that has ended over there has the number of the one that is placed here.
-#[tokio::test]
-async fn a_hold_reaches_a_place_that_has_had_one_of_its_own_and_so_does_its_end() {
-    let ground = Ground::new().await;
-    ground.backup(0, &two_tables()).await;
-    let (_, to) = empty_copy(&ground).await;
-    run(&ground, &to).await;
-    let (backup, now) = (backup_id(0), Timestamp::UNIX_EPOCH);
-    to.hold(&backup, "a person's own", now).await.unwrap();
-    to.unhold(&backup, now).await.unwrap();
-    ground.repository.hold(&backup, "audit", now).await.unwrap();
-    assert_eq!(run(&ground, &to).await.copied_holds, 1);
-    assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, "audit");
-    assert_eq!(
-        run(&ground, &to).await.copied_holds,
-        0,
-        "it is there under another number"
-    );
-    ground.repository.unhold(&backup, now).await.unwrap();
-    assert_eq!(run(&ground, &to).await.copied_holds, 1);
-    assert_eq!(to.hold_of(&backup).await.unwrap(), None);
-    assert_eq!(run(&ground, &to).await.copied_holds, 0);
-    // One that ends here while another begins is over there when the other has come.
-    for reason in ["first", "second"] {
-        ground.repository.hold(&backup, reason, now).await.unwrap();
-        run(&ground, &to).await;
-        assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, reason);
-        ground.repository.unhold(&backup, now).await.unwrap();
-    }
-    run(&ground, &to).await;
-    assert_eq!(to.hold_of(&backup).await.unwrap(), None);
-    // While somebody over there holds it, nothing is brought; once that ends, what still holds here is.
-    to.hold(&backup, "again", now).await.unwrap();
-    ground.repository.hold(&backup, "second audit", now).await.unwrap();
-    assert_eq!(run(&ground, &to).await.copied_holds, 0);
-    to.unhold(&backup, now).await.unwrap();
-    assert_eq!(run(&ground, &to).await.copied_holds, 1);
-    assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, "second audit");
-}
-
-/// As under a key that is gone, or in an archive class.
-#[tokio::test]
-async fn a_chunk_that_its_store_keeps_back_keeps_back_its_own_backups_alone() {
-    let ground = Ground::new().await;
-    let first = ground.backup(0, &two_tables()).await;
-    let others = [("orders", rows(2000, 17)), ("items", rows(2000, 19))];
-    let second = ground.backup(1, &others).await;
-    let of_first = |key: &String| first.chunks.iter().any(|chunk| chunk.key == *key);
-    let refused = second
-        .chunks
-        .iter()
-        .map(|chunk| &chunk.key)
-        .find(|key| !of_first(key))
-        .unwrap();
-    for kind in [ErrorKind::Denied, ErrorKind::Other] {
-        let (_, to) = empty_copy(&ground).await;
-        let from = ground
-            .with_faults(vec![
-                Fault::first(Operation::Get, refused.as_str(), Effect::Refuse(kind)).always(),
-            ])
-            .await;
-        let report = copy(&from, &to, &options(), &Silent).await.unwrap();
-        assert_eq!(report.copied, [backup_id(0)], "{kind:?}");
-        assert_eq!(report.left.len(), 1);
-        assert!(
-            report.left[0].backup_id == backup_id(1) && report.left[0].reason.contains(refused),
-            "{report:?}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn what_a_copy_reuses_is_locked_again_over_there() {
     let ground = Ground::new().await;
     ground.backup(0, &two_tables()).await;
@@ -522,135 +355,6 @@ async fn what_a_copy_reuses_is_locked_again_over_there() {
     );
 }
 
-#[tokio::test]
-async fn what_is_known_to_be_damaged_there_keeps_a_backup_back_until_it_is_removed_and_brought_anew() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
-    let key = shared_key(&to, &second).await;
-    let mut body = store.get(&key).await.unwrap().to_vec();
-    body[20] ^= 1;
-    store.replace(&key, body.into());
-    store.set_clock(time(20));
-    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Damaged);
-
-    store.set_clock(time(30));
-    let report = run(&ground, &to).await;
-    assert_eq!(report.left.len(), 1, "{report:?}");
-    let reason = &report.left[0].reason;
-    assert!(reason.contains(&key) && reason.contains("damaged there"), "{reason}");
-    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
-    assert!(verdicts(&to).await.is_empty());
-
-    store.delete(&key).await.unwrap();
-    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
-    assert_eq!(verify_all(&to, 40).await, VerifyOutcome::Sound, "the first one too");
-    assert_eq!(verdicts(&to).await[&backup_id(0)], CertificateState::Certified);
-    ground.backup(2, &[("orders", rows(3000, 7))]).await;
-    assert_eq!(run(&ground, &to).await.copied, [backup_id(2)]);
-}
-
-/// Flips a bit of the chunk `key` over there and has a verification say so.
-async fn damage_and_verify(store: &MemoryStore, to: &Repository, key: &str, minute: i64) {
-    let mut body = store.get(key).await.unwrap().to_vec();
-    body[20] ^= 1;
-    store.replace(key, body.into());
-    store.set_clock(time(minute));
-    assert_eq!(verify_all(to, minute).await, VerifyOutcome::Damaged);
-}
-
-#[tokio::test]
-async fn what_was_damaged_there_and_removed_comes_anew_for_the_backups_that_are_long_there() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
-    run(&ground, &to).await;
-    let of_rows = shared_key(&to, &second).await;
-    let of_index = second.manifest.index[0].key.clone();
-    for (number, key) in [of_rows, of_index].into_iter().enumerate() {
-        let minute = 20 + 20 * i64::try_from(number).unwrap();
-        damage_and_verify(&store, &to, &key, minute).await;
-        let before = store.stats().puts;
-        let report = run(&ground, &to).await;
-        assert_eq!(
-            (report.mended_chunks, report.left.len()),
-            (0, 0),
-            "nobody has removed it"
-        );
-        assert_eq!(store.stats().puts, before);
-
-        store.delete(&key).await.unwrap();
-        store.set_clock(time(minute + 10));
-        let report = run(&ground, &to).await;
-        assert_eq!((report.mended_chunks, report.copied_chunks), (1, 1), "{report:?}");
-        assert_eq!(report.copied.len(), 0);
-        assert_eq!(verify_all(&to, minute + 15).await, VerifyOutcome::Sound);
-        assert_eq!(run(&ground, &to).await.mended_chunks, 0);
-    }
-    assert_eq!(
-        verdicts(&to).await[&backup_id(0)],
-        CertificateState::Certified,
-        "the word from elsewhere counts again"
-    );
-}
-
-#[tokio::test]
-async fn what_is_damaged_in_both_places_is_told_as_long_as_that_is_known() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    run(&ground, &to).await;
-    let key = shared_key(&to, &second).await;
-    damage_and_verify(&store, &to, &key, 20).await;
-    store.delete(&key).await.unwrap();
-    let mut body = ground.object(&key).await.to_vec();
-    body[20] ^= 1;
-    ground.store.replace(&key, body.into());
-    let report = run(&ground, &to).await;
-    let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
-    assert_eq!(left, [&backup_id(1), &backup_id(0)], "each backup that needs it");
-    assert_eq!(report.settled.len(), 0, "{report:?}");
-    for left in &report.left {
-        let reason = &left.reason;
-        assert!(
-            reason.contains(&key)
-                && reason.contains("cannot be brought anew")
-                && !reason.contains("more of its chunks"),
-            "{reason}"
-        );
-    }
-
-    // One more of the second's own: the first is told as before.
-    let own = second.chunks.iter().find(|chunk| chunk.key != key).unwrap().key.clone();
-    damage_and_verify(&store, &to, &own, 40).await;
-    store.delete(&own).await.unwrap();
-    ground.store.delete(&own).await.unwrap();
-    let report = run(&ground, &to).await;
-    assert_eq!(report.left.len(), 2, "one line a backup: {report:?}");
-    let reason = &report.left[0].reason;
-    assert!(reason.ends_with("(and 1 more of its chunks)"), "{reason}");
-}
-
-#[tokio::test]
-async fn what_is_gone_over_there_is_brought_for_the_next_backup_and_heals_those_before_it() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    store.delete(&shared_key(&to, &second).await).await.unwrap();
-    assert_eq!(verify_all(&to, 10).await, VerifyOutcome::Damaged);
-    store.set_clock(time(20));
-    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
-    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Sound);
-}
-
-#[tokio::test]
-async fn what_was_cut_short_over_there_keeps_a_backup_back_although_another_one_refers_to_it() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    let key = shared_key(&to, &second).await;
-    store.replace(&key, Bytes::from_static(b"short"));
-    let report = run(&ground, &to).await;
-    let reason = &report.left[0].reason;
-    assert!(
-        reason.contains(&key) && reason.contains("5 bytes instead of"),
-        "{reason}"
-    );
-    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
-}
-
 /// Does something when chunks begin to come or a backup has ended.
 struct Meanwhile<F: Fn() + Send + Sync>(&'static str, F);
 
@@ -668,17 +372,6 @@ impl<F: Fn() + Send + Sync> Progress for Meanwhile<F> {
             self.1();
         }
     }
-}
-
-#[tokio::test]
-async fn what_is_cut_short_or_goes_while_a_backup_is_brought_keeps_its_manifest_back() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    let key = shared_key(&to, &second).await;
-    let meanwhile = Meanwhile("chunks", || store.replace(&key, Bytes::from_static(b"short")));
-    let report = copy(&ground.repository, &to, &options(), &meanwhile).await.unwrap();
-    let reason = &report.left[0].reason;
-    assert!(reason.contains(&key) && reason.contains("has gone"), "{reason}");
-    assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
 }
 
 #[tokio::test]
@@ -753,38 +446,6 @@ async fn what_was_put_over_a_chunk_of_the_copy_is_not_taken_for_it_when_its_lock
     let reason = &report.left[0].reason;
     assert!(reason.contains(&key) && reason.contains("replaced"), "{reason}");
     assert_eq!(to.backup_ids().await.unwrap(), [backup_id(0)]);
-}
-
-#[tokio::test]
-async fn damage_that_stands_is_forgotten_by_no_prune_while_there_is_a_backup_that_it_names() {
-    let (ground, store, to, second) = copy_of_one_of_two().await;
-    ground.verdict(0, 2, CertificateState::Certified, &[]).await;
-    assert_eq!(run(&ground, &to).await.copied, [backup_id(1)]);
-    assert_eq!(verdicts(&to).await.len(), 1);
-    let key = shared_key(&to, &second).await;
-    for place in [&store, &ground.store] {
-        place.delete(&key).await.unwrap();
-    }
-    store.set_clock(time(20));
-    assert_eq!(verify_all(&to, 20).await, VerifyOutcome::Damaged);
-    let options = PruneOptions {
-        grace: GRACE,
-        dry_run: false,
-    };
-    store.set_clock(time(20 + 48 * 60));
-    let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
-    assert_eq!(pruned.leftovers.damage_records, 0);
-    assert!(verdicts(&to).await.is_empty());
-    let report = run(&ground, &to).await;
-    let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
-    assert_eq!(left, [&backup_id(1), &backup_id(0)], "both need it: {report:?}");
-
-    for minute in [0, 1] {
-        let manifest = Key::Manifest(backup_id(minute)).to_string();
-        store.delete(&manifest).await.unwrap();
-    }
-    let pruned = prune(&to, &options, &CancellationToken::new()).await.unwrap();
-    assert_eq!(pruned.leftovers.damage_records, 1);
 }
 
 #[tokio::test]

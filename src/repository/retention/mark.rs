@@ -10,7 +10,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::hidden::{self, HiddenManifests};
-use super::survey::proven;
+use super::plan::Proof;
+use super::survey::Verdicts;
 use super::tombstone::Tombstone;
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
@@ -78,14 +79,14 @@ impl Marks {
             .filter(|backup_id| !self.read.contains(*backup_id))
             .cloned()
             .collect();
-        let abandoned: BTreeSet<BackupId> = self.abandoned(cutoff).cloned().collect();
-        let abandoned = &abandoned;
+        let given_up: BTreeSet<BackupId> = self.abandoned(cutoff).chain(self.overdue(cutoff)).cloned().collect();
+        let given_up = &given_up;
         let mut roots = stream::iter(unread)
             .map(|backup_id| async move {
                 let marked = match read(repository, &backup_id).await {
                     Ok(marked) => Some(marked),
-                    // Its index has not even come: nothing of it has to stay.
-                    Err(Error::Damaged { .. }) if abandoned.contains(&backup_id) => None,
+                    // Its index has not even come, or has gone before the others were refuted: nothing of it has to stay.
+                    Err(Error::Damaged { .. }) if given_up.contains(&backup_id) => None,
                     Err(error) => return Err(Error::unmarked(&backup_id, error)),
                 };
                 Ok::<_, Error>((backup_id, marked))
@@ -135,7 +136,7 @@ impl Marks {
 
     /// Whether the manifest has been gone for long enough.
     pub(super) fn is_over(&self, tombstone: &Tombstone, cutoff: Timestamp) -> bool {
-        !self.keeps_expired && tombstone.gone_since.is_some_and(|since| since <= cutoff)
+        !self.keeps_expired && is_gone_since(tombstone, cutoff)
     }
 
     /// Lets no expired backup go while a cluster has backups here and none of them is proven, and says which cluster that is. A
@@ -152,14 +153,14 @@ impl Marks {
         if !tombstones.any(|tombstone| tombstone.is_there() && self.is_over(tombstone, cutoff)) {
             return Ok(None);
         }
-        let proven = proven(repository).await?;
+        let verdicts = Verdicts::read(repository).await?;
         let lacks_proof = |records: &Vec<DriftRecord>| {
             let mut existing = records
                 .iter()
                 .map(|record| &record.backup_id)
                 .filter(|backup_id| self.manifests.contains(*backup_id))
                 .peekable();
-            existing.peek().is_some() && !existing.any(|backup_id| proven.contains(backup_id))
+            existing.peek().is_some() && !existing.any(|backup_id| verdicts.of(backup_id).0 == Proof::Certified)
         };
         let cluster = self.drift.iter().find(|(_, records)| lacks_proof(records));
         let cluster = cluster.map(|(cluster, _)| cluster.clone());
@@ -177,6 +178,14 @@ impl Marks {
         in_force
             .map(|(backup_id, _)| backup_id)
             .filter(|backup_id| !self.manifests.contains(*backup_id))
+    }
+
+    /// Those that stay although their time is over, and nobody brings again: a prune may have begun to take their chunks.
+    fn overdue(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
+        let gone = self.tombstones.iter().filter(|_| self.keeps_expired);
+        gone.filter(move |(_, tombstone)| is_gone_since(tombstone, cutoff))
+            .map(|(backup_id, _)| backup_id)
+            .filter(|backup_id| !self.manifests.contains(*backup_id) && !self.incoming.contains_key(*backup_id))
     }
 
     /// Those that a copy began to bring longer ago than the grace period, and has not brought.
@@ -241,6 +250,10 @@ impl Marks {
         self.sorted.shrink_to_fit();
         self.fresh = Vec::new();
     }
+}
+
+fn is_gone_since(tombstone: &Tombstone, cutoff: Timestamp) -> bool {
+    tombstone.gone_since.is_some_and(|since| since <= cutoff)
 }
 
 /// What a backup needs, and what it says of itself.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::plan::{Candidate, Proof};
-use crate::repository::certificates::last_verdict;
+use crate::repository::certificates::{CertificateRef, last_verdict};
 use crate::repository::drift::{DriftRecord, DriftState, Frozen, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
@@ -103,15 +103,31 @@ impl Surveyor {
     async fn roots(&mut self, repository: &Repository, backups: Vec<Stored>) -> Result<Vec<(Stored, Root)>> {
         let ids = backups.iter().map(|(backup_id, _)| backup_id);
         let unread: Vec<BackupId> = ids.filter(|id| !self.roots.contains_key(*id)).cloned().collect();
-        let read: Vec<(BackupId, Root)> = stream::iter(unread)
+        let read: Vec<(BackupId, Result<Root>)> = stream::iter(unread)
             .map(|backup_id| async move {
-                let root = read(repository, &backup_id).await?;
-                Ok::<_, Error>((backup_id, root))
+                match read(repository, &backup_id).await {
+                    Err(error) if !error.is_refused_object() => Err(error),
+                    root => Ok((backup_id, root)),
+                }
             })
             .buffered(CONCURRENCY)
             .try_collect()
             .await?;
-        self.roots.extend(read);
+        let mut refusals = Vec::new();
+        for (backup_id, root) in read {
+            match root {
+                Ok(root) => drop(self.roots.insert(backup_id, root)),
+                Err(error) => refusals.push((backup_id, error)),
+            }
+        }
+        // A store that keeps back one root and gives others speaks of that one; one that gives none speaks of us.
+        if !refusals.is_empty() && !self.roots.values().any(|root| matches!(root, Root::Read { .. })) {
+            return Err(refusals.swap_remove(0).1);
+        }
+        for (backup_id, error) in refusals {
+            tracing::warn!(%backup_id, %error, "kept, since its manifest cannot be read");
+            self.roots.insert(backup_id, Root::Unreadable);
+        }
         let known = backups.into_iter().filter_map(|backup| {
             let root = self.roots.get(&backup.0)?.clone();
             Some((backup, root))
@@ -133,9 +149,7 @@ impl Surveyor {
         let backups = listed.map(|(backup_id, version)| (backup_id, version.modified()));
         let backups = backups.filter(|(backup_id, _)| is_of(backup_id)).collect();
         let roots = self.roots(repository, backups).await?;
-        let certificates = repository.certificates().await?;
-        let damaged = repository.damaged_backups().await?;
-        let elsewhere = repository.verdicts_from_elsewhere(&damaged).await?;
+        let verdicts = Verdicts::read(repository).await?;
         let holds = repository.holds().await?;
         let accepted = repository.accepted_drifts().await?;
         let mut survey = Survey::default();
@@ -162,21 +176,17 @@ impl Surveyor {
                     took,
                     drift,
                 } => {
-                    let drills = certificates.get(&backup_id).map_or(&[][..], Vec::as_slice);
-                    let own = last_verdict(drills);
-                    let borrowed = own.is_none().then(|| elsewhere.get(&backup_id).copied()).flatten();
-                    // What was found damaged since is proven no more.
-                    let is_refuted = own == Some(CertificateState::Certified) && damaged.contains(&backup_id);
+                    let (proof, is_proof_from_elsewhere) = verdicts.of(&backup_id);
                     let candidate = Candidate {
+                        backup_id,
                         snapshot_time,
                         started,
                         finished,
                         took,
                         stored,
-                        proof: proof(own.or(borrowed).filter(|_| !is_refuted)),
-                        is_proof_from_elsewhere: borrowed.is_some(),
+                        proof,
+                        is_proof_from_elsewhere,
                         hold,
-                        backup_id,
                     };
                     let record = DriftRecord {
                         is_accepted: accepted.contains(&candidate.backup_id),
@@ -205,28 +215,33 @@ impl Surveyor {
     }
 }
 
-/// Backups that are proven, here or elsewhere, and not refuted since.
-pub(super) async fn proven(repository: &Repository) -> Result<BTreeSet<BackupId>> {
-    let certificates = repository.certificates().await?;
-    let damaged = repository.damaged_backups().await?;
-    let mut proven: BTreeSet<BackupId> = BTreeSet::new();
-    for (backup_id, state) in repository.verdicts_from_elsewhere(&damaged).await? {
-        if state == CertificateState::Certified {
-            proven.insert(backup_id);
-        }
+/// What drills have said, here and elsewhere, and what was found damaged since.
+pub(super) struct Verdicts {
+    own: BTreeMap<BackupId, Vec<CertificateRef>>,
+    elsewhere: BTreeMap<BackupId, CertificateState>,
+    damaged: BTreeSet<BackupId>,
+}
+
+impl Verdicts {
+    pub(super) async fn read(repository: &Repository) -> Result<Self> {
+        let own = repository.certificates().await?;
+        let damaged = repository.damaged_backups().await?;
+        let elsewhere = repository.verdicts_from_elsewhere(&damaged).await?;
+        Ok(Self {
+            own,
+            elsewhere,
+            damaged,
+        })
     }
-    for (backup_id, drills) in &certificates {
-        match last_verdict(drills) {
-            Some(CertificateState::Certified) if !damaged.contains(backup_id) => {
-                proven.insert(backup_id.clone());
-            }
-            Some(_) => {
-                proven.remove(backup_id);
-            }
-            None => {}
-        }
+
+    /// How far the backup is proven, and whether that was said elsewhere. A word of here counts before any from elsewhere, and
+    /// what was found damaged since is proven no more.
+    pub(super) fn of(&self, backup_id: &BackupId) -> (Proof, bool) {
+        let own = self.own.get(backup_id).and_then(|drills| last_verdict(drills));
+        let borrowed = own.is_none().then(|| self.elsewhere.get(backup_id).copied()).flatten();
+        let is_refuted = own == Some(CertificateState::Certified) && self.damaged.contains(backup_id);
+        (proof(own.or(borrowed).filter(|_| !is_refuted)), borrowed.is_some())
     }
-    Ok(proven)
 }
 
 async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
@@ -240,7 +255,7 @@ async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
             cluster: stored.manifest.source.cluster,
         }),
         Err(Error::NoSuchBackup(_)) => Ok(Root::Away),
-        Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
+        Err(error) if error.is_unreadable_object() => {
             tracing::warn!(%backup_id, %error, "kept, since its manifest cannot be read");
             Ok(Root::Unreadable)
         }
