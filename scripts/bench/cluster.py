@@ -30,7 +30,7 @@ SOURCE = {"wal_level": "replica", "archive_mode": "on"}
 # Set by ALTER SYSTEM, over which a command line's settings would win.
 NO_ARCHIVE = "ALTER SYSTEM SET archive_command = '/bin/true'"
 
-# As manifests/base/throw-away starts the restore agent's server. The same for every restore.
+# As manifests/base/throw-away starts the restore agent's server, with more memory. The same for every restore.
 THROW_AWAY = {"wal_level": "minimal", "max_wal_senders": "0", "full_page_writes": "off", "synchronous_commit": "off"}
 
 

@@ -5,6 +5,10 @@ import statistics
 from pathlib import Path
 
 
+# Rounds whose median means something.
+ROUNDS = 3
+
+
 class Results:
     """`invocations` tell when, where and of which commit; `samples` name theirs."""
 
@@ -26,9 +30,9 @@ class Results:
         self.path.write_text(f'{{"invocations": [\n{heads}\n],\n"samples": [\n{lines}\n]}}\n')
 
     def of(self, scenario: str, contestant: str, invocation: int | None = None) -> list[dict]:
-        """The samples of the newest invocation that ran it, or of the given one."""
-        found = [one for one in self.samples if (one["scenario"], one["contestant"]) == (scenario, contestant)]
-        newest = invocation or max((one["invocation"] for one in found), default=None)
+        """The samples of the newest invocation that ran it often enough, or of the given one."""
+        found = self.of_any(scenario, contestant)
+        newest = invocation or self.newest({one["invocation"] for one in found})
         return [one for one in found if one["invocation"] == newest]
 
     def ratios(self, scenario: str, ours: str, peer: str, metric: str) -> list[float]:
@@ -38,9 +42,15 @@ class Results:
         }
         if not both:
             return []
-        theirs = {one["round"]: one.get(metric) for one in self.of(scenario, peer, max(both))}
-        mine = {one["round"]: one.get(metric) for one in self.of(scenario, ours, max(both))}
+        newest = self.newest(both)
+        theirs = {one["round"]: one.get(metric) for one in self.of(scenario, peer, newest)}
+        mine = {one["round"]: one.get(metric) for one in self.of(scenario, ours, newest)}
         return [mine[number] / theirs[number] for number in sorted(mine) if mine[number] is not None and theirs.get(number)]
+
+    def newest(self, invocations: set[int]) -> int | None:
+        """A run of fewer rounds than make a median replaces none that made one."""
+        rounds = {one["id"]: one["pairs"] for one in self.invocations}
+        return max(invocations, key=lambda one: (min(rounds[one], ROUNDS), one), default=None)
 
     def of_any(self, scenario: str, contestant: str) -> list[dict]:
         return [one for one in self.samples if (one["scenario"], one["contestant"]) == (scenario, contestant)]

@@ -71,7 +71,16 @@ pub async fn check(settings: &Settings, environment: &Environment) -> Vec<Findin
             "cluster is not set: backups need it, drills do not",
         ));
     }
-    let repository = store::check(settings, &mut findings).await;
+    let repository = store::check(&settings.repository, &mut findings).await;
+    for copy in &settings.copies {
+        let mut of_copy = Vec::new();
+        store::check(&copy.repository, &mut of_copy).await;
+        findings.extend(of_copy.into_iter().map(|finding| Finding {
+            area: "copy",
+            what: format!("{}: {}", copy.name, finding.what),
+            ..finding
+        }));
+    }
     if settings.source.dsn.is_some() || settings.cluster.is_some() {
         servers::check_source(settings, environment, &mut findings).await;
     } else {

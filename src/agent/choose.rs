@@ -1,6 +1,6 @@
 //! Which backup and which of its databases are meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use futures_util::{StreamExt as _, stream};
@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 use crate::repository::drift::DriftState;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database, Manifest};
-use crate::repository::{self, CertificateState, Repository, StoredManifest, last_verdict};
+use crate::repository::{self, Repository, StoredManifest};
 
 /// Roots read at the same time; each is at most 64 KiB.
 const CONCURRENCY: usize = 16;
@@ -18,7 +18,7 @@ const CONCURRENCY: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupChoice {
     Latest,
-    /// The newest whose last verdict is that it equals its source.
+    /// The newest whose last verdict, of this place or where there is none of another, is that it equals its source.
     Certified,
     /// The newest of those that lacks nothing of an earlier one, or nothing that a person has not accepted.
     Trusted,
@@ -61,13 +61,10 @@ pub async fn choose_backup(
         return Ok(repository.read_manifest(backup_id).await?);
     }
     let mut ids = repository.backup_ids().await?;
+    let mut certified = BTreeMap::new();
     if matches!(choice, BackupChoice::Certified | BackupChoice::Trusted) {
-        let certificates = repository.certificates().await?;
-        let verdict = |backup_id: &BackupId| certificates.get(backup_id).and_then(|drills| last_verdict(drills));
-        ids.retain(|backup_id| verdict(backup_id) == Some(CertificateState::Certified));
-        // As retention counts them: what was found damaged since is proven no more.
-        let damaged = repository.damaged_backups().await?;
-        ids.retain(|backup_id| !damaged.contains(backup_id));
+        certified = repository.certified_backups().await?;
+        ids.retain(|backup_id| certified.contains_key(backup_id));
         if ids.is_empty() {
             return Err(Error::NoneCertified);
         }
@@ -98,8 +95,14 @@ pub async fn choose_backup(
         }
     }
     let chosen = choose(roots, choice, cluster);
-    if let (BackupChoice::Certified, Ok(root)) = (choice, &chosen) {
-        say_what_it_lacks(repository, root).await;
+    if let Ok(root) = &chosen {
+        if certified.get(&root.manifest.backup_id) == Some(&true) {
+            let backup_id = &root.manifest.backup_id;
+            tracing::info!(%backup_id, "certified in another place: no drill has read what lies here");
+        }
+        if *choice == BackupChoice::Certified {
+            say_what_it_lacks(repository, root).await;
+        }
     }
     match (unreadable, &chosen) {
         // Ids tell the second: of two in the same one either may be the newer.

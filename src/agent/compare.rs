@@ -3,10 +3,11 @@
 use tokio_util::sync::CancellationToken;
 
 use super::choose::{BackupChoice, choose_backup, choose_database};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::open::{RestoreTarget, drill_target, open_repository, restore_target};
 use crate::config::Settings;
 use crate::drill::{self, CompareOptions, Comparison};
+use crate::postgres::silence::while_it_answers;
 use crate::postgres::{ConnectOptions, Environment};
 use crate::repository::id::BackupId;
 use crate::telemetry::progress::Progress;
@@ -61,10 +62,10 @@ pub async fn compare(
         ..CompareOptions::default()
     };
     let archive = repository.read_segments(&backup, &database.head.schema_archive).await?;
-    let comparison = Box::pin(drill::compare_database(
+    let work = Box::pin(drill::compare_database(
         &backup, database, &archive, &target, &options, progress, cancel,
-    ))
-    .await?;
+    ));
+    let comparison = while_it_answers(&target, async { Ok::<_, Error>(work.await?) }).await?;
     Ok(Compared {
         backup_id: backup.manifest.backup_id.clone(),
         database: name.clone(),

@@ -212,6 +212,14 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
             Class::Unavailable,
             "something takes the connection and does not speak PostgreSQL in time; look at host, port and what lies between",
         ),
+        Error::AnotherServer { .. } => hinted(
+            Class::Unavailable,
+            "after a switch-over run it again; source.dsn must lead to one server through a whole run",
+        ),
+        Error::Silent { .. } => hinted(
+            Class::Unavailable,
+            "look at the server's machine and disk; nobody else can end what waits for it",
+        ),
         Error::Query { .. } if error.sqlstate().is_none() => plain(Class::Unavailable),
         Error::Unsupported { .. } => plain(Class::Refused),
         Error::Unreadable { .. } => hinted(

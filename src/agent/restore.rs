@@ -10,6 +10,7 @@ use super::error::{Error, Result};
 use super::open::{RestoreTarget, Target, open_repository, restore_target};
 use crate::config::Settings;
 use crate::postgres::Environment;
+use crate::postgres::silence::while_it_answers;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository, last_verdict};
@@ -75,12 +76,15 @@ pub async fn restore(
         options: restore_options(settings, request),
         progress,
     };
-    let (wiped, report) = if request.wipe {
-        let (wiped, report) = Box::pin(work.wipe_and_restore(cancel)).await?;
-        (Some(wiped), report)
-    } else {
-        (None, work.restore(cancel).await?)
+    let done = async {
+        if request.wipe {
+            let (wiped, report) = Box::pin(work.wipe_and_restore(cancel)).await?;
+            Ok::<_, Error>((Some(wiped), report))
+        } else {
+            Ok((None, work.restore(cancel).await?))
+        }
     };
+    let (wiped, report) = while_it_answers(&target.maintenance, done).await?;
     Ok(Restored {
         backup_id: backup.manifest.backup_id.clone(),
         database: database.head.properties.name.clone(),

@@ -12,7 +12,7 @@ use super::pace::{Pacer, Stride};
 use super::plan::{BackupPlan, Piece, Task};
 use crate::content::{GeneratedColumns, QualifiedName, RowTally, TableDescription};
 use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows};
-use crate::postgres::snapshot::{join_snapshot, lock_nowait};
+use crate::postgres::snapshot::{SnapshotId, join_snapshot, lock_nowait};
 use crate::postgres::{self, ConnectOptions, Session};
 use crate::repository::manifest::Segment;
 use crate::telemetry::progress::Progress;
@@ -30,7 +30,7 @@ pub(super) struct CopiedTable {
 #[derive(Clone)]
 pub(super) struct CopyContext {
     pub(super) source: ConnectOptions,
-    pub(super) snapshot_id: String,
+    pub(super) snapshot: SnapshotId,
     pub(super) encoding: String,
     pub(super) assembly: Assembly,
     pub(super) pacer: Pacer,
@@ -75,7 +75,7 @@ async fn work(
     tables: Arc<Vec<TableDescription>>,
     queue: Arc<Mutex<VecDeque<Task>>>,
 ) -> Result<Vec<CopiedPiece>> {
-    let session = join_snapshot(&context.source, &context.snapshot_id, "copy").await?;
+    let session = join_snapshot(&context.source, &context.snapshot, "copy").await?;
     let mut worker = Worker {
         context: &context,
         session: &session,

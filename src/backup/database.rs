@@ -19,7 +19,7 @@ use crate::postgres::copy::{copy_out, rows, tally_of_query};
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::schema_dump::{LeftOut, SchemaArchive, dump_schema, read_left_out};
 use crate::postgres::server::Server;
-use crate::postgres::snapshot::{Snapshot, join_snapshot, take_snapshot};
+use crate::postgres::snapshot::{Snapshot, SnapshotId, join_snapshot, take_snapshot};
 use crate::postgres::{
     ConnectOptions, Session, databases, inventory, large_objects, materialized_view, role, sequence, stability,
 };
@@ -119,7 +119,7 @@ async fn copy_contents(
     let session = snapshot.session();
     let context = CopyContext {
         source: source.clone(),
-        snapshot_id: snapshot.id.clone(),
+        snapshot: snapshot.id.clone(),
         encoding: definitions.properties.encoding.clone(),
         assembly: run.assembly.clone(),
         pacer: run.pacer.clone(),
@@ -216,7 +216,7 @@ async fn read_definitions(run: &Run<'_>, source: &ConnectOptions, snapshot: &Sna
     let schema = dump_schema(
         source,
         run.programs,
-        &snapshot.id,
+        &snapshot.id.name,
         as_reader,
         run.options.snapshot.lock_timeout,
     )
@@ -304,7 +304,7 @@ async fn copy_large_objects(run: &Run<'_>, session: &Session) -> Result<(Vec<Seg
 async fn evaluate_assertions(
     options: &BackupOptions,
     source: &ConnectOptions,
-    snapshot_id: &str,
+    snapshot: &SnapshotId,
 ) -> Result<Vec<Assertion>> {
     let mut assertions = Vec::new();
     for wanted in options
@@ -316,7 +316,7 @@ async fn evaluate_assertions(
             name: wanted.name.clone(),
             source,
         };
-        let session = join_snapshot(source, snapshot_id, "assertion").await.map_err(failed)?;
+        let session = join_snapshot(source, snapshot, "assertion").await.map_err(failed)?;
         let result = tally_of_query(&session, &wanted.query, "evaluate an assertion")
             .await
             .map_err(failed)?;

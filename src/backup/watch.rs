@@ -8,16 +8,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::error::Error;
 use super::options::BackupOptions;
 use super::pace::{Pacer, listen};
+use crate::postgres::silence::SILENT_LOOKS;
 use crate::postgres::watch::count_blocked_sessions;
 use crate::postgres::{self, ConnectOptions};
 use crate::telemetry::progress::Progress;
 
 /// How often production is looked after. Short enough to leave within a smart shutdown's patience.
 const PERIOD: Duration = Duration::from_secs(2);
-
-/// Looks in a row that found nobody answering before the run ends; each waits for `connect_timeout`. A server that is merely
-/// very busy answers one of them.
-const SILENT_LOOKS: u32 = 5;
 
 /// Returns only when the run must end, with the reason.
 pub(super) async fn watch(

@@ -85,6 +85,7 @@ fn text(report: &PruneReport) -> String {
         (leftovers.damage_records, "damage records"),
         (leftovers.leases, "leases"),
         (leftovers.probes, "probes"),
+        (leftovers.unfinished, "unfinished uploads"),
     ];
     let others: Vec<String> = others
         .iter()

@@ -36,8 +36,8 @@ fn cause_of_restore(error: &restore::Error) -> Option<Cause> {
         }
         // Whoever held the target lost it to a broken connection: nothing is known about the backup.
         restore::Error::Guard(Refusal::LockLost { .. }) | restore::Error::Interrupted => Some(Cause::Interrupted),
-        // A target that must not be touched is none.
-        restore::Error::Guard(_) => Some(Cause::TargetAbsent),
+        // A target that must not be touched is none, and neither is one in which somebody makes objects meanwhile.
+        restore::Error::Guard(_) | restore::Error::Residue(_) => Some(Cause::TargetAbsent),
         restore::Error::MissingLocale { .. } => Some(Cause::MissingLocale),
         restore::Error::Postgres(error) => cause_of_postgres(error),
         restore::Error::Repository(error) => cause_of_repository(error),
@@ -52,6 +52,7 @@ fn cause_of_problem(problem: &Problem) -> Option<Cause> {
         Problem::NoScratchDatabase { is_denied: true, .. } | Problem::JobsUnknown { .. } => Some(Cause::Credentials),
         // No server that would do, or nothing beside it to restore with.
         Problem::DatabaseAbsent { .. }
+        | Problem::NotEmpty { .. }
         | Problem::NoScratchDatabase { .. }
         | Problem::RunsJobs { .. }
         | Problem::Programs(_)
@@ -68,7 +69,10 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
             return Some(Cause::Credentials);
         }
         // A certificate authority that is not mounted, a password file that is empty, a server that is too old: ours to mend.
-        postgres::Error::ConnectTimeout { .. } | postgres::Error::NoScratch { .. } | postgres::Error::Settings(_) => {
+        postgres::Error::ConnectTimeout { .. }
+        | postgres::Error::Silent { .. }
+        | postgres::Error::NoScratch { .. }
+        | postgres::Error::Settings(_) => {
             return Some(Cause::TargetAbsent);
         }
         postgres::Error::Connect { source, .. } => source,

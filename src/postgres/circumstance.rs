@@ -49,7 +49,7 @@ impl Circumstance {
     #[must_use]
     pub fn of(error: &Error) -> Option<Self> {
         match error {
-            Error::ConnectTimeout { .. } => Some(Self::NotReady),
+            Error::ConnectTimeout { .. } | Error::Silent { .. } | Error::AnotherServer { .. } => Some(Self::NotReady),
             Error::ShuttingDown => Some(Self::Ended),
             // All rows came and the connection did not last until their number, or somebody between keeps it.
             Error::NoCount { .. } => Some(Self::Broken),

@@ -24,6 +24,14 @@ pub enum Error {
     /// The server, or something in its place, took the connection and did not answer.
     #[error("connect to {server}: no answer within {seconds} seconds")]
     ConnectTimeout { server: String, seconds: u64 },
+    /// It keeps its connections and answers no new one: stopped, or behind a network that swallows answers.
+    #[error(
+        "{server} has fallen silent: it answered none of {looks} new connections in a row, each within {seconds} seconds"
+    )]
+    Silent { server: String, looks: u32, seconds: u64 },
+    /// The server was switched over, or the address leads to more than one.
+    #[error("{server} is another server now than the one whose snapshot is being read")]
+    AnotherServer { server: String },
     #[error("{doing}")]
     Query {
         /// What was being done, a short verb phrase.

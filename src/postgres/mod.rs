@@ -38,6 +38,7 @@ pub mod sequence;
 pub mod server;
 mod server_error;
 pub mod setting;
+pub mod silence;
 pub mod snapshot;
 mod socket;
 pub mod stability;

@@ -24,12 +24,20 @@ pub struct SnapshotOptions {
     pub attempts: u32,
 }
 
+/// What other sessions import, and where. Names of snapshots are numbers that begin anew on every server: one that has taken
+/// over may have given the same name to another snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotId {
+    pub name: String,
+    /// When the server was started, in seconds: a standby that is promoted has the same system identifier.
+    server_started: String,
+}
+
 /// An exported snapshot with every table locked, held open by its session until dropped or finished.
 #[derive(Debug)]
 pub struct Snapshot {
     session: Session,
-    /// What other sessions import.
-    pub id: String,
+    pub id: SnapshotId,
     /// By the server's clock, not later than the snapshot.
     pub time: jiff::Timestamp,
     pub lsn: String,
@@ -131,7 +139,8 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     // `statement_timestamp()` was set when the message came in, before the snapshot this statement takes.
     let row = client
         .query_one(
-            "SELECT pg_catalog.pg_export_snapshot() AS id,
+            "SELECT pg_catalog.pg_export_snapshot() AS name,
+                    pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text AS server_started,
                     (pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) * 1000000)::bigint AS time,
                     (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                           ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn",
@@ -148,7 +157,10 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     if let Some(reason) = slipped_through(&relations, &locked) {
         return Ok(Attempt::Interfered(reason));
     }
-    let id = column(&row, "id")?;
+    let id = SnapshotId {
+        name: column(&row, "name")?,
+        server_started: column(&row, "server_started")?,
+    };
     let time = jiff::Timestamp::from_microsecond(column(&row, "time")?)
         .map_err(|error| Error::Protocol(format!("the server's clock: {error}")))?;
     let lsn = column::<Option<String>>(&row, "lsn")?.unwrap_or_default();
@@ -298,18 +310,21 @@ async fn refuse_small_lock_table(session: &Session, tables: usize) -> Result<()>
 /// Opens another session in the same snapshot.
 ///
 /// # Errors
-/// `Error::Query` when the snapshot is gone.
-pub async fn join_snapshot(options: &ConnectOptions, snapshot_id: &str, purpose: &str) -> Result<Session> {
+/// `Error::Query` when the snapshot is gone, `Error::AnotherServer`.
+pub async fn join_snapshot(options: &ConnectOptions, snapshot: &SnapshotId, purpose: &str) -> Result<Session> {
     let session = connect(options, purpose).await?;
     let statements = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-        crate::content::quote_literal(snapshot_id)
+        crate::content::quote_literal(&snapshot.name)
     );
-    session
-        .client
-        .batch_execute(&statements)
-        .await
-        .map_err(Error::query("join the snapshot"))?;
+    let failed = || Error::query("join the snapshot");
+    session.client.batch_execute(&statements).await.map_err(failed())?;
+    let started = "SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text AS server_started";
+    let row = session.client.query_one(started, &[]).await.map_err(failed())?;
+    if column::<String>(&row, "server_started")? != snapshot.server_started {
+        let server = options.to_string();
+        return Err(Error::AnotherServer { server });
+    }
     Ok(session)
 }
 

@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::error::{Error, Result};
 use super::id::BackupId;
-use super::locks::KnownLocks;
+use super::locks::{self, KnownLocks};
 use super::reader::Repository;
 use super::retention::Policy;
 use crate::storage::ObjectStore;
@@ -126,6 +126,7 @@ pub async fn copy(
             found: to.id().clone(),
         });
     }
+    locks::renew_name(to.store().as_ref()).await?;
     copy_acceptances(from, to).await?;
     let copied_holds = copy_holds_of(from, to, None).await?;
     let there: BTreeSet<BackupId> = to.backup_ids().await?.into_iter().collect();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,23 @@ struct HoldDocument {
     written: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// The object of a hold, or of its end.
+pub(super) fn hold_document(
+    backup_id: &BackupId,
+    generation: u32,
+    reason: Option<String>,
+    now: Timestamp,
+) -> Result<Bytes> {
+    document::encode(&HoldDocument {
+        format_version: FORMAT_VERSION,
+        backup_id: backup_id.clone(),
+        generation,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        written: now,
+        reason,
+    })
 }
 
 /// The newest generation, as a listing tells it.
@@ -143,14 +161,7 @@ impl Repository {
         reason: Option<String>,
         now: Timestamp,
     ) -> Result<HoldChange> {
-        let body = document::encode(&HoldDocument {
-            format_version: FORMAT_VERSION,
-            backup_id: backup_id.clone(),
-            generation,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            written: now,
-            reason,
-        })?;
+        let body = hold_document(backup_id, generation, reason, now)?;
         Ok(match self.store().put_new(&key.to_string(), body).await? {
             Put::Created => HoldChange::Changed,
             // Somebody else came first with the same.

@@ -1,9 +1,9 @@
 //! What lies in the repository by listings alone, and what tells an object that was written anew from the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::certificates::CertificateRef;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::id::BackupId;
 use super::layout::{self, Key};
 use super::reader::Repository;
@@ -50,6 +50,25 @@ impl Repository {
             .collect();
         backups.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(backups)
+    }
+
+    /// Every backup, for whoever deletes what none of them needs.
+    ///
+    /// # Errors
+    /// `Damaged` for what lies among the manifests and is none by its name: somebody has renamed one, or a later version names
+    /// them otherwise, and nobody knows what it needs. The store's own.
+    pub(super) async fn backups_without_strangers(&self) -> Result<BTreeSet<BackupId>> {
+        let objects = list_all(self.store().as_ref(), layout::MANIFESTS, None).await?;
+        // What consoles show as a folder is an empty object.
+        let named = objects.into_iter().filter(|object| !object.key.ends_with('/'));
+        let backup_of = |object: ObjectMeta| match object.key.parse() {
+            Ok(Key::Manifest(backup_id)) => Ok(backup_id),
+            _ => Err(Error::damaged(
+                object.key,
+                "no manifest by its name, and nobody knows what it needs: give it its name again, or move it elsewhere",
+            )),
+        };
+        named.map(backup_of).collect()
     }
 
     /// Every drill's objects by backup. One listing.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::error::{Error, Result};
 use super::id::Sha256Digest;
+use super::layout::Key;
 use super::manifest::{Backup, Chunk};
 use crate::storage::ObjectStore;
 
@@ -58,6 +59,17 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
         .await?;
     for (number, until) in locked {
         chunks[number].locked_until = Some(until);
+    }
+    Ok(())
+}
+
+/// Locks the repository's name again: it is written once, for all backups that will ever be.
+///
+/// # Errors
+/// The store's own.
+pub(super) async fn renew_name(store: &dyn ObjectStore) -> Result<()> {
+    if store.lock_period().is_some() {
+        store.lock_again(&Key::Repository.to_string()).await?;
     }
     Ok(())
 }
@@ -210,6 +222,19 @@ mod tests {
         ground.store.set_clock(start + DAY * 9);
         ground.backup(3, &two_tables()).await;
         assert_eq!(locked_again(), Vec::<String>::new(), "the index says until when");
+    }
+
+    /// It is written once, for all backups that will ever be.
+    #[tokio::test]
+    async fn the_name_of_the_repository_is_locked_again_by_every_backup() {
+        let (ground, start) = ground().await;
+        let name = Key::Repository.to_string();
+        for (minute, days) in [(0, 1), (1, 2)] {
+            ground.store.set_clock(start + DAY * days);
+            ground.backup(minute, &two_tables()).await;
+            let again = ground.store.take_locked_again();
+            assert_eq!(again.iter().filter(|key| **key == name).count(), 1, "{again:?}");
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use super::layout::{self, Key};
 use super::limits::MAX_RECORD_BYTES;
 use super::manifest::{Backup, Chunk, FORMAT_VERSION, MAX_ROOT_BYTES, Manifest, Segment};
 use super::older_versions::OlderVersions;
-use crate::storage::{ObjectStore, Version};
+use crate::storage::{ObjectStore, Put};
 
 /// A repository that was found to exist and to be of our format. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,23 +40,41 @@ struct RepositoryDocument {
     repository_id: RepositoryId,
 }
 
+/// The object that names a repository.
+fn name_document(repository_id: RepositoryId) -> Result<Bytes> {
+    document::encode(&RepositoryDocument {
+        format_version: FORMAT_VERSION,
+        repository_id,
+    })
+}
+
 impl Repository {
-    /// Opens what lies in `store`.
+    /// Opens what lies in `store`. Where its name was overwritten or hidden, an older version tells it.
     ///
     /// # Errors
     /// `Missing`, `UnknownFormat`, `Damaged`, or the store's own.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self> {
-        let document = match Self::read_document(store.as_ref()).await {
+        let first = match Self::read_document(store.as_ref()).await {
             Err(Error::Damaged { key, reason }) => {
                 warn_of_second_reading(&key, &reason);
-                Self::read_document(store.as_ref()).await?
+                Self::read_document(store.as_ref()).await
             }
-            first => first?,
+            first => first,
+        };
+        let older = OlderVersions::default();
+        let document = match first {
+            Err(error @ (Error::Damaged { .. } | Error::Missing)) => {
+                let key = Key::Repository.to_string();
+                let decode = |object: Bytes| document::decode(&key, &object).ok();
+                let sizes = (None, MAX_RECORD_BYTES);
+                older.read(store.as_ref(), &key, sizes, decode, error).await?
+            }
+            document => document?,
         };
         Ok(Self {
             store,
             id: document.repository_id,
-            older: Arc::default(),
+            older: Arc::new(older),
         })
     }
 
@@ -79,20 +97,38 @@ impl Repository {
     pub async fn open_or_create(store: Arc<dyn ObjectStore>, id: RepositoryId) -> Result<Self> {
         match Self::open(Arc::clone(&store)).await {
             Err(Error::Missing) => {}
-            opened => return opened,
+            Ok(opened) => {
+                opened.put_name_back().await;
+                return Ok(opened);
+            }
+            Err(error) => return Err(error),
         }
         // A new name over old backups would make them nobody's.
         if !store.list(layout::MANIFESTS, None, 1).await?.objects.is_empty() {
             let reason = "missing, and there are backups: put it back, from a copy or an older version";
             return Err(Error::damaged(Key::Repository.to_string(), reason));
         }
-        let object = document::encode(&RepositoryDocument {
-            format_version: FORMAT_VERSION,
-            repository_id: id,
-        })?;
-        store.put_new(&Key::Repository.to_string(), object).await?;
+        store.put_new(&Key::Repository.to_string(), name_document(id)?).await?;
         // Whoever came first named it.
         Self::open(store).await
+    }
+
+    /// Where only an older version tells the name, whoever may not see versions finds no repository: a deletion is made good.
+    /// What was overwritten stays so, since nothing is ever put over an object.
+    async fn put_name_back(&self) {
+        let key = Key::Repository.to_string();
+        if !self.older.keys().contains(&key) {
+            return;
+        }
+        let put = match name_document(self.id.clone()) {
+            Ok(object) => self.store.put_new(&key, object).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match put {
+            Ok(Put::Created) => tracing::warn!(key, "was deleted, and is there again"),
+            Ok(Put::Exists) => tracing::warn!(key, "overwritten: remove the newest version of it"),
+            Err(error) => tracing::warn!(key, %error, "was deleted, and cannot be put back"),
+        }
     }
 
     #[must_use]
@@ -170,8 +206,18 @@ impl Repository {
     async fn read_older_root(&self, backup_id: &BackupId, damaged: Error) -> Result<(StoredManifest, Bytes)> {
         let key = Key::Manifest(backup_id.clone()).to_string();
         let decode = |object| self.decode_root(&key, backup_id, object).ok();
-        self.read_older(&key, (None, MAX_ROOT_BYTES as u64), decode, damaged)
-            .await
+        let sizes = (None, MAX_ROOT_BYTES as u64);
+        self.older.read(self.store.as_ref(), &key, sizes, decode, damaged).await
+    }
+
+    /// The root of a backup that a deletion has hidden; none where no version of it can be read.
+    pub(super) async fn read_hidden_root(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
+        let hidden = Error::NoSuchBackup(backup_id.clone());
+        match self.read_older_root(backup_id, hidden).await {
+            Ok((stored, _)) => Ok(Some(stored.manifest)),
+            Err(Error::NoSuchBackup(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same for a chunk, also one that is hidden behind a deletion.
@@ -180,59 +226,23 @@ impl Repository {
             let is_it = check_size(chunk, &stored).is_ok() && Sha256Digest::of(&stored) == chunk.stored_sha256;
             is_it.then_some(stored)
         };
-        self.read_older(
-            &chunk.key,
-            (Some(chunk.stored_bytes), chunk.stored_bytes),
-            is_it,
-            damaged,
-        )
-        .await
+        let sizes = (Some(chunk.stored_bytes), chunk.stored_bytes);
+        self.older
+            .read(self.store.as_ref(), &chunk.key, sizes, is_it, damaged)
+            .await
     }
 
-    /// The newest version of `key` that `fits`: one of so many bytes, where that is known, and no larger than the limit.
-    async fn read_older<T>(
-        &self,
-        key: &str,
-        (bytes, limit): (Option<u64>, u64),
-        fits: impl Fn(Bytes) -> Option<T> + Send + Sync,
-        damaged: Error,
-    ) -> Result<T> {
-        let versions = self.store.versions(key).await?;
-        let looked_at = versions.all.len();
-        let may_fit = |version: &Version| bytes.map_or(version.bytes <= limit, |bytes| bytes == version.bytes);
-        for Version { id: version, .. } in versions.all.into_iter().filter(may_fit) {
-            match self.store.get_version(key, &version, limit).await {
-                Ok(object) => {
-                    if let Some(found) = fits(object) {
-                        tracing::warn!(
-                            key,
-                            version,
-                            "damaged or deleted, and an older version is what was written"
-                        );
-                        self.older.add(key);
-                        return Ok(found);
-                    }
-                }
-                Err(error) if error.is_retryable() => return Err(error.into()),
-                Err(error) => tracing::debug!(key, version, %error, "this version cannot be read"),
-            }
-        }
-        match damaged {
-            Error::Damaged { key, reason } if versions.is_cut => Err(Error::Damaged {
-                key,
-                reason: format!(
-                    "{reason}; it has more versions than the newest {looked_at}, and none of these is right"
-                ),
-            }),
-            damaged => Err(damaged),
-        }
-    }
-
-    /// The same repository with a record of its own of what had to be read from older versions.
+    /// The same repository with a record of its own of what had to be read from older versions; its name, if it had, is in
+    /// each.
     #[must_use]
     pub fn watched(&self) -> Self {
+        let name = Key::Repository.to_string();
+        let older = OlderVersions::default();
+        if self.older.keys().contains(&name) {
+            older.add(&name);
+        }
         Self {
-            older: Arc::default(),
+            older: Arc::new(older),
             ..self.clone()
         }
     }

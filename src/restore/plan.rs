@@ -1,7 +1,9 @@
 //! Which rows are loaded in which units of work: a pure function of the backup.
 //!
 //! A unit is what one worker loads at a time: a run of consecutive chunks of one big table, short enough that several
-//! workers share that table, or one chunk in which several small tables lie, fetched once. Largest first.
+//! workers share that table, or one chunk in which several small tables lie, fetched once. Tables come largest first, each
+//! from its beginning to its end: rows lie in the restored table much as they did in the source's, and so do the columns by which
+//! an index is built or a BRIN index skips.
 
 use std::collections::BTreeMap;
 
@@ -50,6 +52,8 @@ pub struct Run {
 /// `Error::Contradiction` when a segment refers to what is not there, or a table's segments do not hold its rows.
 pub fn plan_load(backup: &Backup, database: &Database, wanted: impl Fn(&Table) -> bool) -> Result<LoadPlan> {
     let mut plan = LoadPlan::default();
+    // Each with the size of what comes together with it.
+    let mut units: Vec<(u64, Unit)> = Vec::new();
     let mut shared: BTreeMap<usize, Unit> = BTreeMap::new();
     let users = tables_by_chunk(database);
     for (number, table) in database.tables.iter().enumerate() {
@@ -58,7 +62,7 @@ pub fn plan_load(backup: &Backup, database: &Database, wanted: impl Fn(&Table) -
             continue;
         }
         plan.rows += table.tally.rows;
-        let mut own = Unit::default();
+        let (mut own, mut cut) = (Unit::default(), Vec::new());
         for segment in &table.segments {
             let chunk = segment.chunk as usize;
             let frame = segment.frame as usize;
@@ -83,16 +87,18 @@ pub fn plan_load(backup: &Backup, database: &Database, wanted: impl Fn(&Table) -
             }
             let begins_chunk = own.reads.last().is_none_or(|read| read.chunk != chunk);
             if begins_chunk && own.raw_bytes > 0 && own.raw_bytes + raw_bytes > UNIT_BYTES {
-                plan.units.push(std::mem::take(&mut own));
+                cut.push(std::mem::take(&mut own));
             }
             own.add(chunk, number, frame, segment.rows, raw_bytes);
         }
-        if !own.reads.is_empty() {
-            plan.units.push(own);
-        }
+        cut.push(own);
+        let raw_bytes = cut.iter().map(|unit| unit.raw_bytes).sum();
+        let of_table = cut.into_iter().filter(|unit| !unit.reads.is_empty());
+        units.extend(of_table.map(|unit| (raw_bytes, unit)));
     }
-    plan.units.extend(shared.into_values());
-    plan.units.sort_by_key(|unit| std::cmp::Reverse(unit.raw_bytes));
+    units.extend(shared.into_values().map(|unit| (unit.raw_bytes, unit)));
+    units.sort_by_key(|(raw_bytes, _)| std::cmp::Reverse(*raw_bytes));
+    plan.units = units.into_iter().map(|(_, unit)| unit).collect();
     Ok(plan)
 }
 
@@ -297,6 +303,19 @@ mod tests {
         assert_eq!(plan.units[2].reads[0].runs[0].frames, [0, 2]);
         assert_eq!(plan.rows, 60);
         assert_eq!(plan.raw_bytes, 90 * MIB + 6);
+    }
+
+    /// Units are cut where chunks end, and none is of the size of another.
+    #[test]
+    fn the_units_of_a_table_come_in_the_order_of_its_rows_and_the_largest_table_first() {
+        let chunks = [40, 50, 60, 55, 63].map(|size| chunk(&[size * MIB]));
+        let tables = vec![
+            table("small", &[(4, 0)]),
+            table("big", &[(0, 0), (1, 0), (2, 0), (3, 0)]),
+        ];
+        let plan = plan_load(&backup(chunks.to_vec()), &database(tables), |_| true).unwrap();
+        let order: Vec<usize> = plan.units.iter().map(|unit| unit.reads[0].chunk).collect();
+        assert_eq!(order, [0, 1, 2, 3, 4]);
     }
 
     #[test]

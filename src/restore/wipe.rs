@@ -213,7 +213,8 @@ impl Wipe<'_> {
     async fn target_facts(&self) -> Result<DatabaseFacts> {
         let name = &self.guarded.target().database;
         let facts = read_database(self.guarded.maintenance(), name).await?;
-        facts.ok_or_else(|| Error::Contradiction(format!("database '{name}' was there a moment ago")))
+        // It was there a moment ago.
+        facts.ok_or_else(|| Error::Preflight(vec![Problem::DatabaseAbsent { database: name.clone() }]))
     }
 }
 

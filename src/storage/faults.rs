@@ -251,6 +251,10 @@ impl ObjectStore for FaultStore {
         Ok(refused)
     }
 
+    async fn remove_unfinished(&self, before: jiff::Timestamp) -> Result<u64> {
+        self.inner.remove_unfinished(before).await
+    }
+
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
         self.inner.capabilities(probe_prefix).await
     }
@@ -264,7 +268,7 @@ impl ObjectStore for FaultStore {
     }
 
     async fn lock_again(&self, key: &str) -> Result<jiff::Timestamp> {
-        self.inner.lock_again(key).await
+        Ok(self.run(Operation::Put, key, self.inner.lock_again(key)).await?.0)
     }
 
     async fn bucket_report(&self) -> Result<Option<BucketReport>> {
@@ -272,15 +276,16 @@ impl ObjectStore for FaultStore {
     }
 
     async fn versions(&self, key: &str) -> Result<Versions> {
-        self.inner.versions(key).await
+        Ok(self.run(Operation::List, key, self.inner.versions(key)).await?.0)
     }
 
     async fn hidden(&self, prefix: &str) -> Result<Hidden> {
-        self.inner.hidden(prefix).await
+        Ok(self.run(Operation::List, prefix, self.inner.hidden(prefix)).await?.0)
     }
 
     async fn get_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
-        self.inner.get_version(key, version, limit).await
+        let request = self.inner.get_version(key, version, limit);
+        Ok(harm_if_asked(self.run(Operation::Get, key, request).await?))
     }
 
     fn stats(&self) -> RequestStats {

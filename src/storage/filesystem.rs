@@ -195,13 +195,18 @@ impl ObjectStore for FilesystemStore {
         Ok(stay)
     }
 
+    async fn remove_unfinished(&self, before: jiff::Timestamp) -> Result<u64> {
+        let now = self.now();
+        self.run(Operation::List, "", move |base| {
+            place::remove_unfinished(base, before, now).map_err(|error| translate("list", "", base, &error))
+        })
+        .await
+    }
+
     async fn capabilities(&self, probe_prefix: &str) -> Result<Capabilities> {
         let probe = || async {
             let key = format!("{probe_prefix}{:032x}", rand::random::<u128>());
             self.put_new(&key, Bytes::new()).await?;
-            let (base, now) = (self.base.clone(), self.now());
-            // Its failures are nobody's: what stays is swept another time.
-            drop(tokio::task::spawn_blocking(move || place::sweep_incoming(&base, now)).await);
             let again = self.put_new(&key, Bytes::new()).await;
             // Who may create but not remove leaves an empty file; it harms nobody.
             if let Err(error) = self.delete(&key).await {

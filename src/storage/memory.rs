@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::key::check_key;
 use super::{
     Capabilities, Error, ErrorKind, Hidden, LockPeriod, MAX_DELETES, ObjectMeta, ObjectStore, Operation, Outcome, Page,
-    Put, RequestStats, Result,
+    Put, RequestStats, Result, Version, Versions,
 };
 
 /// Keys that one page holds at most, as on S3.
@@ -34,8 +34,10 @@ struct State {
     place_name: Option<String>,
     /// Keys that were locked again, in the order of the requests.
     locked_again: Vec<String>,
-    /// What a store with versions keeps of what was deleted, and since when; none where it keeps nothing.
+    /// What deletions have hidden in a store with versions, and since when; none where it keeps nothing.
     hidden: Option<BTreeMap<String, jiff::Timestamp>>,
+    /// What such a store keeps of what was overwritten or deleted, the newest last.
+    older: BTreeMap<String, Vec<Bytes>>,
     /// The credentials may not list versions.
     hides_versions: bool,
 }
@@ -59,6 +61,8 @@ impl MemoryStore {
     pub fn replace(&self, key: &str, body: Bytes) {
         let mut state = self.lock();
         let now = state.now();
+        let before = state.objects.get(key).map(|object| object.body.clone());
+        state.keep(key, before);
         match state.objects.get_mut(key) {
             Some(object) => object.body = body,
             None => {
@@ -102,7 +106,7 @@ impl MemoryStore {
         self.lock().place_name = Some(place_name.to_owned());
     }
 
-    /// From now on it says which objects deletions have hidden, as a store with versions does.
+    /// From now on it keeps what is overwritten or deleted and says so, as a store with versions does.
     pub fn keep_versions(&self) {
         self.lock().hidden = Some(BTreeMap::new());
     }
@@ -110,6 +114,15 @@ impl MemoryStore {
     /// Whether the credentials may see what deletions have hidden.
     pub fn show_versions(&self, may_see: bool) {
         self.lock().hides_versions = !may_see;
+    }
+
+    /// Loses what it keeps of what was overwritten or deleted below `prefix`.
+    pub fn forget_versions(&self, prefix: &str) {
+        let mut state = self.lock();
+        state.older.retain(|key, _| !key.starts_with(prefix));
+        if let Some(hidden) = &mut state.hidden {
+            hidden.retain(|key, _| !key.starts_with(prefix));
+        }
     }
 
     /// The keys that were locked again since this was asked last.
@@ -157,9 +170,23 @@ impl State {
 
     fn remove(&mut self, key: &str) {
         let (removed, now) = (self.objects.remove(key), self.now());
-        if let (Some(_), Some(hidden)) = (removed, &mut self.hidden) {
+        if let (Some(_), Some(hidden)) = (&removed, &mut self.hidden) {
             hidden.insert(key.to_owned(), now);
         }
+        self.keep(key, removed.map(|object| object.body));
+    }
+
+    fn keep(&mut self, key: &str, body: Option<Bytes>) {
+        if self.hidden.is_some() {
+            self.older.entry(key.to_owned()).or_default().extend(body);
+        }
+    }
+
+    /// What has the name, if anything has, and then the older ones, the newest first.
+    fn versions_of(&self, key: &str) -> Vec<Bytes> {
+        let now = self.objects.get(key).map(|object| object.body.clone());
+        let older = self.older.get(key).into_iter().flatten().rev().cloned();
+        now.into_iter().chain(older).collect()
     }
 
     /// Counts a request whose answer is known.
@@ -319,6 +346,32 @@ impl ObjectStore for MemoryStore {
             None => Hidden::NotKept,
             Some(hidden) => Hidden::Seen(hidden.iter().filter_map(below).collect()),
         })
+    }
+
+    async fn versions(&self, key: &str) -> Result<Versions> {
+        let state = self.lock();
+        if state.hidden.is_none() || state.hides_versions {
+            return Ok(Versions::default());
+        }
+        let numbered = state.versions_of(key).into_iter().enumerate();
+        let all = numbered.map(|(number, body)| Version {
+            id: number.to_string(),
+            bytes: body.len() as u64,
+        });
+        Ok(Versions {
+            all: all.collect(),
+            is_cut: false,
+        })
+    }
+
+    async fn get_version(&self, key: &str, version: &str, limit: u64) -> Result<Bytes> {
+        let number = version.parse().unwrap_or(usize::MAX);
+        let body = self.lock().versions_of(key).into_iter().nth(number);
+        match body {
+            Some(body) if body.len() as u64 <= limit => Ok(body),
+            Some(body) => Err(Error::too_large("get", key, body.len() as u64, limit)),
+            None => Err(Error::new(ErrorKind::NotFound, "get", key)),
+        }
     }
 
     fn stats(&self) -> RequestStats {

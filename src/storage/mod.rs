@@ -195,6 +195,15 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Whatever stopped a request as a whole; `Denied` when the credentials may delete none of these keys.
     async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>>;
 
+    /// Removes what writers left that were killed before their object had a name, if it is older than `before` and than any upload
+    /// takes. Tells of how many it was.
+    ///
+    /// # Errors
+    /// Whatever kept the store from looking; what it may not remove stays.
+    async fn remove_unfinished(&self, _before: jiff::Timestamp) -> Result<u64> {
+        Ok(0)
+    }
+
     /// What the store can do. Probed once under `probe_prefix` (which the caller's credentials may write), then kept.
     ///
     /// # Errors

@@ -232,7 +232,7 @@ fn room_of(path: &Path) -> String {
 
 /// The file without comments and without what only its unit tests see.
 fn code_of(source: &Source) -> String {
-    if source.path.ends_with("tests.rs") {
+    if source.path.ends_with("tests.rs") || source.path.contains("/tests/") {
         return String::new();
     }
     let code = match source.text.find("#[cfg(test)]\nmod ") {

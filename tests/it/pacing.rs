@@ -31,7 +31,7 @@ async fn a_server_process_that_waits_for_its_reader_is_not_at_work() {
     listener.ask().await.unwrap();
     assert_eq!(listener.busy_processes().await.unwrap(), 0);
     let (working, reading) = (
-        connect(&source, "working").await.unwrap(),
+        connect(&source, "copy").await.unwrap(),
         connect(&source, "copy").await.unwrap(),
     );
     let holder = connect(&source, "holder").await.unwrap();

@@ -12,6 +12,7 @@ use crate::support::library::{cluster_options, error_chain};
 mod refusals;
 mod roles;
 mod selection;
+mod silence;
 mod whole;
 
 fn creating() -> RestoreOptions {

@@ -8,6 +8,7 @@ use kubebackup::postgres::connect;
 use kubebackup::postgres::fresh::differences;
 use kubebackup::repository::id::RepositoryId;
 use kubebackup::restore::guard::guard_against;
+use kubebackup::restore::preflight::Problem;
 use kubebackup::restore::{Error, WipeReport, wipe};
 use tokio_util::sync::CancellationToken;
 
@@ -312,4 +313,25 @@ async fn a_target_that_cannot_be_replaced_is_still_there_and_marked() {
     drop((stays, guarded));
     assert!(crate::wipe::wiped(&cluster).await.recreated.is_some());
     assert_fresh_and_marked(&cluster).await;
+}
+
+/// Somebody else has cleaned up meanwhile: a target that is not there any more, and nothing about the backup.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_is_dropped_between_the_guards_and_the_wipe_is_absent() {
+    let cluster = target_cluster();
+    marked(&cluster);
+    let target = cluster_options(&cluster, DATABASE);
+    let maintenance = target.with_database("postgres");
+    let guarded = guard_against(&BTreeSet::new(), &RepositoryId::new(7), &target, &maintenance)
+        .await
+        .unwrap();
+    let drop = format!("DROP DATABASE \"{}\" WITH (FORCE)", DATABASE.replace('"', "\"\""));
+    cluster.sql("postgres", &drop).unwrap();
+    let wiped = wipe(&guarded, &properties(DATABASE), &CancellationToken::new()).await;
+    let Err(Error::Preflight(problems)) = &wiped else {
+        panic!("{wiped:?}");
+    };
+    assert!(matches!(problems[..], [Problem::DatabaseAbsent { .. }]), "{problems:?}");
+    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'kubebackup%'";
+    assert_eq!(cluster.sql("postgres", left).unwrap(), "0");
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::super::open::open_store;
 use super::{Finding, Level};
-use crate::config::Settings;
+use crate::config::RepositorySettings;
 use crate::repository::{self, Repository, layout};
 use crate::storage::{Capabilities, ErrorKind, ObjectStore};
 
@@ -18,8 +18,8 @@ const SKEW_LIMIT_SECONDS: i64 = 15 * 60;
 const AREA: &str = "store";
 
 /// Adds what it finds, and returns the repository when there is one.
-pub(super) async fn check(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Repository> {
-    let store = match open_store(&settings.repository).await {
+pub(super) async fn check(place: &RepositorySettings, findings: &mut Vec<Finding>) -> Option<Repository> {
+    let store = match open_store(place).await {
         Ok(store) => store,
         Err(error) => {
             findings.push(Finding::fail(AREA, &error));
@@ -33,7 +33,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Vec<Finding>) -> O
             return None;
         }
     }
-    let is_directory = settings.repository.directory.is_some();
+    let is_directory = place.directory.is_some();
     check_capabilities(store.as_ref(), is_directory, findings).await;
     bucket::check(store.as_ref(), findings).await;
     check_clock(store.as_ref(), findings).await;

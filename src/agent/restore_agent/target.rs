@@ -87,7 +87,7 @@ async fn held_target(options: &DrillOptions, session: &postgres::Session) -> Opt
 /// Nobody answers, or somebody who is only starting or stopping.
 fn is_absent(error: &postgres::Error) -> bool {
     match error {
-        postgres::Error::ConnectTimeout { .. } => true,
+        postgres::Error::ConnectTimeout { .. } | postgres::Error::Silent { .. } => true,
         postgres::Error::Connect { .. } => {
             matches!(error.sqlstate(), None | Some(&SqlState::CANNOT_CONNECT_NOW))
         }

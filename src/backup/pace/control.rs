@@ -35,7 +35,7 @@ const GROWN: f64 = 1.25;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     After(Duration),
-    /// None yet, after a time that is late by any measure; or nobody could be asked.
+    /// None yet, after a time that is late by any measure.
     None,
 }
 
@@ -97,6 +97,13 @@ impl Controller {
     /// Whether sessions of others wait for the run's locks.
     pub(super) fn set_blocking(&mut self, is_blocking: bool) {
         self.is_blocking = is_blocking;
+    }
+
+    /// Nobody can be asked: the least share, and whoever answers next may be somebody farther away.
+    pub(super) fn unheard(&mut self) {
+        self.share = self.workers * LEAST;
+        self.soonest = None;
+        (self.answers, self.late, self.in_vain) = (0, 0, 0);
     }
 
     pub(super) fn answered(&mut self, answer: Answer) {
@@ -185,6 +192,17 @@ mod tests {
         hear(&mut controller, &[SOON], 10);
         hear(&mut controller, &[Answer::None], 20);
         assert!((share(&controller) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn who_cannot_be_asked_is_read_at_the_least_pace_and_who_answers_then_is_measured_anew() {
+        let mut controller = controller();
+        hear(&mut controller, &[SOON], 1000);
+        controller.unheard();
+        assert!((share(&controller) - 0.5).abs() < 1e-9);
+        // A server farther away, after a switch-over: late by the measure of the one before.
+        hear(&mut controller, &[TARDY], 1000);
+        assert!((share(&controller) - 2.0).abs() < 1e-9);
     }
 
     #[test]

@@ -47,8 +47,13 @@ impl Effort {
         self.bytes += bytes;
     }
 
-    /// A look at the server found so many processes at work for this run.
+    /// A look at the server found so many processes at work on what this run reads. A window opens with the first bytes: what
+    /// processes did before them (snapshots, waits for locks) was not for them.
     pub(super) fn saw(&mut self, now: Duration, processes: u32) {
+        if self.bytes == 0 {
+            self.open_window(now);
+            return;
+        }
         self.looks += 1;
         self.busy += processes;
         let is_telling = self.bytes >= WINDOW_BYTES;
@@ -62,6 +67,10 @@ impl Effort {
             let seen = (seconds / self.bytes as f64).clamp(*BELIEVED.start(), *BELIEVED.end());
             self.seconds_per_byte += (seen - self.seconds_per_byte) * WEIGHT;
         }
+        self.open_window(now);
+    }
+
+    fn open_window(&mut self, now: Duration) {
         *self = Self {
             seconds_per_byte: self.seconds_per_byte,
             window_began: now,
@@ -111,6 +120,18 @@ mod tests {
         // Nor is anything taken along from it.
         watch(&mut effort, seconds, WINDOW_BYTES - 1, 2);
         assert_eq!(effort.cost(1_000_000), before);
+    }
+
+    /// Before its first row a run takes its snapshot, and its processes are at work for that.
+    #[test]
+    fn work_that_read_nothing_is_not_charged_to_the_first_bytes() {
+        let mut effort = Effort::default();
+        for second in 0..20 {
+            watch(&mut effort, second, 0, 2);
+        }
+        watch(&mut effort, 20, 80_000_000, 1);
+        let cost = effort.cost(80_000_000).as_secs_f64();
+        assert!((0.5..1.1).contains(&cost), "{cost}");
     }
 
     #[test]

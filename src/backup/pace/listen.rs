@@ -39,7 +39,7 @@ pub(in crate::backup) async fn listen(source: &ConnectOptions, pacer: &Pacer, pr
             }
         }
         // Nobody to ask is no reason to go on at full speed.
-        shared.answered(Answer::None);
+        shared.unheard();
         sleep(RECONNECT).await;
     }
 }

@@ -140,6 +140,10 @@ impl Shared {
         self.lock().controller.answered(answer);
     }
 
+    fn unheard(&self) {
+        self.lock().controller.unheard();
+    }
+
     fn saw_busy(&self, processes: u32) {
         let now = self.began.elapsed();
         self.lock().effort.saw(now, processes);

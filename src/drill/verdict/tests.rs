@@ -75,6 +75,11 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
     let no_count = postgres::Error::NoCount {
         doing: "read table t".to_owned(),
     };
+    let silent = postgres::Error::Silent {
+        server: "target".to_owned(),
+        looks: 5,
+        seconds: 10,
+    };
     let programs = Problem::Programs("no pg_dump and pg_restore".to_owned());
     let lock_space = Problem::LockSpace {
         needed: 10_000,
@@ -111,6 +116,9 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
         (no_count.into(), Cause::Interrupted),
         (settings.into(), Cause::TargetAbsent),
         (no_memory_file.into(), Cause::Interrupted),
+        (preflight(vec![not_empty()]), Cause::TargetAbsent),
+        (restore::Error::Residue(Vec::new()).into(), Cause::TargetAbsent),
+        (silent.into(), Cause::TargetAbsent),
     ] {
         assert_eq!(cause_of(&error), Some(cause), "{error}");
     }
@@ -127,10 +135,8 @@ fn anything_else_is_failed() {
         message: "exit status: 1".to_owned(),
     };
     for error in [
-        preflight(vec![not_empty()]),
-        preflight(vec![too_old(), not_empty()]),
         preflight(vec![Problem::MissingRoles(Vec::new())]),
-        restore::Error::Residue(Vec::new()).into(),
+        preflight(vec![too_old(), Problem::MissingRoles(Vec::new())]),
         restore::Error::Contradiction(String::new()).into(),
         damaged.into(),
         program.into(),

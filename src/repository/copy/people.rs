@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 
 use crate::repository::error::{Error, Result};
+use crate::repository::holds::hold_document;
 use crate::repository::id::BackupId;
 use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
@@ -117,7 +118,7 @@ async fn bring_holds(
             Some((last, false)) => ends.iter().all(|(twin, _)| twin != last),
             _ => false,
         };
-        if !stays_held && let Some(record) = record_if_there(from, &hold(*newest)).await? {
+        if !stays_held && let Some(record) = hold_if_there(from, backup_id, *newest, &hold(*newest)).await? {
             let known: Vec<u32> = there.keys().copied().collect();
             if find(to, &known, &hold, &record).await?.is_none() {
                 let last = there.keys().next_back().copied();
@@ -132,6 +133,17 @@ async fn bring_holds(
         copied += 1;
     }
     Ok(copied)
+}
+
+/// A hold that cannot be read holds all the same: another is written in its place, which only a person over there can end.
+async fn hold_if_there(from: &Repository, backup_id: &BackupId, generation: u32, key: &str) -> Result<Option<Bytes>> {
+    match record_if_there(from, key).await {
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
+            tracing::warn!(%backup_id, %error, "held over there for a reason that cannot be read here: only a person ends that");
+            Ok(Some(hold_document(backup_id, generation, None, from.store().now())?))
+        }
+        read => read,
+    }
 }
 
 /// Those that have ended, or have not.

@@ -325,6 +325,16 @@ async fn what_waits_has_brought_its_index_and_keeps_no_prune_from_its_work() {
     assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
 }
 
+/// Chunks alone, since this was asked last: every copy gives its place's name a lock again.
+fn locked_again(store: &MemoryStore) -> Vec<String> {
+    let (names, chunks): (Vec<String>, Vec<String>) = store
+        .take_locked_again()
+        .into_iter()
+        .partition(|key| *key == Key::Repository.to_string());
+    assert!(!names.is_empty());
+    chunks
+}
+
 #[tokio::test]
 async fn what_a_copy_reuses_is_locked_again_over_there() {
     let ground = Ground::new().await;
@@ -336,16 +346,12 @@ async fn what_a_copy_reuses_is_locked_again_over_there() {
     let store = Arc::new(MemoryStore::with_locks(period));
     let to = open_copy(&ground.repository, store.clone()).await.unwrap();
     run(&ground, &to).await;
-    assert_eq!(
-        store.take_locked_again(),
-        Vec::<String>::new(),
-        "each was locked as it came"
-    );
+    assert_eq!(locked_again(&store), Vec::<String>::new(), "each was locked as it came");
     let second = ground
         .backup(1, &[("orders", rows(3000, 7)), ("items", rows(4000, 13))])
         .await;
     let report = run(&ground, &to).await;
-    let again = store.take_locked_again();
+    let again = locked_again(&store);
     assert_eq!(again.len() as u64, report.reused_chunks);
     assert!(
         again
@@ -424,7 +430,7 @@ async fn a_lock_that_is_known_to_last_is_not_given_again() {
             .await;
         let report = copy(&ground.repository, &to, &options, &Silent).await.unwrap();
         assert_eq!((report.copied.len(), report.reused_chunks), (1, 2));
-        let locked = store.take_locked_again();
+        let locked = locked_again(&store);
         assert_eq!(
             locked.len(),
             if is_short { 2 } else { 0 },

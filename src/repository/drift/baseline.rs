@@ -1,8 +1,9 @@
 //! Which backup a new one is compared with, and the comparison of stored records.
 //!
 //! The newest one that is trusted: certified, or with a drift that a person has accepted. While there is none, the newest
-//! that no drill has refuted. One with a drift that nobody has accepted is never the baseline, certified or not: measured
-//! by it, the loss would look like the usual state with the very next backup.
+//! that no drill has refuted; and while all are refuted, the newest of them: whatever became of its bytes, what the source
+//! held was counted at the source. One with a drift that nobody has accepted is never the baseline, certified or not:
+//! measured by it, the loss would look like the usual state with the very next backup.
 
 use super::compare::{Comparison, Found};
 use super::text::shortened;
@@ -18,11 +19,19 @@ use crate::telemetry::causes::chain;
 /// Backups that a root names as passed over.
 const MAX_PASSED_OVER: usize = 8;
 
+/// How good a witness a backup is of what there was.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Refuted,
+    Unproven,
+    Trusted,
+}
+
 /// A backup that may be the baseline.
 struct Candidate {
     stored: StoredManifest,
     is_certified: bool,
-    is_trusted: bool,
+    standing: Standing,
 }
 
 /// What was found on the way to the baseline.
@@ -107,10 +116,12 @@ impl Repository {
             let verdict = verdict(certificates.get(&backup_id).map(Vec::as_slice));
             let is_certified = verdict == Some(CertificateState::Certified);
             let is_accepted = accepted.contains(&backup_id);
-            if unreadable.contains(&backup_id) || verdict == Some(CertificateState::Failed) {
-                continue;
-            }
-            if search.is_settled_before(&backup_id, is_certified || is_accepted) {
+            let standing = match verdict {
+                Some(CertificateState::Failed) => Standing::Refuted,
+                _ if is_certified || is_accepted => Standing::Trusted,
+                _ => Standing::Unproven,
+            };
+            if unreadable.contains(&backup_id) || search.is_settled_before(&backup_id, standing) {
                 continue;
             }
             match self.read_manifest(&backup_id).await {
@@ -119,9 +130,9 @@ impl Repository {
                     let is_sound = is_accepted || !stored.manifest.drift.as_ref().is_some_and(Drift::is_alarm);
                     if is_sound {
                         search.consider(Candidate {
-                            is_trusted: is_certified || is_accepted,
-                            is_certified,
                             stored,
+                            is_certified,
+                            standing,
                         });
                     } else {
                         let reason = || format!("nobody has accepted the drift of backup {backup_id}");
@@ -132,7 +143,7 @@ impl Repository {
                 Err(error) if error.is_unreadable_object() => {
                     warn(&backup_id, &error);
                     search.trouble.get_or_insert(chain(&error));
-                    if is_certified || is_accepted {
+                    if standing == Standing::Trusted {
                         search.passed_over.push(backup_id);
                     }
                 }
@@ -162,18 +173,18 @@ impl Repository {
 
 impl Search {
     /// Whether a backup of that age and standing could not be the baseline any more, whatever its root says.
-    fn is_settled_before(&self, backup_id: &BackupId, is_trusted: bool) -> bool {
+    fn is_settled_before(&self, backup_id: &BackupId, standing: Standing) -> bool {
         self.best.as_ref().is_some_and(|best| {
             let is_older = backup_id.time() < best.stored.manifest.backup_id.time();
             // Ids tell the second; within one, the roots tell which came last.
-            is_older && (best.is_trusted || !is_trusted) || best.is_trusted && !is_trusted
+            standing < best.standing || is_older && standing == best.standing
         })
     }
 
     fn consider(&mut self, candidate: Candidate) {
         let rank = |candidate: &Candidate| {
             let manifest = &candidate.stored.manifest;
-            (candidate.is_trusted, manifest.backup_id.time(), manifest.finished)
+            (candidate.standing, manifest.backup_id.time(), manifest.finished)
         };
         if self.best.as_ref().is_none_or(|best| rank(&candidate) > rank(best)) {
             self.best = Some(candidate);

@@ -265,3 +265,56 @@ async fn a_listing_of_before_hides_what_came_since_and_nothing_else() {
     repository.read_backup(&backup_id(1)).await.unwrap();
     assert_eq!(ids().await, [backup_id(0), backup_id(1)]);
 }
+
+/// Without its name nobody finds a repository, however whole it is.
+#[tokio::test]
+async fn a_name_that_was_overwritten_or_hidden_is_read_from_an_older_version_and_a_hidden_one_is_put_back() {
+    let ground = Ground::new().await;
+    ground.store.keep_versions();
+    ground.try_backup(0, &two_tables()).await.unwrap();
+    let store: Arc<dyn ObjectStore> = ground.store.clone();
+    let (key, id) = (Key::Repository.to_string(), ground.repository.id());
+
+    ground.store.replace(&key, b"rubbish".as_slice().into());
+    let opened = Repository::open(Arc::clone(&store)).await.unwrap();
+    assert_eq!(
+        (opened.id(), opened.read_from_older_versions()),
+        (id, vec![key.clone()])
+    );
+    let opened = Repository::open_or_create(Arc::clone(&store), RepositoryId::new(9))
+        .await
+        .unwrap();
+    assert_eq!(opened.id(), id);
+    assert_eq!(
+        store.get(&key).await.unwrap(),
+        "rubbish",
+        "nothing is put over an object"
+    );
+
+    store.delete(&key).await.unwrap();
+    assert_eq!(Repository::open(Arc::clone(&store)).await.unwrap().id(), id);
+    assert!(store.head(&key).await.is_err(), "who reads writes nothing");
+    Repository::open_or_create(Arc::clone(&store), RepositoryId::new(9))
+        .await
+        .unwrap();
+    let opened = Repository::open(store).await.unwrap();
+    assert_eq!((opened.id(), opened.read_from_older_versions()), (id, vec![]));
+    assert_eq!(opened.backup_ids().await.unwrap(), [backup_id(0)]);
+}
+
+/// Nobody knows then whether there is a repository: a new one would be somebody else's.
+#[tokio::test]
+async fn a_name_of_which_no_version_can_be_asked_for_is_neither_missing_nor_damaged() {
+    let ground = Ground::new().await;
+    ground.store.keep_versions();
+    let key = Key::Repository.to_string();
+    ground.store.delete(&key).await.unwrap();
+    let away = Fault::first(Operation::List, key.as_str(), Effect::Refuse(ErrorKind::Unavailable)).always();
+    let store = Arc::new(FaultStore::new(ground.store.clone(), vec![away]));
+    let opened = Repository::open_or_create(store, RepositoryId::new(9)).await;
+    assert!(
+        matches!(&opened, Err(Error::Storage(error)) if error.kind == ErrorKind::Unavailable),
+        "{opened:?}"
+    );
+    assert!(ground.store.head(&key).await.is_err());
+}

@@ -87,7 +87,8 @@ fn explains(tombstone: &Tombstone, hidden_since: Timestamp) -> bool {
     tombstone.written.max(tombstone.gone_since) >= Some(earliest)
 }
 
-/// Takes every hidden manifest for expired from now on, by giving it the mark that it lacks. Only a person can tell.
+/// Takes every hidden manifest for expired from now on, by giving it the tombstone and the mark that it lacks. Only a person
+/// can tell.
 ///
 /// # Errors
 /// The store's own.
@@ -105,10 +106,31 @@ pub async fn accept_hidden(repository: &Repository) -> Result<Vec<BackupId>> {
             let mark = Key::Gone(backup_id.clone()).to_string();
             repository.store().delete(&mark).await?;
         }
+        if !tombstones.get(backup_id).is_some_and(Tombstone::is_there) {
+            bury(repository, backup_id).await?;
+        }
         repository.put_gone(backup_id).await?;
         tracing::warn!(%backup_id, "its manifest is hidden, and counts as expired from now on");
     }
     Ok(unexplained)
+}
+
+/// As an expiry would have: what a backup under way may have taken from this one stays for the grace period. Where a prune that
+/// saw no versions has taken its index long ago, there is nothing to spare, and a tombstone without index would stop every prune.
+async fn bury(repository: &Repository, backup_id: &BackupId) -> Result<()> {
+    let readable = match repository.read_hidden_root(backup_id).await? {
+        None => None,
+        Some(manifest) => match repository.chunk_names_of(manifest.clone()).await {
+            Ok(_) => Some(manifest),
+            Err(error) if error.is_unreadable_object() => None,
+            Err(error) => return Err(error),
+        },
+    };
+    let Some(manifest) = readable else {
+        tracing::warn!(%backup_id, "what it referred to is not known any more: its chunks have no grace period");
+        return Ok(());
+    };
+    repository.put_tombstone(manifest, repository.store().now()).await
 }
 
 /// Why prune may not go on.

@@ -1,5 +1,5 @@
 //! What backups leave behind that are long gone: tombstones whose time is over, holds, certificates, damage records,
-//! outdated leases, probes.
+//! outdated leases, probes, uploads that never ended.
 //!
 //! Each goes only when it is older than the grace period itself. A certificate or record that names a damaged object goes
 //! only when that object is gone: as long as it lies there, its name must not be reused. And both stay as long as a backup
@@ -32,6 +32,8 @@ pub struct Leftovers {
     pub damage_records: u64,
     pub leases: u64,
     pub probes: u64,
+    /// Bodies that killed writers left in a directory before they had a name.
+    pub unfinished: u64,
     /// Those that the store keeps.
     pub retained: u64,
 }
@@ -45,7 +47,9 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
         leftovers: Leftovers::default(),
     };
     let buried = run.collect_tombstones(marks).await?;
-    let is_gone = |backup_id: &BackupId| !marks.manifests.contains(backup_id) && !buried.contains(backup_id);
+    let is_gone = |backup_id: &BackupId| {
+        !marks.manifests.contains(backup_id) && !buried.contains(backup_id) && !marks.is_coming(backup_id)
+    };
     let outdated = marks.outdated_announcements(cutoff);
     let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
     run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
@@ -55,6 +59,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     run.collect_damage_records(&marks.manifests).await?;
     run.collect_leases().await?;
     run.collect_probes().await?;
+    run.collect_unfinished().await?;
     Ok(run.leftovers)
 }
 
@@ -174,6 +179,16 @@ impl Run<'_> {
         let mut keys = self.old(layout::PROBES).await?;
         keys.extend(self.old(layout::CERTIFICATE_PROBES).await?);
         self.leftovers.probes = self.delete_all(keys).await?;
+        Ok(())
+    }
+
+    async fn collect_unfinished(&mut self) -> Result<()> {
+        match self.repository.store().remove_unfinished(self.cutoff).await {
+            Ok(removed) => self.leftovers.unfinished = removed,
+            // Who may not even look has left none.
+            Err(error) if error.kind == ErrorKind::Denied => tracing::debug!(%error, "unfinished uploads stay"),
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

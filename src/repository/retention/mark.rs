@@ -13,11 +13,12 @@ use super::hidden::{self, HiddenManifests};
 use super::plan::Proof;
 use super::survey::Verdicts;
 use super::tombstone::Tombstone;
+use crate::repository::certificates::{CertificateRef, last_verdict};
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::index::ChunkName;
-use crate::repository::layout::{self, Key};
+use crate::repository::layout::{self, CertificateState, Key};
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::Repository;
 use crate::repository::references::INDEXES_AT_ONCE;
@@ -61,7 +62,7 @@ impl Marks {
     /// `Unmarked` when a root or an index cannot be read, or a manifest was hidden by who did not expire it; the store's own.
     pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
         self.incoming = incoming(repository).await?;
-        self.manifests = repository.backup_ids().await?.into_iter().collect();
+        self.manifests = repository.backups_without_strangers().await?;
         if self.hidden.are_seen() || !self.has_asked_hidden {
             self.hidden = HiddenManifests::look(repository).await?;
             self.has_asked_hidden = true;
@@ -166,6 +167,44 @@ impl Marks {
         let cluster = cluster.map(|(cluster, _)| cluster.clone());
         self.keeps_expired = cluster.is_some();
         Ok(cluster)
+    }
+
+    /// Whether a copy is bringing this backup.
+    pub(super) fn is_coming(&self, backup_id: &BackupId) -> bool {
+        self.incoming.contains_key(backup_id)
+    }
+
+    /// Stops where backups have vanished without an expiry, as far as that shows where the store keeps no versions: the newest
+    /// certified one is what no expiry lets go.
+    ///
+    /// # Errors
+    /// `Damaged`; the store's own.
+    pub(super) async fn stop_where_proof_vanished(&self, repository: &Repository) -> Result<()> {
+        let certificates = repository.certificates().await?;
+        let is_certified = |drills: &[CertificateRef]| last_verdict(drills) == Some(CertificateState::Certified);
+        let newest = certificates.iter().rev().find(|(_, drills)| is_certified(drills));
+        match newest {
+            Some((backup_id, _)) if !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id) => {
+                let reason = format!(
+                    "gone, by no expiry, and it is the newest that is certified: put it back, or remove '{}' if it is to go",
+                    layout::certificates_of(backup_id)
+                );
+                Err(Error::damaged(Key::Manifest(backup_id.clone()).to_string(), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops where there is no backup at all, and what one may have needed is about to go.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub(super) fn stop_without_backups(&self) -> Result<()> {
+        if self.manifests.is_empty() {
+            let reason = "empty, while chunks lie there: put the manifests back, or remove the chunks yourself if no backup was ever made of them";
+            return Err(Error::damaged(layout::MANIFESTS, reason));
+        }
+        Ok(())
     }
 
     /// Tombstones whose chunks stay for now: the manifest is gone, and not for long enough.

@@ -93,14 +93,15 @@ impl Counted {
 /// Deletes what nothing needs.
 ///
 /// # Errors
-/// `Unmarked` when it is not known what a backup needs: nothing more is deleted then. The store's own, except that it
-/// refuses to delete.
+/// `Unmarked` when it is not known what a backup needs, `Damaged` when backups have vanished: nothing more is deleted then. The
+/// store's own, except that it refuses to delete.
 pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &CancellationToken) -> Result<PruneReport> {
     let mut marks = Marks::default();
     // An early answer errs on the side of keeping; a guess might not.
     let now = repository.store().tell_time(layout::MANIFESTS).await?;
     let cutoff = now.checked_sub(options.grace).unwrap_or(Timestamp::MIN);
     marks.refresh(repository, cutoff, !options.dry_run).await?;
+    marks.stop_where_proof_vanished(repository).await?;
     let unproven = marks.keep_what_may_be_needed(repository, cutoff).await?;
     if unproven.is_some() {
         marks.refresh(repository, cutoff, !options.dry_run).await?;
@@ -213,6 +214,7 @@ impl Run<'_> {
     async fn delete(&mut self, candidates: Vec<(ChunkName, ObjectMeta)>) -> Result<bool> {
         let may_write = !self.options.dry_run;
         self.marks.refresh(self.repository, self.cutoff, may_write).await?;
+        self.marks.stop_without_backups()?;
         if let Some(why) = self.marks.frozen(self.repository).await? {
             self.report.outcome = PruneOutcome::Frozen;
             self.report.frozen = Some(why);

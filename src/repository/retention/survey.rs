@@ -244,6 +244,22 @@ impl Verdicts {
     }
 }
 
+impl Repository {
+    /// The backups that are proven, as retention counts them, and whether that was said elsewhere.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn certified_backups(&self) -> Result<BTreeMap<BackupId, bool>> {
+        let verdicts = Verdicts::read(self).await?;
+        let judged = verdicts.own.keys().chain(verdicts.elsewhere.keys());
+        let certified = judged.filter_map(|backup_id| match verdicts.of(backup_id) {
+            (Proof::Certified, is_from_elsewhere) => Some((backup_id.clone(), is_from_elsewhere)),
+            _ => None,
+        });
+        Ok(certified.collect())
+    }
+}
+
 async fn read(repository: &Repository, backup_id: &BackupId) -> Result<Root> {
     match repository.read_manifest(backup_id).await {
         Ok(stored) => Ok(Root::Read {

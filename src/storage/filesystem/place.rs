@@ -145,21 +145,25 @@ pub(super) fn tell_time(base: &Base) -> io::Result<jiff::Timestamp> {
 }
 
 /// Removes what writers left that were killed: bodies without a key, older than any upload takes. As far as it may.
-pub(super) fn sweep_incoming(base: &Base, now: jiff::Timestamp) {
+pub(super) fn remove_unfinished(base: &Base, before: jiff::Timestamp, now: jiff::Timestamp) -> io::Result<u64> {
     let directory = base.root.join(INCOMING);
-    if refuse_links(base, &directory).is_err() {
-        return;
-    }
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
+    refuse_links(base, &directory)?;
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // No writer has been here, or not yet.
+        Err(error) if is_absent(&error) => return Ok(0),
+        Err(error) => return Err(error),
     };
+    let is_over = |modified: jiff::Timestamp| modified < before && now.duration_since(modified) > LEFT_BEHIND;
+    let mut removed = 0;
     for entry in entries.flatten() {
         let modified = entry.metadata().and_then(|found| found.modified()).ok();
         let modified = modified.and_then(|time| jiff::Timestamp::try_from(time).ok());
-        if modified.is_some_and(|modified| now.duration_since(modified) > LEFT_BEHIND) {
-            drop(fs::remove_file(entry.path()));
+        if modified.is_some_and(is_over) && fs::remove_file(entry.path()).is_ok() {
+            removed += 1;
         }
     }
+    Ok(removed)
 }
 
 /// The directories below the mount down to `directory`, each entered durably into the one above.

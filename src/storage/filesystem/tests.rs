@@ -163,7 +163,13 @@ async fn bodies_that_killed_writers_left_are_swept_and_those_of_living_ones_are_
         file.set_modified(SystemTime::now() - Duration::from_hours(hours))
             .unwrap();
     }
-    assert!(store.capabilities("probes/").await.unwrap().create_only);
+    let days_ago = store.now() - Duration::from_hours(48);
+    assert_eq!(
+        store.remove_unfinished(days_ago).await.unwrap(),
+        0,
+        "still under way by those rules"
+    );
+    assert_eq!(store.remove_unfinished(store.now()).await.unwrap(), 1);
     let left: Vec<_> = fs::read_dir(&incoming)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

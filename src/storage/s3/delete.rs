@@ -3,6 +3,7 @@
 //! A store that does not know such requests, or refuses one as a whole (some do so for one key of it), is asked key by
 //! key, and from then on always. A key that may not be deleted is an answer, not a failure.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -18,6 +19,9 @@ use crate::storage::{Error, ErrorKind, MAX_DELETES, ObjectStore as _, Result};
 /// Single deletes under way at once.
 const CONCURRENCY: usize = 16;
 
+/// Keys of a batch that are deleted before the others.
+const SAMPLE: usize = 16;
+
 /// What became of one request for many keys.
 enum Batch {
     Done(Vec<Error>),
@@ -32,7 +36,12 @@ impl S3Store {
             if !self.deletes_singly.load(Ordering::Relaxed) {
                 match self.delete_batch(batch).await? {
                     Batch::Done(more) => {
-                        refused.extend(more);
+                        // A batch tells a code a key and no status; stores have many for what they keep. Alone, they say which it is.
+                        let (denied, strange): (Vec<Error>, Vec<Error>) =
+                            more.into_iter().partition(|error| error.kind == ErrorKind::Denied);
+                        refused.extend(denied);
+                        let strange: Vec<String> = strange.into_iter().map(|error| error.key).collect();
+                        refused.extend(self.delete_each(strange.iter()).await?);
                         continue;
                     }
                     Batch::NotTaken(error) => tracing::debug!(%error, "deleting key by key"),
@@ -96,17 +105,15 @@ impl S3Store {
         Ok(Batch::Done(refused))
     }
 
-    /// The first, the middle and the last key tell whether these credentials may delete here at all: nobody asks a
-    /// thousand times to be told no.
+    /// Some keys from all over tell whether these credentials may delete here at all: nobody asks a thousand times to be told
+    /// no.
     async fn delete_singly(&self, keys: &[String]) -> Result<Vec<Error>> {
-        let tried: Vec<&String> = match keys {
-            [] | [_] | [_, _] | [_, _, _] => keys.iter().collect(),
-            [first, .., last] => vec![first, &keys[keys.len() / 2], last],
-        };
+        let tried: Vec<&String> = keys.iter().step_by(keys.len().div_ceil(SAMPLE).max(1)).collect();
         let mut refused = self.delete_each(tried.iter().copied()).await?;
         if refused.len() == tried.len() && !tried.is_empty() {
             return Err(refused.swap_remove(0));
         }
+        let tried: HashSet<&String> = tried.into_iter().collect();
         let rest = keys.iter().filter(|key| !tried.contains(key));
         refused.extend(self.delete_each(rest).await?);
         Ok(refused)

@@ -4,51 +4,17 @@
 use std::fs;
 use std::time::Duration;
 
-use kubebackup::demo::{Cluster, S3Effect, S3Fault};
+use kubebackup::demo::{S3Effect, S3Fault};
 use kubebackup::postgres::{Session, connect};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 
 use super::{
     agent, backed_up_with, certificate, is_creating, slow_down, speed_up, stop, wait_for_drills, wait_for_last,
 };
+use crate::support::crash::Frozen;
 use crate::support::library::cluster_options;
 use crate::support::world::PREFIX;
 use crate::support::{World, wait};
-
-/// Every process of a server, stopped as a stuck disk would stop them; dropped, they go on.
-struct Frozen(Vec<Pid>);
-
-impl Frozen {
-    /// The postmaster first, so that no process comes after the list was made.
-    fn new(cluster: &Cluster) -> Self {
-        let postmaster = cluster.postmaster().unwrap();
-        let mut frozen = Self(Vec::new());
-        frozen.stop(postmaster);
-        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
-        for child in children.split_whitespace() {
-            frozen.stop(child.parse().unwrap());
-        }
-        frozen
-    }
-
-    /// One that has ended meanwhile needs no stopping.
-    fn stop(&mut self, process: u32) {
-        let process = Pid::from_raw(process.cast_signed());
-        if kill(process, Signal::SIGSTOP).is_ok() {
-            self.0.push(process);
-        }
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        for process in &self.0 {
-            let _ = kill(*process, Signal::SIGCONT);
-        }
-    }
-}
 
 #[test]
 fn a_target_that_is_stopped_between_two_connections_ends_the_drill_and_not_the_agent() {

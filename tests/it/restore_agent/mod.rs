@@ -90,7 +90,7 @@ fn wait_for_last(world: &World, backup_id: &str, state: &str) {
 }
 
 /// Backups that are made from now on have an index that takes a minute on the target.
-fn slow_down(world: &World) {
+pub(crate) fn slow_down(world: &World) {
     world.source_sql(
         "CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
              IF current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(60); END IF; RETURN n; END $$;
@@ -101,7 +101,7 @@ fn slow_down(world: &World) {
 }
 
 /// Whether the target works on that index.
-fn is_creating(world: &World) -> bool {
+pub(crate) fn is_creating(world: &World) -> bool {
     let find = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^CREATE INDEX' AND state = 'active'";
     world.target.sql("postgres", find).unwrap() == "1"
 }

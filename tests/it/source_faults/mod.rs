@@ -14,6 +14,7 @@ mod limits;
 mod locks;
 mod memory;
 mod standby;
+mod switched_over;
 
 /// A world whose source is reached through a proxy.
 struct Proxied {

@@ -69,13 +69,21 @@ pub(super) fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run
     }
 }
 
-/// A joint whose every call meets a fault.
-pub(super) fn lasting(ground: &Ground, joint: &Call, fault: Fault) -> String {
+/// A run in which every call at a joint meets a fault, and what that was.
+#[track_caller]
+pub(super) fn outlasted(ground: &Ground, joint: &Call, fault: Fault, program: Program) -> (String, Ended) {
     ground.proxy.clear();
     ground
         .proxy
         .script(Rule::first(joint.operation, &joint.key, fault).always());
-    format!("{} of {}: {fault}", joint.operation, joint.key)
+    let what = format!("{} of {}: {fault}", joint.operation, joint.key);
+    let before = ground.proxy.struck().len();
+    let ended = program.envs([TWICE]).run();
+    let last = ended.stderr.lines().next_back().unwrap_or_default();
+    println!("{what}: {:?} {last}", ended.code());
+    assert!(ground.proxy.struck().len() > before, "{what} never struck");
+    assert_no_secret(&ended, &what);
+    (what, ended)
 }
 
 /// What lasts and is of no object, by turns; and what such a joint can meet beside.
@@ -124,7 +132,7 @@ fn assert_needed(joint: &Call, ended: &Ended, what: &str) {
     assert!(!is_needed || ended.code() != Some(0), "{what}: {}", ended.printed());
 }
 
-pub(super) const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
+const TWICE: (&str, &str) = ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "2");
 
 #[test]
 fn a_backup_survives_every_mishap_at_every_joint() {
@@ -155,16 +163,10 @@ fn a_backup_that_a_fault_outlasts_leaves_a_sound_manifest_or_none_and_says_why()
     ground.change();
     for (number, joint) in ground.joints(&["backup"]).into_iter().enumerate() {
         for fault in lasting_faults(number, &joint) {
-            let what = lasting(&ground, &joint, fault);
             let before = ground.manifests();
             ground.change();
-            let ended = ground.program(&["backup"]).envs([TWICE]).run();
+            let (what, ended) = outlasted(&ground, &joint, fault, ground.program(&["backup"]));
             let made = ground.manifests().len() - before.len();
-            println!(
-                "{what}: {:?} {}",
-                ended.code(),
-                ended.stderr.lines().next_back().unwrap_or_default()
-            );
             if ended.code() == Some(0) {
                 assert_eq!(made, 1, "{what}");
                 ground.world.program(&["verify"]).run().ok();
@@ -218,17 +220,10 @@ fn a_drill_that_a_fault_outlasts_certifies_nothing_and_condemns_nothing_for_it()
     let ground = Ground::new();
     for (number, joint) in ground.joints(&["drill"]).into_iter().enumerate() {
         for fault in lasting_faults(number, &joint) {
-            let what = lasting(&ground, &joint, fault);
             let before = ground.certificates();
-            let ended = ground.program(&["drill"]).envs([TWICE]).run();
+            let (what, ended) = outlasted(&ground, &joint, fault, ground.program(&["drill"]));
             let after = ground.certificates();
             let new: Vec<&String> = after.difference(&before).collect();
-            println!(
-                "{what}: {:?} {new:?} {}",
-                ended.code(),
-                ended.stderr.lines().next_back().unwrap_or_default()
-            );
-            assert_no_secret(&ended, &what);
             assert_needed(&joint, &ended, &what);
             let states: Vec<&str> = new.iter().filter_map(|key| key.rsplit('.').nth(1)).collect();
             match ended.code() {
@@ -263,14 +258,7 @@ fn a_verification_survives_every_mishap_and_calls_nothing_damaged_that_is_not() 
     });
     for (number, joint) in joints.iter().enumerate() {
         for fault in lasting_faults(number, joint) {
-            let what = lasting(&ground, joint, fault);
-            let ended = ground.program(&["verify"]).envs([TWICE]).run();
-            println!(
-                "{what}: {:?} {}",
-                ended.code(),
-                ended.stderr.lines().next_back().unwrap_or_default()
-            );
-            assert_no_secret(&ended, &what);
+            let (what, ended) = outlasted(&ground, joint, fault, ground.program(&["verify"]));
             assert_needed(joint, &ended, &what);
             match ended.code() {
                 Some(0) => {}
@@ -307,9 +295,7 @@ fn a_restore_by_a_person_survives_every_mishap_and_one_that_a_fault_outlasts_is_
             _ => vec![refusals::UNAVAILABLE],
         };
         for fault in faults {
-            let what = lasting(&ground, joint, fault);
-            let ended = person(ground.program(&restore)).envs([TWICE]).run();
-            assert_no_secret(&ended, &what);
+            let (what, ended) = outlasted(&ground, joint, fault, person(ground.program(&restore)));
             assert_needed(joint, &ended, &what);
             let is_whole = equal().code() == Some(0);
             assert_eq!(is_whole, ended.code() == Some(0), "{what}: {}", ended.printed());
@@ -338,13 +324,8 @@ fn a_list_survives_every_mishap_and_shows_all_or_says_why_not() {
     });
     for (number, joint) in joints.iter().enumerate() {
         for fault in lasting_faults(number, joint) {
-            let what = lasting(&ground, joint, fault);
-            let ended = ground.program(&["--output", "json", "list"]).envs([TWICE]).run();
-            println!(
-                "{what}: {:?} {}",
-                ended.code(),
-                ended.stderr.lines().next_back().unwrap_or_default()
-            );
+            let list = ground.program(&["--output", "json", "list"]);
+            let (what, ended) = outlasted(&ground, joint, fault, list);
             match ended.code() {
                 Some(0 | 5) => assert!(ended.stdout == whole || condemns(fault), "{what}: {}", ended.printed()),
                 _ => assert_clear(&ended, &what),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,7 +59,8 @@ pub(crate) struct TcpProxy {
 }
 
 struct Shared {
-    upstream: u16,
+    /// The port that new connections lead to.
+    upstream: AtomicU16,
     passes_tls: bool,
     stopped: AtomicBool,
     state: Mutex<State>,
@@ -98,7 +99,7 @@ impl TcpProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: AtomicU16::new(upstream),
             passes_tls,
             stopped: AtomicBool::new(false),
             state: Mutex::default(),
@@ -134,6 +135,11 @@ impl TcpProxy {
         let mut state = self.shared.state();
         state.rules.clear();
         state.cleared += 1;
+    }
+
+    /// New connections lead there from now on; those that are open stay where they are.
+    pub(crate) fn lead_to(&self, upstream: u16) {
+        self.shared.upstream.store(upstream, Ordering::SeqCst);
     }
 
     /// Closes every connection that is open.
@@ -193,7 +199,7 @@ impl Shared {
     }
 
     fn connect(&self) -> std::io::Result<TcpStream> {
-        let server = TcpStream::connect(("127.0.0.1", self.upstream))?;
+        let server = TcpStream::connect(("127.0.0.1", self.upstream.load(Ordering::SeqCst)))?;
         self.state().open.extend(server.try_clone());
         Ok(server)
     }

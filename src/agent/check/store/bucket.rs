@@ -41,7 +41,12 @@ fn describe(report: &BucketReport) -> Vec<Finding> {
         Some(algorithm) => Finding::ok(AREA, format!("encrypts what it stores ({algorithm})")),
         None => Finding::warn(AREA, "does not tell whether it encrypts what it stores"),
     };
-    let mut findings = vec![versions, encryption];
+    let locks = match report.lockable {
+        Some(true) => Finding::ok(AREA, "takes locks (Object Lock)"),
+        Some(false) => Finding::warn(AREA, "takes no locks (Object Lock)"),
+        None => Finding::warn(AREA, "does not tell whether it takes locks (Object Lock)"),
+    };
+    let mut findings = vec![versions, locks, encryption];
     if report.rules.is_none() {
         findings.push(Finding::warn(
             AREA,
@@ -94,12 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn it_says_whether_versions_are_kept_and_bodies_encrypted_and_what_it_does_not_know() {
-        let told = |versioned, encryption: Option<&str>| {
+    fn it_says_whether_versions_are_kept_locks_taken_and_bodies_encrypted_and_what_it_does_not_know() {
+        let told = |versioned, lockable, encryption: Option<&str>| {
             let report = BucketReport {
                 versioned,
                 encryption: encryption.map(str::to_owned),
-                lockable: None,
+                lockable,
                 rules: Some(Vec::new()),
             };
             let findings = describe(&report).into_iter();
@@ -109,20 +114,25 @@ mod tests {
         };
         let level_and_word = [
             (
-                told(Some(true), Some("aws:kms")),
-                [(Level::Ok, "keeps versions"), (Level::Ok, "(aws:kms)")],
+                told(Some(true), Some(true), Some("aws:kms")),
+                [
+                    (Level::Ok, "keeps versions"),
+                    (Level::Ok, "takes locks"),
+                    (Level::Ok, "(aws:kms)"),
+                ],
             ),
             (
-                told(Some(false), Some("none")),
-                [(Level::Warn, "no versions"), (Level::Warn, "does not encrypt")],
+                told(Some(false), Some(false), Some("none")),
+                [
+                    (Level::Warn, "no versions"),
+                    (Level::Warn, "no locks"),
+                    (Level::Warn, "does not encrypt"),
+                ],
             ),
-            (
-                told(None, None),
-                [(Level::Warn, "does not tell"), (Level::Warn, "does not tell")],
-            ),
+            (told(None, None, None), [(Level::Warn, "does not tell"); 3]),
         ];
         for (told, expected) in level_and_word {
-            assert_eq!(told.len(), 2, "{told:?}");
+            assert_eq!(told.len(), 3, "{told:?}");
             for ((level, text), (expected_level, word)) in told.into_iter().zip(expected) {
                 assert_eq!(level, expected_level, "{text}");
                 assert!(text.contains(word), "no '{word}' in '{text}'");

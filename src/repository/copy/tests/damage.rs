@@ -253,6 +253,9 @@ async fn damage_that_stands_is_forgotten_by_no_prune_while_there_is_a_backup_tha
     let left: Vec<&BackupId> = report.left.iter().map(|left| &left.backup_id).collect();
     assert_eq!(left, [&backup_id(1), &backup_id(0)], "both need it: {report:?}");
 
+    // One that needs nothing of theirs.
+    ground.backup(2, &[("other", rows(50, 999))]).await;
+    run(&ground, &to).await;
     for minute in [0, 1] {
         let manifest = Key::Manifest(backup_id(minute)).to_string();
         store.delete(&manifest).await.unwrap();

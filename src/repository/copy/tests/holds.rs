@@ -1,6 +1,7 @@
 //! What people have said of a backup: their holds come with it, and end with theirs alone.
 
 use super::*;
+use crate::repository::limits::MAX_RECORD_BYTES;
 
 /// As a prune leaves it that was interrupted between the two.
 #[tokio::test]
@@ -83,4 +84,24 @@ async fn a_hold_reaches_a_place_that_has_had_one_of_its_own_and_so_does_its_end(
     to.unhold(&backup, now).await.unwrap();
     assert_eq!(run(&ground, &to).await.copied_holds, 1);
     assert_eq!(to.hold_of(&backup).await.unwrap().unwrap().reason, "second audit");
+}
+
+/// A hold that its store keeps back, or that somebody has overwritten with more than any hold has, is one all the same.
+#[tokio::test]
+async fn a_hold_that_cannot_be_read_holds_in_the_copy_too() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (_, to) = empty_copy(&ground).await;
+    let (backup, now) = (backup_id(0), Timestamp::UNIX_EPOCH);
+    ground.repository.hold(&backup, "audit", now).await.unwrap();
+    let hold = Key::Hold {
+        backup_id: backup.clone(),
+        generation: 1,
+    };
+    let huge = vec![b' '; usize::try_from(MAX_RECORD_BYTES).unwrap() + 1];
+    ground.store.replace(&hold.to_string(), huge.into());
+    let report = run(&ground, &to).await;
+    assert_eq!((report.copied_holds, &report.copied), (1, &vec![backup.clone()]));
+    assert!(to.hold_of(&backup).await.unwrap().is_some());
+    assert_eq!(run(&ground, &to).await.copied_holds, 0, "it is there");
 }

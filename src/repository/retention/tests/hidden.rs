@@ -114,6 +114,35 @@ async fn what_was_hidden_and_meant_is_accepted_by_a_person_and_gone_from_then_on
     );
     assert_eq!(accept_hidden(&ground.repository).await.unwrap(), ids([0, 1, 2]));
     assert_eq!(accept_hidden(&ground.repository).await.unwrap(), []);
+    // A backup under way may have taken chunks from them until a moment ago: they have their grace period, as expired ones do.
+    let first = ground.prune().await;
+    assert_eq!((first.tombstones, first.deleted.objects), (3, 0));
+    ground.set_minute(12 * DAY);
+    let second = ground.prune().await;
+    assert!(second.deleted.objects > 0, "{second:?}");
+    assert_eq!(second.leftovers.tombstones, 3);
+    assert!(ground.is_sound().await);
+}
+
+/// Whoever saw no versions took its chunks for litter, and its index with them.
+#[tokio::test]
+async fn what_was_hidden_and_is_past_bringing_back_stops_no_prune_once_it_is_accepted() {
+    let ground = Ground::with_days(2).await;
+    ground.store.keep_versions();
+    ground
+        .store
+        .delete(&Key::Manifest(backup_id(0)).to_string())
+        .await
+        .unwrap();
+    ground.set_minute(10 * DAY);
+    ground.store.show_versions(false);
     assert!(ground.prune().await.deleted.objects > 0);
+    ground.store.show_versions(true);
+    ground.try_prune().await.unwrap_err();
+    // Somebody who tidies up has removed the versions of what went.
+    ground.store.forget_versions(layout::CHUNKS);
+    assert_eq!(accept_hidden(&ground.repository).await.unwrap(), ids([0]));
+    let pruned = ground.prune().await;
+    assert_eq!((pruned.manifests, pruned.tombstones), (1, 0));
     assert!(ground.is_sound().await);
 }
