@@ -174,17 +174,14 @@ impl Marks {
         self.incoming.contains_key(backup_id)
     }
 
-    /// Stops where backups have vanished without an expiry, as far as that shows where the store keeps no versions: the newest
-    /// certified one is what no expiry lets go.
+    /// Stops where a backup has vanished without an expiry that was certified before anything was looked at, and was the newest of
+    /// these: what no expiry lets go. So much shows where a store keeps no versions.
     ///
     /// # Errors
-    /// `Damaged`; the store's own.
-    pub(super) async fn stop_where_proof_vanished(&self, repository: &Repository) -> Result<()> {
-        let certificates = repository.certificates().await?;
-        let is_certified = |drills: &[CertificateRef]| last_verdict(drills) == Some(CertificateState::Certified);
-        let newest = certificates.iter().rev().find(|(_, drills)| is_certified(drills));
-        match newest {
-            Some((backup_id, _)) if !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id) => {
+    /// `Damaged`.
+    pub(super) fn stop_where_proof_vanished(&self, newest_certified: Option<&BackupId>) -> Result<()> {
+        match newest_certified {
+            Some(backup_id) if !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id) => {
                 let reason = format!(
                     "gone, by no expiry, and it is the newest that is certified: put it back, or remove '{}' if it is to go",
                     layout::certificates_of(backup_id)
@@ -289,6 +286,14 @@ impl Marks {
         self.sorted.shrink_to_fit();
         self.fresh = Vec::new();
     }
+}
+
+/// The newest backup that drills of this place have certified.
+pub(super) async fn newest_certified(repository: &Repository) -> Result<Option<BackupId>> {
+    let certificates = repository.certificates().await?.into_iter().rev();
+    let is_certified = |drills: &[CertificateRef]| last_verdict(drills) == Some(CertificateState::Certified);
+    let mut certified = certificates.filter(|(_, drills)| is_certified(drills));
+    Ok(certified.next().map(|(backup_id, _)| backup_id))
 }
 
 fn is_gone_since(tombstone: &Tombstone, cutoff: Timestamp) -> bool {

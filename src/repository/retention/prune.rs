@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::leftovers::{Leftovers, collect};
-use super::mark::Marks;
+use super::mark::{Marks, newest_certified};
 use crate::repository::error::Result;
 use crate::repository::index::ChunkName;
 use crate::repository::layout;
@@ -100,8 +100,10 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
     // An early answer errs on the side of keeping; a guess might not.
     let now = repository.store().tell_time(layout::MANIFESTS).await?;
     let cutoff = now.checked_sub(options.grace).unwrap_or(Timestamp::MIN);
+    // Before the manifests: a backup that is made and drilled meanwhile has not vanished.
+    let newest_certified = newest_certified(repository).await?;
     marks.refresh(repository, cutoff, !options.dry_run).await?;
-    marks.stop_where_proof_vanished(repository).await?;
+    marks.stop_where_proof_vanished(newest_certified.as_ref())?;
     let unproven = marks.keep_what_may_be_needed(repository, cutoff).await?;
     if unproven.is_some() {
         marks.refresh(repository, cutoff, !options.dry_run).await?;
