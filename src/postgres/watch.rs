@@ -70,7 +70,7 @@ impl Listener {
         asked.map_err(Error::query("ask whether the server answers"))
     }
 
-    /// Server processes that work for sessions named `kubebackup copy` of the connected role, and neither wait for us to
+    /// Server processes that work for sessions of the connected role from which a backup reads rows and large objects, and neither wait for us to
     /// read nor have nothing to do. A role sees this of its own sessions, whatever its privileges.
     ///
     /// # Errors
@@ -81,7 +81,8 @@ impl Listener {
             .client
             .query_one(
                 "SELECT pg_catalog.count(*) AS busy FROM pg_catalog.pg_stat_activity
-                 WHERE usename = current_user AND application_name = 'kubebackup copy' AND state = 'active'
+                 WHERE usename = current_user AND application_name IN ('kubebackup copy', 'kubebackup snapshot')
+                   AND state = 'active'
                    AND wait_event_type IS DISTINCT FROM 'Client'",
                 &[],
             )

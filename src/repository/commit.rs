@@ -74,9 +74,9 @@ impl BackupWriter {
     /// together, `LeaseLost`, `TooLate`, or the store's own. The backup does not exist then.
     pub async fn prepare(self, draft: ManifestDraft, records: Vec<Record>) -> Result<Unpublished> {
         let mut chunks = self.ledger.take_chunks();
-        let store = self.placement.repository().store().as_ref();
-        locks::renew_name(store).await?;
-        locks::extend(store, &mut chunks).await?;
+        let repository = self.placement.repository();
+        locks::renew_name(repository).await?;
+        locks::extend(repository.store().as_ref(), &mut chunks).await?;
         let index = self.write_index(&chunks, &records).await?;
         let mut manifest = self.manifest(draft, index);
         let mut object = document::encode(&manifest)?;

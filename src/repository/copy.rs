@@ -126,7 +126,7 @@ pub async fn copy(
             found: to.id().clone(),
         });
     }
-    locks::renew_name(to.store().as_ref()).await?;
+    locks::renew_name(to).await?;
     copy_acceptances(from, to).await?;
     let copied_holds = copy_holds_of(from, to, None).await?;
     let there: BTreeSet<BackupId> = to.backup_ids().await?.into_iter().collect();

@@ -59,8 +59,11 @@ impl Repository {
     /// them otherwise, and nobody knows what it needs. The store's own.
     pub(super) async fn backups_without_strangers(&self) -> Result<BTreeSet<BackupId>> {
         let objects = list_all(self.store().as_ref(), layout::MANIFESTS, None).await?;
-        // What consoles show as a folder is an empty object.
-        let named = objects.into_iter().filter(|object| !object.key.ends_with('/'));
+        // Folders, as consoles and file servers make them, and what lies in them never were manifests.
+        let is_direct = |object: &ObjectMeta| !object.key[layout::MANIFESTS.len()..].contains('/');
+        let named = objects
+            .into_iter()
+            .filter(|object| object.key != layout::MANIFESTS && is_direct(object));
         let backup_of = |object: ObjectMeta| match object.key.parse() {
             Ok(Key::Manifest(backup_id)) => Ok(backup_id),
             _ => Err(Error::damaged(

@@ -15,6 +15,7 @@ use super::error::{Error, Result};
 use super::id::Sha256Digest;
 use super::layout::Key;
 use super::manifest::{Backup, Chunk};
+use super::reader::Repository;
 use crate::storage::ObjectStore;
 
 /// Requests in flight at once.
@@ -63,15 +64,32 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
     Ok(())
 }
 
-/// Locks the repository's name again: it is written once, for all backups that will ever be.
+/// Locks the repository's name again: it is written once, for all backups that will ever be. What somebody has put over it is
+/// not locked in its place.
 ///
 /// # Errors
 /// The store's own.
-pub(super) async fn renew_name(store: &dyn ObjectStore) -> Result<()> {
-    if store.lock_period().is_some() {
-        store.lock_again(&Key::Repository.to_string()).await?;
+pub(super) async fn renew_name(repository: &Repository) -> Result<()> {
+    let (store, key) = (repository.store(), Key::Repository.to_string());
+    if store.lock_period().is_none() {
+        return Ok(());
     }
-    Ok(())
+    if repository.read_from_older_versions().contains(&key) {
+        tracing::warn!(
+            key,
+            "overwritten or hidden, and so not locked again: remove the newest version of it"
+        );
+        return Ok(());
+    }
+    match store.lock_again(&key).await {
+        Ok(_) => Ok(()),
+        // Hidden since it was read: the next backup puts it back, or says why it cannot.
+        Err(error) if error.is_not_found() => {
+            tracing::warn!(key, %error, "not locked again");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Until when chunks of a copy are locked, as far as this process has seen to it itself: those of the backup that it

@@ -68,6 +68,12 @@ impl OlderVersions {
         keys.insert(key.to_owned());
     }
 
+    /// It is there again.
+    pub(super) fn remove(&self, key: &str) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(key);
+    }
+
     pub(super) fn keys(&self) -> Vec<String> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.iter().cloned().collect()

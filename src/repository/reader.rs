@@ -125,7 +125,10 @@ impl Repository {
             Err(error) => Err(error),
         };
         match put {
-            Ok(Put::Created) => tracing::warn!(key, "was deleted, and is there again"),
+            Ok(Put::Created) => {
+                self.older.remove(&key);
+                tracing::warn!(key, "was deleted, and is there again");
+            }
             Ok(Put::Exists) => tracing::warn!(key, "overwritten: remove the newest version of it"),
             Err(error) => tracing::warn!(key, %error, "was deleted, and cannot be put back"),
         }

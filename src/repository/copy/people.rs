@@ -140,7 +140,8 @@ async fn hold_if_there(from: &Repository, backup_id: &BackupId, generation: u32,
     match record_if_there(from, key).await {
         Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
             tracing::warn!(%backup_id, %error, "held over there for a reason that cannot be read here: only a person ends that");
-            Ok(Some(hold_document(backup_id, generation, None, from.store().now())?))
+            // The same each time, so that one that a person has ended is known.
+            Ok(Some(hold_document(backup_id, generation, None, backup_id.time())?))
         }
         read => read,
     }
@@ -160,8 +161,12 @@ async fn find(
     record: &Bytes,
 ) -> Result<Option<u32>> {
     for generation in generations {
-        if record_if_there(to, &hold(*generation)).await?.as_ref() == Some(record) {
-            return Ok(Some(*generation));
+        match record_if_there(to, &hold(*generation)).await {
+            Ok(found) if found.as_ref() == Some(record) => return Ok(Some(*generation)),
+            Ok(_) => {}
+            // Another one, as far as anybody can tell.
+            Err(error) if error.is_unreadable_object() || error.is_refused_object() => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

@@ -122,7 +122,8 @@ async fn bury(repository: &Repository, backup_id: &BackupId) -> Result<()> {
         None => None,
         Some(manifest) => match repository.chunk_names_of(manifest.clone()).await {
             Ok(_) => Some(manifest),
-            Err(error) if error.is_unreadable_object() => None,
+            // Gone, or kept back with what was deleted: its manifest alone may be read behind a deletion.
+            Err(error) if error.is_unreadable_object() || error.is_refused_object() => None,
             Err(error) => return Err(error),
         },
     };

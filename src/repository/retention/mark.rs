@@ -13,12 +13,11 @@ use super::hidden::{self, HiddenManifests};
 use super::plan::Proof;
 use super::survey::Verdicts;
 use super::tombstone::Tombstone;
-use crate::repository::certificates::{CertificateRef, last_verdict};
 use crate::repository::drift::{DriftRecord, DriftState, frozen};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::index::ChunkName;
-use crate::repository::layout::{self, CertificateState, Key};
+use crate::repository::layout::{self, Key};
 use crate::repository::manifest::Manifest;
 use crate::repository::reader::Repository;
 use crate::repository::references::INDEXES_AT_ONCE;
@@ -87,7 +86,7 @@ impl Marks {
                 let marked = match read(repository, &backup_id).await {
                     Ok(marked) => Some(marked),
                     // Its index has not even come, or has gone before the others were refuted: nothing of it has to stay.
-                    Err(Error::Damaged { .. }) if given_up.contains(&backup_id) => None,
+                    Err(error) if given_up.contains(&backup_id) && is_away(&error) => None,
                     Err(error) => return Err(Error::unmarked(&backup_id, error)),
                 };
                 Ok::<_, Error>((backup_id, marked))
@@ -288,12 +287,14 @@ impl Marks {
     }
 }
 
-/// The newest backup that drills of this place have certified.
+/// The newest backup that is proven, as an expiry counts it.
 pub(super) async fn newest_certified(repository: &Repository) -> Result<Option<BackupId>> {
-    let certificates = repository.certificates().await?.into_iter().rev();
-    let is_certified = |drills: &[CertificateRef]| last_verdict(drills) == Some(CertificateState::Certified);
-    let mut certified = certificates.filter(|(_, drills)| is_certified(drills));
-    Ok(certified.next().map(|(backup_id, _)| backup_id))
+    Ok(repository.certified_backups().await?.into_keys().next_back())
+}
+
+/// Gone, or kept back with what was deleted, where versions may be listed and not read.
+fn is_away(error: &Error) -> bool {
+    matches!(error, Error::Damaged { .. }) || error.is_refused_object()
 }
 
 fn is_gone_since(tombstone: &Tombstone, cutoff: Timestamp) -> bool {

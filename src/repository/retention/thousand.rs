@@ -195,8 +195,8 @@ async fn expire_and_prune() {
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
     // What is proven, since expired backups are about to go: certificates of here and of elsewhere, and records of damage with certificates again.
     let proof = 4;
-    // The clock once; certificates, for the newest proof; accepted drift at first and before each page's deletion; each page.
-    assert_eq!(lists, 1 + 1 + proof + looks + (1 + pages) + pages + leftovers);
+    // The clock once; proof, for the newest backup that has it; accepted drift at first and before each page's deletion; each page.
+    assert_eq!(lists, 1 + 2 * proof + looks + (1 + pages) + pages + leftovers);
     // A page of chunks each; tombstones, marks, certificates.
     assert_eq!(deletes, pages + 3);
 }

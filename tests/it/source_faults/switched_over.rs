@@ -98,6 +98,7 @@ fn a_backup_that_is_switched_over_ends_whether_its_sessions_were_cut_or_not_and_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_of_the_same_name_on_the_server_that_took_over_is_not_taken_for_the_backups_own() {
     let switching = Switching::new();
+    count_up(&switching.ground.world.source).await;
     let running = switching.begin();
     let exported = switching.ground.world.source.data().join("pg_snapshots");
     let name = fs::read_dir(exported).unwrap().next().unwrap().unwrap().file_name();
@@ -112,6 +113,18 @@ async fn a_snapshot_of_the_same_name_on_the_server_that_took_over_is_not_taken_f
     );
     assert_eq!(sessions(&switching.ground.world.source), "0");
     switching.assert_next_is_whole();
+}
+
+/// Transactions of the primary's first processes, so that their numbers are ahead of the standby's.
+async fn count_up(cluster: &Cluster) {
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        let session = connect(&cluster_options(cluster, "shop"), "test").await.unwrap();
+        for _ in 0..500 {
+            session.client.simple_query("SELECT 1").await.unwrap();
+        }
+        sessions.push(session);
+    }
 }
 
 /// Sessions that are held, one of which has exported a snapshot of that name: the number of its process among the server's,

@@ -80,14 +80,19 @@ impl Keeping {
         Self::copy_tree(&self.saved, &self.ground.world.s3.bucket());
     }
 
+    /// A copy brings all there is: by rules it brings the more, the less it can read over there.
+    fn rules(&self) -> impl IntoIterator<Item = (&'static str, &'static str)> {
+        RULES.into_iter().filter(|_| self.verb != "copy")
+    }
+
     fn program(&self) -> Program {
-        self.ground.program(&[self.verb]).envs(RULES)
+        self.ground.program(&[self.verb]).envs(self.rules())
     }
 
     /// Nothing befalls it; a copy's place lies behind the proxy all the same.
     fn undisturbed(&self) -> Program {
         self.ground.proxy.clear();
-        self.ground.world.program(&[self.verb]).envs(RULES)
+        self.ground.world.program(&[self.verb]).envs(self.rules())
     }
 
     fn state(&self) -> BTreeSet<String> {

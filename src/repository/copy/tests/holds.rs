@@ -104,4 +104,11 @@ async fn a_hold_that_cannot_be_read_holds_in_the_copy_too() {
     assert_eq!((report.copied_holds, &report.copied), (1, &vec![backup.clone()]));
     assert!(to.hold_of(&backup).await.unwrap().is_some());
     assert_eq!(run(&ground, &to).await.copied_holds, 0, "it is there");
+    to.unhold(&backup, now).await.unwrap();
+    assert_eq!(
+        run(&ground, &to).await.copied_holds,
+        0,
+        "a person over there has ended it"
+    );
+    assert_eq!(to.hold_of(&backup).await.unwrap(), None);
 }

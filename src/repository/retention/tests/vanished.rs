@@ -53,7 +53,9 @@ async fn what_has_no_manifests_name_among_them_stops_the_prune_and_a_folder_does
     let ground = Ground::with_days(2).await;
     let manifest = Key::Manifest(backup_id(0)).to_string();
     let root = ground.object(&manifest).await;
-    ground.store.replace(layout::MANIFESTS, "".into());
+    for folder in [layout::MANIFESTS, "manifests/@eaDir/thumbs"] {
+        ground.store.replace(folder, "".into());
+    }
     assert_eq!(ground.prune().await.manifests, 2);
     let renamed = format!("{manifest}.old");
     ground.store.put_new(&renamed, root).await.unwrap();
