@@ -85,6 +85,11 @@ impl Keeping {
         RULES.into_iter().filter(|_| self.verb != "copy")
     }
 
+    /// What a copy reads in its own place lasts in no test of this one: it is what others read in theirs.
+    fn is_outlasted(&self, joint: &Call) -> bool {
+        self.verb != "copy" || joint.key.starts_with(PREFIX) || matches!(joint.operation, "PutObject" | "DeleteObject")
+    }
+
     fn program(&self) -> Program {
         self.ground.program(&[self.verb]).envs(self.rules())
     }
@@ -137,7 +142,8 @@ impl Keeping {
             assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
             assert_eq!(self.state(), expected, "{what}\n{}", ended.printed());
         });
-        for (number, joint) in joints.iter().enumerate() {
+        let numbered = joints.iter().enumerate();
+        for (number, joint) in numbered.filter(|(_, joint)| self.is_outlasted(joint)) {
             for fault in faults(number, joint.operation) {
                 self.begin_anew();
                 let (what, ended) = matrix::outlasted(&self.ground, joint, fault, self.program());
