@@ -6,7 +6,9 @@
 //! has put over a chunk would keep that one, and let the chunk's own run out.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -16,7 +18,10 @@ use super::id::Sha256Digest;
 use super::layout::Key;
 use super::manifest::{Backup, Chunk};
 use super::reader::Repository;
-use crate::storage::ObjectStore;
+use crate::storage::{LockPeriod, ObjectStore};
+
+/// By how much a store's clock may seem to go back.
+const SLACK: Duration = Duration::from_hours(1);
 
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
@@ -46,11 +51,11 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
     let Some(period) = store.lock_period() else {
         return Ok(());
     };
-    let needed = store.now() + period.promised;
+    let lasting = lasting(store, period);
     let short: Vec<(usize, Chunk)> = chunks
         .iter()
         .enumerate()
-        .filter(|(_, chunk)| is_short(chunk, needed))
+        .filter(|(_, chunk)| !is_known_to_last(chunk, &lasting))
         .map(|(number, chunk)| (number, chunk.clone()))
         .collect();
     let locked: Vec<(usize, Timestamp)> = stream::iter(short)
@@ -59,7 +64,7 @@ pub(super) async fn extend(store: &dyn ObjectStore, chunks: &mut [Chunk]) -> Res
         .try_collect()
         .await?;
     for (number, until) in locked {
-        chunks[number].locked_until = Some(until);
+        chunks[number].locked_until = Some(until.min(*lasting.end()));
     }
     Ok(())
 }
@@ -152,8 +157,12 @@ pub(super) async fn replaced(store: &dyn ObjectStore, chunks: &[Chunk]) -> Resul
     let Some(period) = store.lock_period() else {
         return Ok(HashSet::new());
     };
-    let needed = store.now() + period.promised;
-    let short: Vec<Chunk> = chunks.iter().filter(|chunk| is_short(chunk, needed)).cloned().collect();
+    let lasting = lasting(store, period);
+    let short = chunks
+        .iter()
+        .filter(|chunk| !is_known_to_last(chunk, &lasting))
+        .cloned();
+    let short: Vec<Chunk> = short.collect();
     let looked_at: Vec<Option<String>> = stream::iter(short)
         .map(|chunk| async move {
             let is_there = is_there(store, &chunk).await?;
@@ -165,8 +174,16 @@ pub(super) async fn replaced(store: &dyn ObjectStore, chunks: &[Chunk]) -> Resul
     Ok(looked_at.into_iter().flatten().collect())
 }
 
-fn is_short(chunk: &Chunk, needed: Timestamp) -> bool {
-    chunk.locked_until.is_none_or(|until| until < needed)
+/// The ends of locks that an index of now may speak of and that last: for what is promised at least, and no longer than anything is
+/// given now. Whoever may write backups may write an index, and a far date in it would keep every later backup from renewing a lock
+/// that was never given.
+fn lasting(store: &dyn ObjectStore, period: LockPeriod) -> RangeInclusive<Timestamp> {
+    let now = store.now();
+    now + period.promised..=now + period.given + SLACK
+}
+
+fn is_known_to_last(chunk: &Chunk, lasting: &RangeInclusive<Timestamp>) -> bool {
+    chunk.locked_until.is_some_and(|until| lasting.contains(&until))
 }
 
 /// Whether the object is the chunk, by its size and by the digest that the store keeps, where it keeps one.
@@ -183,15 +200,13 @@ async fn is_there(store: &dyn ObjectStore, chunk: &Chunk) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
     use crate::repository::Repository;
     use crate::repository::id::RepositoryId;
     use crate::repository::testing::{Ground, backup_id, draft, put_all, two_tables};
-    use crate::storage::{LockPeriod, MemoryStore};
+    use crate::storage::MemoryStore;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -240,6 +255,19 @@ mod tests {
         ground.store.set_clock(start + DAY * 9);
         ground.backup(3, &two_tables()).await;
         assert_eq!(locked_again(), Vec::<String>::new(), "the index says until when");
+    }
+
+    /// As a stolen key can write it: believed, it would keep every backup from locking the chunk again for good.
+    #[tokio::test]
+    async fn a_date_that_no_lock_of_now_reaches_is_not_believed() {
+        let (ground, start) = ground().await;
+        let first = ground.backup(0, &two_tables()).await;
+        ground.store.take_locked_again();
+        let mut chunks = first.chunks;
+        chunks[0].locked_until = Some(start + DAY * 5000);
+        extend(ground.store.as_ref(), &mut chunks).await.unwrap();
+        assert_eq!(ground.store.take_locked_again(), [chunks[0].key.clone()]);
+        assert_eq!(chunks[0].locked_until, Some(start + DAY * 37));
     }
 
     /// It is written once, for all backups that will ever be.

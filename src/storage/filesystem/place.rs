@@ -13,7 +13,7 @@ use super::path::{Base, INCOMING, path_of, refuse_links};
 use crate::storage::Result;
 
 /// Directories of the way to an object may be removed, as empty, while it is being placed: then the way is made again.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 100;
 
 /// A body that has had no key for so long never gets one.
 const LEFT_BEHIND: SignedDuration = SignedDuration::from_hours(24);
@@ -175,16 +175,24 @@ fn make_way(base: &Base, directory: &Path) -> io::Result<()> {
     make_way(base, above)?;
     if !directory.is_dir() {
         match fs::create_dir(directory) {
-            Ok(()) => return sync_directory(above),
+            Ok(()) => return sync_way(above),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
     // Whoever made it may not have entered it durably yet; where nothing is open, that costs next to nothing.
-    match sync_directory(above) {
+    match sync_way(above) {
         // One of the operator's own, which may be entered and not read.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
+/// One that was removed as empty meanwhile has taken the way with it, which whoever goes there finds out.
+fn sync_way(directory: &Path) -> io::Result<()> {
+    match sync_directory(directory) {
+        Err(error) if is_absent(&error) => Ok(()),
         done => done,
     }
 }
