@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
 use crate::postgres::{ConnectOptions, Session, connect, databases, role};
-use crate::repository::drift::{Drift, DriftRules};
+use crate::repository::drift::{Current, Drift, DriftRules};
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{
     BackupKind, BackupStats, Database, DatabaseSummary, PhaseSeconds, Predecessor, Source,
@@ -141,7 +141,14 @@ async fn run(
     let roles = role::read_roles(&session.client).await?;
     let memberships = role::read_memberships(&session.client).await?;
     let not_included = not_included(&session, all, &included).await?;
-    let compared = compare_with_earlier(repository, options, &backed_up, &not_included).await;
+    let compared = compare_with_earlier(
+        repository,
+        options,
+        &server.system_identifier,
+        &backed_up,
+        &not_included,
+    )
+    .await;
     let draft = ManifestDraft {
         kind: BackupKind::Logical,
         // The id tells the oldest snapshot of the run: nothing in it is older than the id says.
@@ -201,6 +208,7 @@ async fn not_included(session: &Session, at_first: Vec<String>, included: &[Stri
 async fn compare_with_earlier(
     repository: &Repository,
     options: &BackupOptions,
+    system_identifier: &str,
     databases: &[Database],
     not_included: &[String],
 ) -> Drift {
@@ -210,7 +218,13 @@ async fn compare_with_earlier(
         min_rows: options.drift.min_rows,
         is_ignored: &|name| ignored.iter().any(|pattern| pattern.matches(name)),
     };
-    let drift = repository.drift(&options.cluster, databases, not_included, rules).await;
+    let current = Current {
+        cluster: &options.cluster,
+        system_identifier,
+        databases,
+        not_included,
+    };
+    let drift = repository.drift(current, rules).await;
     for finding in &drift.findings {
         tracing::warn!(%finding, "drift");
     }

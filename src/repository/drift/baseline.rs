@@ -7,7 +7,7 @@
 
 use super::compare::{Comparison, Found};
 use super::text::shortened;
-use super::{Baseline, Drift, DriftOutcome, DriftRules};
+use super::{Amount, Baseline, Drift, DriftFinding, DriftKind, DriftOutcome, DriftRules};
 use crate::repository::certificates::{CertificateRef, last_verdict};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
@@ -18,6 +18,17 @@ use crate::telemetry::causes::chain;
 
 /// Backups that a root names as passed over.
 const MAX_PASSED_OVER: usize = 8;
+
+/// What is about to become a backup.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    pub cluster: &'a str,
+    /// Of the server, as PostgreSQL gives it when a cluster is made.
+    pub system_identifier: &'a str,
+    pub databases: &'a [Database],
+    /// Databases of the server that are not among them.
+    pub not_included: &'a [String],
+}
 
 /// How good a witness a backup is of what there was.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,30 +57,18 @@ struct Search {
 impl Repository {
     /// Compares databases that are about to become a backup of `cluster` with what was before them. Never an error: a
     /// backup must not fail for it, and says itself that it was not compared.
-    pub async fn drift(
-        &self,
-        cluster: &str,
-        current: &[Database],
-        not_included: &[String],
-        rules: DriftRules<'_>,
-    ) -> Drift {
-        match self.try_drift(cluster, current, not_included, rules).await {
+    pub async fn drift(&self, current: Current<'_>, rules: DriftRules<'_>) -> Drift {
+        match self.try_drift(current, rules).await {
             Ok(drift) => drift,
             Err(error) => Drift::not_compared(shortened(&chain(&error))),
         }
     }
 
-    async fn try_drift(
-        &self,
-        cluster: &str,
-        current: &[Database],
-        not_included: &[String],
-        rules: DriftRules<'_>,
-    ) -> Result<Drift> {
+    async fn try_drift(&self, current: Current<'_>, rules: DriftRules<'_>) -> Result<Drift> {
         let mut unreadable: Vec<BackupId> = Vec::new();
         let mut trouble = None;
         loop {
-            let search = self.baseline(cluster, &unreadable).await?;
+            let search = self.baseline(current.cluster, &unreadable).await?;
             let Some(candidate) = search.best else {
                 return Ok(match trouble.or(search.trouble) {
                     Some(reason) => Drift::not_compared(shortened(&reason)),
@@ -81,8 +80,10 @@ impl Repository {
                 manifest_sha256: candidate.stored.sha256,
                 certified: candidate.is_certified,
             };
-            match self.compare(&candidate.stored, current, not_included, rules).await {
-                Ok(Found { total, findings }) => {
+            match self.compare(&candidate.stored, current, rules).await {
+                Ok(mut found) => {
+                    found.add(another_server(&candidate.stored, current));
+                    let Found { total, findings } = found;
                     let mut passed_over = [unreadable, search.passed_over].concat();
                     passed_over.sort();
                     passed_over.reverse();
@@ -153,14 +154,8 @@ impl Repository {
         Ok(search)
     }
 
-    async fn compare(
-        &self,
-        baseline: &StoredManifest,
-        current: &[Database],
-        not_included: &[String],
-        rules: DriftRules<'_>,
-    ) -> Result<Found> {
-        let mut comparison = Comparison::new(current, not_included, rules);
+    async fn compare(&self, baseline: &StoredManifest, current: Current<'_>, rules: DriftRules<'_>) -> Result<Found> {
+        let mut comparison = Comparison::new(current.databases, current.not_included, rules);
         let mut pieces = self.records(baseline);
         while let Some(records) = pieces.next().await? {
             for record in records {
@@ -169,6 +164,21 @@ impl Repository {
         }
         Ok(comparison.finish())
     }
+}
+
+/// A name may come to stand for another server: a clone of production that was deployed with production's settings, or one that
+/// was rebuilt from an old dump. What it holds is no later state of what the baseline held, however much alike they are.
+fn another_server(baseline: &StoredManifest, current: Current<'_>) -> Option<DriftFinding> {
+    let before = &baseline.manifest.source.system_identifier;
+    (before != current.system_identifier).then(|| DriftFinding {
+        kind: DriftKind::ServerChanged,
+        database: String::new(),
+        name: Some(before.clone()),
+        before: Amount::default(),
+        after: Amount::default(),
+        now: Some(current.system_identifier.to_owned()),
+        examples: Vec::new(),
+    })
 }
 
 impl Search {

@@ -86,6 +86,16 @@ pub(super) struct Found {
     pub(super) findings: Vec<DriftFinding>,
 }
 
+impl Found {
+    /// Takes in one more, as grave as it is.
+    pub(super) fn add(&mut self, finding: Option<DriftFinding>) {
+        self.total += u64::from(finding.is_some());
+        self.findings.extend(finding);
+        self.findings.sort_by_key(|finding| finding.kind);
+        self.findings.truncate(MAX_FINDINGS);
+    }
+}
+
 impl<'a> Comparison<'a> {
     /// `not_included` are databases that the settings leave out.
     pub(super) fn new(current: &'a [Database], not_included: &'a [String], rules: DriftRules<'a>) -> Self {

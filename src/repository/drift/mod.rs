@@ -21,6 +21,7 @@ use super::manifest::Table;
 use crate::content::RowTally;
 
 pub use accept::DriftAcceptance;
+pub use baseline::Current;
 pub use compare::DriftRules;
 pub use frozen::{DriftRecord, DriftState, Frozen, frozen};
 
@@ -93,6 +94,8 @@ pub struct DriftFinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
+    /// It is a backup of another server under the same name.
+    ServerChanged,
     DatabaseLost,
     TableLost,
     /// Of one table, too large a share of the rows or bytes.

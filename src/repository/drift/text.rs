@@ -79,6 +79,10 @@ impl fmt::Display for DriftFinding {
             .map(|now| format!(" (now: {now})"))
             .unwrap_or_default();
         match self.kind {
+            DriftKind::ServerChanged => write!(
+                formatter,
+                "it is another server than the one before: its system identifier was {name}{now}"
+            ),
             DriftKind::DatabaseLost => {
                 write!(
                     formatter,

@@ -1,7 +1,7 @@
 //! Which backup a new one is compared with, on repositories in memory.
 
 use super::*;
-use crate::repository::drift::DriftFinding;
+use crate::repository::drift::{Current, DriftFinding};
 
 /// A backup of that minute which says of itself what `drift` is.
 async fn backup(ground: &Ground, minute: i64, says: Option<Drift>) {
@@ -14,9 +14,17 @@ async fn backup(ground: &Ground, minute: i64, says: Option<Drift>) {
     writer.commit(draft, records).await.unwrap();
 }
 
+/// A backup without any table, of the server that drafts are of.
+const CURRENT: Current<'static> = Current {
+    cluster: "shop",
+    system_identifier: "7000000000000000001",
+    databases: &[],
+    not_included: &[],
+};
+
 /// What a backup without any table finds.
 async fn drift_now(ground: &Ground) -> Drift {
-    ground.repository.drift("shop", &[], &[], RULES).await
+    ground.repository.drift(CURRENT, RULES).await
 }
 
 fn minute_of(drift: &Drift) -> Option<i64> {
@@ -63,6 +71,31 @@ async fn the_baseline_is_the_newest_certified_backup_and_before_the_first_the_ne
     assert_eq!(minute_of(&drift), Some(1));
     assert!(drift.baseline.unwrap().certified);
     assert_eq!(drift.findings[0].kind, DriftKind::DatabaseLost);
+}
+
+/// A clone of production that was deployed with production's settings holds the same tables, and is not production.
+#[tokio::test]
+async fn another_server_under_the_same_name_is_told_first_and_freezes_until_a_person_has_looked() {
+    let ground = Ground::new().await;
+    backup(&ground, 0, Some(clean())).await;
+    ground.verdict(0, 9, CertificateState::Certified, &[]).await;
+    let clone = Current {
+        system_identifier: "7000000000000000002",
+        ..CURRENT
+    };
+    let drift = ground.repository.drift(clone, RULES).await;
+    let finding = &drift.findings[0];
+    assert_eq!(finding.kind, DriftKind::ServerChanged);
+    assert_eq!(
+        finding.to_string(),
+        format!(
+            "it is another server than the one before: its system identifier was {} (now: 7000000000000000002)",
+            CURRENT.system_identifier
+        )
+    );
+    assert_eq!(drift.total, 2, "a database is gone as well");
+    assert!(drift.is_alarm());
+    assert_eq!(drift_now(&ground).await.total, 1);
 }
 
 /// Its bytes may be lost; what it counted at the source is not.
@@ -199,7 +232,7 @@ async fn a_store_that_does_not_answer_costs_the_comparison_and_not_the_backup() 
         (Operation::Get, layout::CHUNKS),
     ] {
         let repository = ground.with_faults(vec![Fault::first(operation, prefix, away)]).await;
-        let drift = repository.drift("shop", &[], &[], RULES).await;
+        let drift = repository.drift(CURRENT, RULES).await;
         assert_eq!(drift.outcome, DriftOutcome::NotCompared, "{operation:?} {prefix}");
         assert!(drift.reason.is_some_and(|reason| !reason.is_empty()));
     }
