@@ -108,6 +108,8 @@ fn the_backup_agent_asks_for_this_and_nothing_else() {
     let expected = set(&[
         // Is it there, and ours?
         "GetObject repository.json",
+        // Where there is none: hidden, or not yet there?
+        "ListObjectVersions repository.json",
         "PutObject repository.json",
         // What the store can do.
         "PutObject probes/",
