@@ -85,9 +85,11 @@ impl Keeping {
         RULES.into_iter().filter(|_| self.verb != "copy")
     }
 
-    /// What a copy reads in its own place lasts in no test of this one: it is what others read in theirs.
+    /// A copy's listings, and what it reads in its own place, last in no test of this one: others list and read the same in theirs.
     fn is_outlasted(&self, joint: &Call) -> bool {
-        self.verb != "copy" || joint.key.starts_with(PREFIX) || matches!(joint.operation, "PutObject" | "DeleteObject")
+        let writes = matches!(joint.operation, "PutObject" | "DeleteObject");
+        let reads_here = joint.operation == "GetObject" && joint.key.starts_with(PREFIX);
+        self.verb != "copy" || writes || reads_here
     }
 
     fn program(&self) -> Program {
