@@ -26,6 +26,14 @@ pub enum Error {
     UnknownFormat { key: String, found: u64, known: u32 },
     #[error("there is no backup {0}: '{key}' does not exist", key = Key::Manifest(.0.clone()))]
     NoSuchBackup(BackupId),
+    /// The hold is there. Whether it came in time is known once the expiry that had begun can delete no more.
+    #[error(
+        "backup {backup_id} is held, but an expiry that had begun before may let it go all the same until {certain_from:.0}"
+    )]
+    HeldLate {
+        backup_id: BackupId,
+        certain_from: jiff::Timestamp,
+    },
     /// The object is not what was written, or is gone. Other backups may be sound.
     #[error("'{key}' is damaged: {reason}")]
     Damaged { key: String, reason: String },

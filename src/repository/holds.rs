@@ -110,30 +110,43 @@ impl Repository {
     /// Keeps a backup from expiring. One that is held already stays held for its first reason.
     ///
     /// # Errors
-    /// `NoSuchBackup` when it is not there, also when it expired meanwhile; the store's own.
+    /// `NoSuchBackup` when it is not there, also when it expired meanwhile; `HeldLate` when an expiry that had begun may not
+    /// have seen the hold, which is there; the store's own.
     pub async fn hold(&self, backup_id: &BackupId, reason: &str, now: Timestamp) -> Result<HoldChange> {
         self.check_exists(backup_id).await?;
         let newest = self.newest_hold(backup_id).await?;
-        if newest.is_some_and(|newest| !newest.is_released) {
-            return Ok(HoldChange::Unchanged);
+        let change = match newest {
+            Some(newest) if !newest.is_released => HoldChange::Unchanged,
+            _ => self.place_hold(backup_id, newest, reason, now).await?,
+        };
+        // As the store dated it, whoever placed it.
+        let held = self.newest_hold(backup_id).await?.filter(|held| !held.is_released);
+        let since = held.map_or_else(|| self.store().now(), |held| held.since);
+        let until = self.may_expire_unseen_until(backup_id, since).await?;
+        self.check_exists(backup_id).await?;
+        match until {
+            Some(certain_from) => Err(Error::HeldLate {
+                backup_id: backup_id.clone(),
+                certain_from,
+            }),
+            None => Ok(change),
         }
+    }
+
+    async fn place_hold(
+        &self,
+        backup_id: &BackupId,
+        newest: Option<Newest>,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<HoldChange> {
         let generation = newest.map_or(1, |newest| newest.generation.saturating_add(1));
         let key = Key::Hold {
             backup_id: backup_id.clone(),
             generation,
         };
-        let put = self
-            .put_hold(&key, backup_id, generation, Some(reason.to_owned()), now)
-            .await?;
-        // Whoever expires a backup buries it first and looks at holds after that: without a tombstone this one is seen.
-        if self.is_buried(backup_id).await? {
-            tracing::warn!(
-                %backup_id,
-                "held, but an expiry has begun to let it go and may not have seen that: look with 'kubebackup list' in a minute"
-            );
-        }
-        self.check_exists(backup_id).await?;
-        Ok(put)
+        self.put_hold(&key, backup_id, generation, Some(reason.to_owned()), now)
+            .await
     }
 
     /// Lets a backup expire again. Needs no right to delete.

@@ -104,6 +104,16 @@ impl Ground {
         put.await.unwrap();
     }
 
+    /// What a drill of another place said, as a copy brings it.
+    pub(super) async fn word_from_elsewhere(&self, backup: i64, state: CertificateState) {
+        let key = Key::Elsewhere {
+            backup_id: backup_id(backup),
+            drill_id: DrillId::new(time(backup + 1), 9),
+            state,
+        };
+        self.store.put_new(&key.to_string(), "{}".into()).await.unwrap();
+    }
+
     pub(super) async fn object(&self, key: &str) -> Bytes {
         self.store.get(key).await.unwrap()
     }

@@ -121,6 +121,7 @@ fn the_backup_agent_asks_for_this_and_nothing_else() {
         "GetObject chunks/",
         "ListObjectsV2 certificates/",
         "GetObject certificates/",
+        "ListObjectsV2 elsewhere/",
         "ListObjectsV2 damage/",
         "ListObjectsV2 drift/",
         // Keeps two agents apart.

@@ -1,14 +1,16 @@
 //! Which backup a new one is compared with, and the comparison of stored records.
 //!
-//! The newest one that is trusted: certified, or with a drift that a person has accepted. While there is none, the newest
+//! The newest one that is trusted: certified, here or by a drill of another place, or with a drift that a person has accepted. While there is none, the newest
 //! that no drill has refuted; and while all are refuted, the newest of them: whatever became of its bytes, what the source
 //! held was counted at the source. One with a drift that nobody has accepted is never the baseline, certified or not:
 //! measured by it, the loss would look like the usual state with the very next backup.
 
+use std::collections::BTreeSet;
+
 use super::compare::{Comparison, Found};
 use super::text::shortened;
 use super::{Amount, Baseline, Drift, DriftFinding, DriftKind, DriftOutcome, DriftRules};
-use crate::repository::certificates::{CertificateRef, last_verdict};
+use crate::repository::certificates::last_verdict;
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::CertificateState;
@@ -111,10 +113,13 @@ impl Repository {
     async fn baseline(&self, cluster: &str, unreadable: &[BackupId]) -> Result<Search> {
         let accepted = self.accepted_drifts().await?;
         let certificates = self.certificates().await?;
+        // Where copies alone are drilled, theirs is the only word.
+        let elsewhere = self.verdicts_from_elsewhere(&BTreeSet::new()).await?;
         let mut ids = self.backup_ids().await?;
         let mut search = Search::default();
         while let Some(backup_id) = ids.pop() {
-            let verdict = verdict(certificates.get(&backup_id).map(Vec::as_slice));
+            let own = certificates.get(&backup_id).and_then(|drills| last_verdict(drills));
+            let verdict = own.or_else(|| elsewhere.get(&backup_id).copied());
             let is_certified = verdict == Some(CertificateState::Certified);
             let is_accepted = accepted.contains(&backup_id);
             let standing = match verdict {
@@ -200,10 +205,6 @@ impl Search {
             self.best = Some(candidate);
         }
     }
-}
-
-fn verdict(certificates: Option<&[CertificateRef]>) -> Option<CertificateState> {
-    last_verdict(certificates.unwrap_or_default())
 }
 
 fn warn(backup_id: &BackupId, error: &Error) {

@@ -11,17 +11,20 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{Plan, PlanLine, plan};
 use super::policy::Policy;
 use super::survey::Surveyor;
-use super::tombstone::Tombstone;
+use super::tombstone::{DELETES_WITHIN, Tombstone};
 use crate::repository::error::{Error, Result};
 use crate::repository::id::BackupId;
 use crate::repository::layout::Key;
 use crate::repository::presence::CONCURRENCY;
 use crate::repository::reader::Repository;
-use crate::storage::{self, ErrorKind};
+use crate::storage::{self, ErrorKind, Put};
 use crate::telemetry::failpoint;
 
 /// Backups that are expired together: what is interrupted leaves at most so many half done.
 const BATCH: usize = 100;
+
+/// Why a backup stays whose turn came so late that somebody may have held it unseen.
+const TOO_LATE: &str = "its expiry was held up for too long; the next one begins anew";
 
 /// What to expire by.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +139,7 @@ async fn carry_out(
             report.interrupted = true;
             return Ok(());
         }
-        let ready = bury_batch(repository, batch, &tombstones, report).await?;
+        let (ready, buried_since) = bury_batch(repository, batch, &tombstones, report).await?;
         failpoint::reach("expire-after-tombstones").await;
         if ready.is_empty() {
             continue;
@@ -144,20 +147,28 @@ async fn carry_out(
         // A hold, a failed drill or a backup that lacks something may have come since the plan was made.
         let plans = decide(repository, options, surveyor).await?;
         let ready = still_dropped(&plans, ready, report);
+        failpoint::reach("expire-before-deletion").await;
+        if repository.store().now() > buried_since + DELETES_WITHIN {
+            for backup_id in ready {
+                report.retain(backup_id, TOO_LATE);
+            }
+            continue;
+        }
         delete_batch(repository, ready, report).await?;
     }
     Ok(())
 }
 
-/// Those that have their tombstones.
+/// Those that have their tombstones, and since when at least.
 async fn bury_batch(
     repository: &Repository,
     batch: &[BackupId],
     tombstones: &BTreeMap<BackupId, Tombstone>,
     report: &mut ExpireReport,
-) -> Result<Vec<BackupId>> {
+) -> Result<(Vec<BackupId>, Timestamp)> {
     let mut ready = Vec::new();
     let now = repository.store().now();
+    let mut since = now;
     let buried: Vec<(BackupId, Buried)> = stream::iter(batch.to_vec())
         .map(|backup_id| async move {
             let before = tombstones.get(&backup_id).copied().unwrap_or_default();
@@ -169,12 +180,15 @@ async fn bury_batch(
         .await?;
     for (backup_id, buried) in buried {
         match buried {
-            Buried::Ready => ready.push(backup_id),
+            Buried::Since(buried) => {
+                since = since.min(buried);
+                ready.push(backup_id);
+            }
             Buried::Retained(reason) => report.retain(backup_id, reason),
             Buried::Away => {}
         }
     }
-    Ok(ready)
+    Ok((ready, since))
 }
 
 /// Those that the new plans drop as well; the others are told with why they stay.
@@ -209,13 +223,15 @@ async fn delete_batch(repository: &Repository, ready: Vec<BackupId>, report: &mu
 
 /// How far one backup is on its way out.
 enum Buried {
-    Ready,
+    /// Its tombstone is no older.
+    Since(Timestamp),
     Retained(String),
     /// Somebody else has expired it.
     Away,
 }
 
-/// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first.
+/// Writes the tombstone. What an earlier life of the same backup has left would say a wrong time, so it goes first: its mark,
+/// and a tombstone by which nobody deletes any more.
 async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, now: Timestamp) -> Result<Buried> {
     let manifest = match repository.read_manifest(backup_id).await {
         Ok(stored) => stored.manifest,
@@ -223,20 +239,28 @@ async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, 
         Err(error) if error.is_unreadable_object() => return Ok(Buried::Retained(error.to_string())),
         Err(error) => return Err(error),
     };
+    let mut outdated = Vec::new();
     if before.gone_since.is_some() {
-        let mark = Key::Gone(backup_id.clone()).to_string();
-        if let Some(reason) = refused(repository.store().delete(&mark).await)? {
+        outdated.push(Key::Gone(backup_id.clone()));
+    }
+    if before.is_there() {
+        // Asked for anew: another expiry may have come to the same since.
+        match repository.buried_since(backup_id).await? {
+            Some(since) if since + DELETES_WITHIN < now => outdated.push(Key::Tombstone(backup_id.clone())),
+            _ => {}
+        }
+    }
+    for key in outdated {
+        if let Some(reason) = refused(repository.store().delete(&key.to_string()).await)? {
             return Ok(Buried::Retained(reason));
         }
     }
-    if before.is_there() {
-        return Ok(Buried::Ready);
-    }
     match repository.put_tombstone(manifest, now).await {
-        Ok(()) => Ok(Buried::Ready),
+        Ok(Put::Created) => Ok(Buried::Since(now)),
+        Ok(Put::Exists) => Ok(Buried::Since(repository.buried_since(backup_id).await?.unwrap_or(now))),
         Err(Error::Storage(error)) => match refused(Err(error))? {
             Some(reason) => Ok(Buried::Retained(reason)),
-            None => Ok(Buried::Ready),
+            None => Ok(Buried::Since(now)),
         },
         Err(error) => Err(error),
     }

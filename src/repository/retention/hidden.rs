@@ -131,7 +131,8 @@ async fn bury(repository: &Repository, backup_id: &BackupId) -> Result<()> {
         tracing::warn!(%backup_id, "what it referred to is not known any more: its chunks have no grace period");
         return Ok(());
     };
-    repository.put_tombstone(manifest, repository.store().now()).await
+    repository.put_tombstone(manifest, repository.store().now()).await?;
+    Ok(())
 }
 
 /// Why prune may not go on.

@@ -3,6 +3,7 @@
 mod clocks;
 mod damage;
 mod hidden;
+mod holding;
 mod under_way;
 mod vanished;
 
@@ -206,35 +207,6 @@ async fn a_held_backup_stays_until_it_is_released() {
     assert_eq!(ground.expire(&last(1)).await.expired, [held]);
     ground.set_minute(6 * DAY);
     assert_eq!(ground.prune().await.leftovers.holds, 2);
-}
-
-/// The plan was made; the person comes while tombstones are being written.
-#[tokio::test]
-async fn a_hold_that_comes_during_an_expiry_is_obeyed() {
-    let ground = Ground::with_days(3).await;
-    let delay = Effect::Slow(Duration::from_millis(1));
-    let repository = ground
-        .with_faults(vec![Fault::first(Operation::Put, layout::TOMBSTONES, delay)])
-        .await;
-    let (options, cancel) = (last(1), CancellationToken::new());
-    let expiry = expire(&repository, &options, &cancel);
-    let hold = async {
-        // The survey's listing of holds is the first one, so this comes after it and before the second.
-        while ground.keys(layout::TOMBSTONES).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        ground.repository.hold(&backup_id(0), "wait", time(0)).await
-    };
-    let (report, placed) = tokio::join!(expiry, hold);
-    let report = report.unwrap();
-    match placed {
-        Ok(_) => {
-            assert_eq!(report.retained.len(), 1, "{report:?}");
-            assert!(ground.repository.backup_ids().await.unwrap().contains(&backup_id(0)));
-        }
-        // It was too late, and the person is told.
-        Err(error) => assert!(matches!(error, Error::NoSuchBackup(_)), "{error}"),
-    }
 }
 
 /// Refuses the request number `after` of an expiry and every one from there on, as a kill at that point would.

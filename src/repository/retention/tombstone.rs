@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::repository::document;
@@ -17,7 +17,14 @@ use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::manifest::{FORMAT_VERSION, Manifest};
 use crate::repository::reader::Repository;
-use crate::storage::list_all;
+use crate::storage::{Put, list_all};
+
+/// How long after a tombstone was written an expiry may delete by it: it has looked at holds in between, and whoever places one
+/// later must be able to tell when that look no longer counts.
+pub(super) const DELETES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// So much longer the deletion may be under way: its tries have an end.
+const UNDER_WAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// A tombstone as a listing tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +78,7 @@ impl Repository {
     }
 
     /// One that is there already says the same: a manifest never changes.
-    pub(in crate::repository) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<()> {
+    pub(in crate::repository) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<Put> {
         let key = Key::Tombstone(manifest.backup_id.clone()).to_string();
         let object = document::encode(&TombstoneDocument {
             format_version: FORMAT_VERSION,
@@ -80,17 +87,33 @@ impl Repository {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             manifest,
         })?;
-        self.store().put_new(&key, object).await?;
-        Ok(())
+        Ok(self.store().put_new(&key, object).await?)
     }
 
-    /// Whether an expiry of it was begun, or is over.
-    pub(in crate::repository) async fn is_buried(&self, backup_id: &BackupId) -> Result<bool> {
+    /// Since when there is a tombstone, by the store's clock. Asks for it anew.
+    pub(super) async fn buried_since(&self, backup_id: &BackupId) -> Result<Option<Timestamp>> {
         match self.store().head(&Key::Tombstone(backup_id.clone()).to_string()).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok(tombstone) => Ok(Some(tombstone.modified)),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Until when an expiry may still delete this backup that has not seen a hold which came at `held_since`; none where whoever
+    /// expires sees that hold.
+    ///
+    /// An expiry writes the tombstone first and looks at holds after that, so that one which begins later sees it.
+    pub(in crate::repository) async fn may_expire_unseen_until(
+        &self,
+        backup_id: &BackupId,
+        held_since: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        let buried = self.buried_since(backup_id).await?;
+        // Of the same second, nobody knows which of the two came first.
+        let until = buried
+            .filter(|buried| *buried <= held_since)
+            .map(|buried| buried + DELETES_WITHIN + UNDER_WAY);
+        Ok(until.filter(|until| *until > self.store().now()))
     }
 
     /// The root of an expired backup; none where there is no tombstone.

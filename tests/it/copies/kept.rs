@@ -63,6 +63,44 @@ fn a_copy_is_expired_by_its_own_rules_and_by_proof_from_elsewhere_and_gets_nothi
     world.program(&["--repository", "volume", "verify", "--all"]).run().ok();
 }
 
+/// What a person holds in the first place is held in the copy, by its own hold, and lets go there when the person does.
+#[test]
+fn a_hold_is_brought_and_ended_and_one_that_comes_after_the_backup_was_let_go_is_told() {
+    let world = with_volume_and(OWN_RULES);
+    let expire = || json(&world, &["--repository", "volume", "expire"])["expired"].clone();
+    let held_there = || json(&world, &["--repository", "volume", "list"])[0]["hold"]["reason"].clone();
+    let first = world.back_up();
+    world.mark_targets();
+    world.program(&["drill"]).run().ok();
+    world.program(&["hold", &first, "--reason", "the auditors"]).run().ok();
+    next_second();
+    world.source_sql("INSERT INTO small VALUES (2)");
+    world.back_up();
+    world.program(&["drill"]).run().ok();
+    let copied = json(&world, &["copy"]);
+    assert_eq!(copied[0]["copied_holds"], 1, "{copied}");
+    assert_eq!(held_there(), "the auditors");
+    assert_eq!(expire(), serde_json::json!([]));
+
+    world.program(&["unhold", &first]).run().ok();
+    let copied = json(&world, &["copy"]);
+    assert_eq!(copied[0]["copied_holds"], 1, "its end: {copied}");
+    assert_eq!(held_there(), serde_json::Value::Null);
+    assert_eq!(expire(), serde_json::json!([first]));
+    assert_eq!(json(&world, &["copy"])[0]["copied"], serde_json::json!([]));
+
+    // What is still there of it may go at any moment, so the copy waits for that, and says so.
+    world
+        .program(&["hold", &first, "--reason", "the auditors again"])
+        .run()
+        .ok();
+    let copied = world.program(&["--output", "json", "copy"]).run().expect(1).json();
+    assert_eq!(copied[0]["left"][0]["backup_id"], first.as_str(), "{copied}");
+    let reason = copied[0]["left"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("a prune may be about to delete it"), "{reason}");
+    world.program(&["--repository", "volume", "verify", "--all"]).run().ok();
+}
+
 #[test]
 fn drift_freezes_the_copies_and_a_persons_word_thaws_them() {
     let world = with_volume_and(OWN_RULES);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::World;
+use crate::support::{BACKUP_ROLE, World, WorldOptions, create_backup_role};
 
 fn json(world: &World, arguments: &[&str]) -> Value {
     let mut all = vec!["--output", "json"];
@@ -57,6 +57,38 @@ fn the_good_copy_is_found_after_the_backup_of_the_loss_was_certified() {
     world.program(&["accept-drift", "--reason", "meant"]).run().ok();
     assert_eq!(chosen("trusted"), (emptied.clone(), String::new()));
     assert_eq!(chosen("certified"), (emptied, String::new()));
+}
+
+/// A clone that was deployed with production's settings holds the same rows. Its backups must not push production's out.
+#[test]
+fn a_clone_that_backs_up_under_productions_name_freezes_deletion_until_a_person_has_looked() {
+    let rows = "CREATE TABLE orders AS SELECT n AS id FROM generate_series(1, 2000) n";
+    let world = World::with(WorldOptions {
+        settings: "retention: {keep_last: 1, keep_certified: 1}\n",
+        ..WorldOptions::default()
+    });
+    world.source_sql(rows);
+    let expired = || json(&world, &["expire"])["expired"].clone();
+    let first = world.back_up();
+    world.mark_targets();
+    world.program(&["drill"]).run().ok();
+    world.back_up();
+    world.program(&["drill"]).run().ok();
+
+    let clone = &world.target;
+    create_backup_role(clone, true);
+    clone.sql("postgres", "CREATE DATABASE shop").unwrap();
+    clone.sql("shop", rows).unwrap();
+    let backup = world.program(&["backup"]);
+    let dsn = clone.dsn(BACKUP_ROLE, "shop");
+    backup.env("KUBEBACKUP_SOURCE_DSN", &dsn).run().ok();
+    assert_eq!(newest(&world)["freezes"], true);
+    assert_eq!(expired(), Value::Array(Vec::new()));
+    let shown = world.program(&["show", "latest"]).run().ok().stdout;
+    assert!(shown.contains("it is another server than the one before"), "{shown}");
+
+    world.program(&["accept-drift", "--reason", "moved"]).run().ok();
+    assert_eq!(expired(), serde_json::json!([first]));
 }
 
 #[test]

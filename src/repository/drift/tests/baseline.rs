@@ -73,6 +73,23 @@ async fn the_baseline_is_the_newest_certified_backup_and_before_the_first_the_ne
     assert_eq!(drift.findings[0].kind, DriftKind::DatabaseLost);
 }
 
+/// Where copies alone were drilled, theirs is the only word; a drill of this place goes before it.
+#[tokio::test]
+async fn the_word_of_a_drill_elsewhere_makes_a_baseline_and_refutes_one() {
+    let ground = Ground::new().await;
+    for minute in 0..3 {
+        backup(&ground, minute, Some(clean())).await;
+    }
+    ground.word_from_elsewhere(2, CertificateState::Failed).await;
+    assert_eq!(minute_of(&drift_now(&ground).await), Some(1));
+    ground.word_from_elsewhere(0, CertificateState::Certified).await;
+    let drift = drift_now(&ground).await;
+    assert_eq!(minute_of(&drift), Some(0));
+    assert!(drift.baseline.unwrap().certified);
+    ground.verdict(2, 9, CertificateState::Certified, &[]).await;
+    assert_eq!(minute_of(&drift_now(&ground).await), Some(2));
+}
+
 /// A clone of production that was deployed with production's settings holds the same tables, and is not production.
 #[tokio::test]
 async fn another_server_under_the_same_name_is_told_first_and_freezes_until_a_person_has_looked() {
