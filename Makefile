@@ -35,6 +35,8 @@ tools: ## Fetch into target/tools what tests of the manifests need (kustomize, k
 	@scripts/test-tools.sh
 
 .PHONY: unit
+# Most tests wait for a server of theirs half of their time, so there are two more at once than cores.
+unit: export RUST_TEST_THREADS ?= $(shell echo $$(( $$(nproc) + 2 )))
 unit: ## All tests, without lint and set-up
 	$(CARGO) test $(FEATURES)
 

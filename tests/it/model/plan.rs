@@ -48,7 +48,11 @@ const BACKUP_POINTS: &[&str] = &[
 ];
 /// Rows may be written at these.
 const DRILL_POINTS: &[&str] = &["after-drill-start", "after-wipe", "after-restore"];
-const EXPIRE_POINTS: &[&str] = &["expire-after-tombstones", "expire-after-manifests"];
+const EXPIRE_POINTS: &[&str] = &[
+    "expire-after-tombstones",
+    "expire-before-deletion",
+    "expire-after-manifests",
+];
 const PRUNE_POINTS: &[&str] = &["prune-after-mark", "prune-after-batch"];
 
 impl Planner {
