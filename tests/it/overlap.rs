@@ -1,7 +1,7 @@
 //! A store that is far away is hidden behind reading, shown by counts and not by a clock.
 //!
-//! The store answers no put before several are on their way, or everything has been read. A dump that waited for its
-//! uploads would read no more, and no put would ever be answered.
+//! The store answers no put before several are on their way or more has been read, or everything has. A dump that waited for
+//! its uploads would read no more, and no put would ever be answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,14 +43,25 @@ impl Progress for Reading {
     fn end(&self) {}
 }
 
-/// Answers puts when so many are on their way, all of them at once.
+/// When a put is answered.
+#[derive(Clone, Copy, Debug)]
+enum Answers {
+    /// When so many are on their way, all of them at once.
+    Together(u64),
+    /// When so much has been read beyond all the chunks whose puts have come.
+    Beyond(u64),
+}
+
+/// A store that takes its time.
 #[derive(Debug)]
 struct DistantStore {
     inner: MemoryStore,
     read: watch::Receiver<u64>,
-    together: u64,
+    when: Answers,
     /// All that will ever be read; what is stored before and after is answered at once.
     total: AtomicU64,
+    /// Raw bytes of chunks whose puts have come.
+    begun: AtomicU64,
     pending: AtomicU64,
     most_pending: AtomicU64,
     /// Changes when all that are on their way may be answered.
@@ -64,12 +75,21 @@ impl ObjectStore for DistantStore {
         let total = self.total.load(Ordering::Relaxed);
         let pending = self.pending.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_pending.fetch_max(pending, Ordering::Relaxed);
-        if pending >= self.together {
-            self.answers.send_replace(());
-        }
+        let enough = match self.when {
+            Answers::Together(together) => {
+                if pending >= together {
+                    self.answers.send_replace(());
+                }
+                total
+            }
+            Answers::Beyond(more) => {
+                let raw = zstd::decode_all(body.as_ref()).map_or(0, |raw| raw.len() as u64);
+                total.min(self.begun.fetch_add(raw, Ordering::SeqCst) + raw + more)
+            }
+        };
         tokio::select! {
             answered = answers.changed() => answered.unwrap(),
-            ended = read.wait_for(|read| *read >= total) => drop(ended.unwrap()),
+            ended = read.wait_for(|read| *read >= enough) => drop(ended.unwrap()),
         }
         self.pending.fetch_sub(1, Ordering::SeqCst);
         self.inner.put_new(key, body).await
@@ -121,12 +141,13 @@ fn options(world: &World, jobs: usize) -> BackupOptions {
 }
 
 impl DistantStore {
-    fn new(read: watch::Receiver<u64>, together: u64) -> Arc<Self> {
+    fn new(read: watch::Receiver<u64>, when: Answers) -> Arc<Self> {
         Arc::new(Self {
             inner: MemoryStore::new(),
             read,
-            together,
+            when,
             total: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             most_pending: AtomicU64::new(0),
             answers: watch::Sender::new(()),
@@ -135,9 +156,9 @@ impl DistantStore {
 }
 
 /// A backup into such a store; how many puts were on their way at most.
-async fn back_up(world: &World, jobs: usize, together: u64, total: u64) -> u64 {
+async fn back_up(world: &World, jobs: usize, when: Answers, total: u64) -> u64 {
     let (sender, read) = watch::channel(0);
-    let store = DistantStore::new(read, together);
+    let store = DistantStore::new(read, when);
     let repository = Repository::open_or_create(store.clone(), RepositoryId::new(7))
         .await
         .unwrap();
@@ -146,7 +167,7 @@ async fn back_up(world: &World, jobs: usize, together: u64, total: u64) -> u64 {
     let run = backup(&source, &repository, &options, Arc::new(Reading(sender)), &cancel);
     let stored = tokio::time::timeout(DEADLINE, run).await;
     let stored = stored
-        .unwrap_or_else(|_| panic!("{jobs} jobs stood still before {together} puts were on their way"))
+        .unwrap_or_else(|_| panic!("{jobs} jobs stood still, and puts are answered only {when:?}"))
         .unwrap();
     assert_eq!(stored.manifest.stats.raw_bytes, total);
     let backup = repository.read_backup(&stored.manifest.backup_id).await.unwrap();
@@ -174,12 +195,34 @@ async fn the_way_to_a_distant_store_is_hidden_behind_reading_and_never_stops_it(
     for jobs in [1, 2, 4] {
         // As many together as one job may have, since the others may have come to their end.
         for together in [1, 2, UPLOADS] {
-            let most = back_up(&world, jobs, together, total).await;
+            let most = back_up(&world, jobs, Answers::Together(together), total).await;
             let at_most = UPLOADS * jobs as u64;
             assert!(
                 (together..=at_most).contains(&most),
                 "{most} puts at a time for {jobs} jobs"
             );
         }
+    }
+}
+
+/// What does not compress takes the room of several uploads. While one is on its way the next chunk is read all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_goes_on_behind_uploads_of_rows_that_do_not_compress() {
+    let world = World::start();
+    for table in 0..TABLES {
+        world.source_sql(&format!(
+            "CREATE TABLE t{table} AS SELECT i, encode(sha256((i * 10 + {table})::text::bytea), 'base64') AS text
+             FROM generate_series(1, {ROWS}) i"
+        ));
+    }
+    let near = try_backup(&world, &memory_repository().await, &options(&world, 2))
+        .await
+        .unwrap();
+    let stats = near.manifest.stats;
+    assert!(stats.stored_bytes * 2 > stats.raw_bytes, "{stats:?}");
+    for jobs in [1, 2, 4] {
+        let when = Answers::Beyond(SIZES.min_bytes as u64);
+        let most = back_up(&world, jobs, when, stats.raw_bytes).await;
+        assert!(most <= UPLOADS * jobs as u64, "{most} puts at a time for {jobs} jobs");
     }
 }
