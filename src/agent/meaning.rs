@@ -141,6 +141,12 @@ fn of_repository(error: &repository::Error) -> Meaning {
                 ..meaning
             },
         },
+        repository::Error::HeldAway { source, .. } => Meaning {
+            hint: Some(
+                "its chunks stay while it is held; 'kubebackup expire' with the backup agent's credentials, which may write manifests, puts it back",
+            ),
+            ..of_repository(source)
+        },
         repository::Error::LostChunk { .. } => hinted(
             Class::LostChunk,
             "where it is gone, see that whoever prunes has this agent's prune.grace, which is longer than any run may take",
@@ -148,10 +154,6 @@ fn of_repository(error: &repository::Error) -> Meaning {
         repository::Error::TooLate { .. } => plain(Class::TooLong),
         repository::Error::UnknownFormat { .. } => hinted(Class::Operator, "update this program"),
         repository::Error::NoSuchBackup(_) => hinted(Class::Operator, "'kubebackup list' shows what there is"),
-        repository::Error::HeldLate { .. } => hinted(
-            Class::Unknown,
-            "say the same again after that time: then it is certain, or there is no such backup any more",
-        ),
         repository::Error::OtherRepository { .. } | repository::Error::RootTooLarge { .. } => plain(Class::Operator),
         repository::Error::Storage(error) => of_storage(error),
         _ => plain(Class::Unknown),

@@ -86,8 +86,7 @@ impl Exit {
             ),
             Self::Unfinished => (
                 "unfinished",
-                "`trigger --wait` waited as long as `--timeout` says, and the agent's run goes on. Or `hold` came while an expiry was \
-                 letting the backup go. What comes of it is not known yet.",
+                "`trigger --wait` waited as long as `--timeout` says, and the agent's run goes on. What comes of it is not known yet.",
             ),
             Self::Interrupted => ("interrupted", "Stopped by SIGINT or SIGTERM."),
         }

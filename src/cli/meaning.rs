@@ -6,18 +6,13 @@ use super::exit::Exit;
 use super::trigger::StillRunning;
 use crate::agent::{self, Class, Next, Severity};
 use crate::http::status::Outcome;
-use crate::repository;
 
 /// Exit code and what to do about the first known error of the chain.
 pub(super) fn meaning(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     match error.downcast_ref::<agent::Error>() {
         Some(error) => {
             let meaning = error.meaning();
-            let exit = match error {
-                agent::Error::Repository(repository::Error::HeldLate { .. }) => Exit::Unfinished,
-                _ => exit_of_class(meaning.class),
-            };
-            (exit, meaning.hint)
+            (exit_of_class(meaning.class), meaning.hint)
         }
         None if error.is::<StillRunning>() => (Exit::Unfinished, None),
         None => (Exit::Failure, None),

@@ -26,13 +26,14 @@ pub enum Error {
     UnknownFormat { key: String, found: u64, known: u32 },
     #[error("there is no backup {0}: '{key}' does not exist", key = Key::Manifest(.0.clone()))]
     NoSuchBackup(BackupId),
-    /// The hold is there. Whether it came in time is known once the expiry that had begun can delete no more.
+    /// A person holds it, and an expiry that had begun before has let its root go. Its chunks stay for as long as it is held.
     #[error(
-        "backup {backup_id} is held, but an expiry that had begun before may let it go all the same until {certain_from:.0}"
+        "backup {backup_id} is held, but an expiry that had begun before has let it go, and its manifest could not be put back"
     )]
-    HeldLate {
+    HeldAway {
         backup_id: BackupId,
-        certain_from: jiff::Timestamp,
+        #[source]
+        source: Box<Error>,
     },
     /// The object is not what was written, or is gone. Other backups may be sound.
     #[error("'{key}' is damaged: {reason}")]

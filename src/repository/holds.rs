@@ -82,15 +82,34 @@ impl Repository {
     /// # Errors
     /// The store's own. A hold that cannot be read holds.
     pub async fn holds(&self) -> Result<BTreeMap<BackupId, Hold>> {
+        self.holds_where(|_| true).await
+    }
+
+    /// The holds of those that are held. One listing, and one GET a hold.
+    pub(super) async fn holds_of_any(&self, backups: &[BackupId]) -> Result<BTreeMap<BackupId, Hold>> {
+        self.holds_where(|backup_id| backups.contains(backup_id)).await
+    }
+
+    async fn holds_where(&self, is_wanted: impl Fn(&BackupId) -> bool) -> Result<BTreeMap<BackupId, Hold>> {
         let mut holds = BTreeMap::new();
         for (backup_id, newest) in self.newest_holds(layout::HOLDS).await? {
-            if !newest.is_released {
+            if !newest.is_released && is_wanted(&backup_id) {
                 let reason = self.hold_reason(&backup_id, newest.generation).await?;
                 let since = newest.since;
                 holds.insert(backup_id, Hold { reason, since });
             }
         }
         Ok(holds)
+    }
+
+    /// Since when each backup is held, by the store's clock. One listing.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn held_since(&self) -> Result<BTreeMap<BackupId, Timestamp>> {
+        let newest = self.newest_holds(layout::HOLDS).await?.into_iter();
+        let in_force = newest.filter(|(_, newest)| !newest.is_released);
+        Ok(in_force.map(|(backup_id, newest)| (backup_id, newest.since)).collect())
     }
 
     /// The hold on one backup, if there is one.
@@ -110,8 +129,8 @@ impl Repository {
     /// Keeps a backup from expiring. One that is held already stays held for its first reason.
     ///
     /// # Errors
-    /// `NoSuchBackup` when it is not there, also when it expired meanwhile; `HeldLate` when an expiry that had begun may not
-    /// have seen the hold, which is there; the store's own.
+    /// `NoSuchBackup` when it is not there; `HeldAway` when an expiry that had begun has let it go meanwhile, and it could not be
+    /// put back; the store's own.
     pub async fn hold(&self, backup_id: &BackupId, reason: &str, now: Timestamp) -> Result<HoldChange> {
         self.check_exists(backup_id).await?;
         let newest = self.newest_hold(backup_id).await?;
@@ -119,17 +138,14 @@ impl Repository {
             Some(newest) if !newest.is_released => HoldChange::Unchanged,
             _ => self.place_hold(backup_id, newest, reason, now).await?,
         };
-        // As the store dated it, whoever placed it.
-        let held = self.newest_hold(backup_id).await?.filter(|held| !held.is_released);
-        let since = held.map_or_else(|| self.store().now(), |held| held.since);
-        let until = self.may_expire_unseen_until(backup_id, since).await?;
-        self.check_exists(backup_id).await?;
-        match until {
-            Some(certain_from) => Err(Error::HeldLate {
-                backup_id: backup_id.clone(),
-                certain_from,
-            }),
-            None => Ok(change),
+        // An expiry looks at holds after each deletion and puts back what is held: a backup that is there now stays.
+        match self.check_exists(backup_id).await {
+            Ok(()) => Ok(change),
+            Err(away @ Error::NoSuchBackup(_)) => match self.held_since().await?.get(backup_id) {
+                Some(since) if self.put_back(backup_id, *since).await? => Ok(change),
+                _ => Err(away),
+            },
+            Err(error) => Err(error),
         }
     }
 

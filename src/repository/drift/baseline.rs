@@ -1,6 +1,6 @@
 //! Which backup a new one is compared with, and the comparison of stored records.
 //!
-//! The newest one that is trusted: certified, here or by a drill of another place, or with a drift that a person has accepted. While there is none, the newest
+//! The newest one that is trusted: certified, here or in the place that it was copied from, or with a drift that a person has accepted. While there is none, the newest
 //! that no drill has refuted; and while all are refuted, the newest of them: whatever became of its bytes, what the source
 //! held was counted at the source. One with a drift that nobody has accepted is never the baseline, certified or not:
 //! measured by it, the loss would look like the usual state with the very next backup.
@@ -113,7 +113,7 @@ impl Repository {
     async fn baseline(&self, cluster: &str, unreadable: &[BackupId]) -> Result<Search> {
         let accepted = self.accepted_drifts().await?;
         let certificates = self.certificates().await?;
-        // Where copies alone are drilled, theirs is the only word.
+        // This place may have been a copy before.
         let elsewhere = self.verdicts_from_elsewhere(&BTreeSet::new()).await?;
         let mut ids = self.backup_ids().await?;
         let mut search = Search::default();

@@ -1,5 +1,8 @@
 //! Expiring: the plan is obeyed, a tombstone before each deletion and a mark after it. Interrupted anywhere, the next run
 //! goes on, since it decides anew from what is there.
+//!
+//! What a person holds meanwhile is put back: whoever places a hold and finds the backup there after that relies on it, since
+//! the deletion that is still to come is followed by a look at holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, PlanLine, plan};
 use super::policy::Policy;
+use super::reason::Reason;
 use super::survey::Surveyor;
-use super::tombstone::{DELETES_WITHIN, Tombstone};
+use super::tombstone::Tombstone;
 use crate::repository::error::{Error, Result};
+use crate::repository::holds::Hold;
 use crate::repository::id::BackupId;
 use crate::repository::layout::Key;
 use crate::repository::presence::CONCURRENCY;
 use crate::repository::reader::Repository;
-use crate::storage::{self, ErrorKind, Put};
+use crate::storage::{self, ErrorKind};
 use crate::telemetry::failpoint;
 
 /// Backups that are expired together: what is interrupted leaves at most so many half done.
 const BATCH: usize = 100;
-
-/// Why a backup stays whose turn came so late that somebody may have held it unseen.
-const TOO_LATE: &str = "its expiry was held up for too long; the next one begins anew";
 
 /// What to expire by.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,19 +75,32 @@ pub async fn expire(
     cancel: &CancellationToken,
 ) -> Result<ExpireReport> {
     let mut surveyor = Surveyor::default();
+    let Decision { clusters, held_away } = decide(repository, options, &mut surveyor).await?;
     let mut report = ExpireReport {
         dry_run: options.dry_run,
-        clusters: decide(repository, options, &mut surveyor).await?,
+        clusters,
         ..ExpireReport::default()
     };
     if !options.dry_run {
+        // An earlier expiry was stopped before it could.
+        for (backup_id, hold) in held_away {
+            if repository.put_back(&backup_id, hold.since).await? {
+                report.retain(backup_id, Reason::Held(hold.reason).to_string());
+            }
+        }
         carry_out(repository, options, &mut surveyor, &mut report, cancel).await?;
     }
     Ok(report)
 }
 
-/// The plans, by what there is now.
-async fn decide(repository: &Repository, options: &ExpireOptions, surveyor: &mut Surveyor) -> Result<Vec<ClusterPlan>> {
+/// What there is to do, by what there is now.
+struct Decision {
+    clusters: Vec<ClusterPlan>,
+    /// Held, and not there.
+    held_away: BTreeMap<BackupId, Hold>,
+}
+
+async fn decide(repository: &Repository, options: &ExpireOptions, surveyor: &mut Surveyor) -> Result<Decision> {
     let survey = surveyor.survey(repository).await?;
     let now = repository.store().now();
     let mut plans = Vec::new();
@@ -103,7 +118,10 @@ async fn decide(repository: &Repository, options: &ExpireOptions, surveyor: &mut
             cluster: None,
         });
     }
-    Ok(plans)
+    Ok(Decision {
+        clusters: plans,
+        held_away: survey.held_away,
+    })
 }
 
 impl ExpireReport {
@@ -139,36 +157,29 @@ async fn carry_out(
             report.interrupted = true;
             return Ok(());
         }
-        let (ready, buried_since) = bury_batch(repository, batch, &tombstones, report).await?;
+        let ready = bury_batch(repository, batch, &tombstones, report).await?;
         failpoint::reach("expire-after-tombstones").await;
         if ready.is_empty() {
             continue;
         }
         // A hold, a failed drill or a backup that lacks something may have come since the plan was made.
-        let plans = decide(repository, options, surveyor).await?;
-        let ready = still_dropped(&plans, ready, report);
+        let decision = decide(repository, options, surveyor).await?;
+        let ready = still_dropped(&decision.clusters, ready, report);
         failpoint::reach("expire-before-deletion").await;
-        if repository.store().now() > buried_since + DELETES_WITHIN {
-            for backup_id in ready {
-                report.retain(backup_id, TOO_LATE);
-            }
-            continue;
-        }
         delete_batch(repository, ready, report).await?;
     }
     Ok(())
 }
 
-/// Those that have their tombstones, and since when at least.
+/// Those that have their tombstones.
 async fn bury_batch(
     repository: &Repository,
     batch: &[BackupId],
     tombstones: &BTreeMap<BackupId, Tombstone>,
     report: &mut ExpireReport,
-) -> Result<(Vec<BackupId>, Timestamp)> {
+) -> Result<Vec<BackupId>> {
     let mut ready = Vec::new();
     let now = repository.store().now();
-    let mut since = now;
     let buried: Vec<(BackupId, Buried)> = stream::iter(batch.to_vec())
         .map(|backup_id| async move {
             let before = tombstones.get(&backup_id).copied().unwrap_or_default();
@@ -180,15 +191,12 @@ async fn bury_batch(
         .await?;
     for (backup_id, buried) in buried {
         match buried {
-            Buried::Since(buried) => {
-                since = since.min(buried);
-                ready.push(backup_id);
-            }
+            Buried::Ready => ready.push(backup_id),
             Buried::Retained(reason) => report.retain(backup_id, reason),
             Buried::Away => {}
         }
     }
-    Ok((ready, since))
+    Ok(ready)
 }
 
 /// Those that the new plans drop as well; the others are told with why they stay.
@@ -215,52 +223,65 @@ fn still_dropped(plans: &[ClusterPlan], ready: Vec<BackupId>, report: &mut Expir
 async fn delete_batch(repository: &Repository, ready: Vec<BackupId>, report: &mut ExpireReport) -> Result<()> {
     let gone = delete_manifests(repository, ready, report).await?;
     failpoint::reach("expire-after-manifests").await;
-    let marks = stream::iter(gone.clone()).map(|backup_id| async move { repository.put_gone(&backup_id).await });
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let (gone, put_back) = put_back_held(repository, gone, report).await?;
+    report.expired.extend(gone.iter().cloned());
+    let marks = stream::iter(gone).map(|backup_id| async move { repository.put_gone(&backup_id).await });
     let () = marks.buffer_unordered(CONCURRENCY).try_collect().await?;
-    report.expired.extend(gone);
-    Ok(())
+    put_back
+}
+
+/// Those of `gone` that nobody holds, and whether all others are back. A hold that comes later was told that it was too late.
+async fn put_back_held(
+    repository: &Repository,
+    gone: Vec<BackupId>,
+    report: &mut ExpireReport,
+) -> Result<(Vec<BackupId>, Result<()>)> {
+    let holds = repository.holds_of_any(&gone).await?;
+    let mut put_back = Ok(());
+    for (backup_id, hold) in &holds {
+        match repository.put_back(backup_id, hold.since).await {
+            Ok(_) => report.retain(backup_id.clone(), Reason::Held(hold.reason.clone()).to_string()),
+            // The others are still to be marked.
+            Err(error) => put_back = Err(error),
+        }
+    }
+    let unheld = gone.into_iter().filter(|backup_id| !holds.contains_key(backup_id));
+    Ok((unheld.collect(), put_back))
 }
 
 /// How far one backup is on its way out.
 enum Buried {
-    /// Its tombstone is no older.
-    Since(Timestamp),
+    Ready,
     Retained(String),
     /// Somebody else has expired it.
     Away,
 }
 
-/// Writes the tombstone. What an earlier life of the same backup has left would say a wrong time, so it goes first: its mark,
-/// and a tombstone by which nobody deletes any more.
+/// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first.
 async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, now: Timestamp) -> Result<Buried> {
-    let manifest = match repository.read_manifest(backup_id).await {
-        Ok(stored) => stored.manifest,
+    let stored = match repository.read_manifest(backup_id).await {
+        Ok(stored) => stored,
         Err(Error::NoSuchBackup(_)) => return Ok(Buried::Away),
         Err(error) if error.is_unreadable_object() => return Ok(Buried::Retained(error.to_string())),
         Err(error) => return Err(error),
     };
-    let mut outdated = Vec::new();
     if before.gone_since.is_some() {
-        outdated.push(Key::Gone(backup_id.clone()));
-    }
-    if before.is_there() {
-        // Asked for anew: another expiry may have come to the same since.
-        match repository.buried_since(backup_id).await? {
-            Some(since) if since + DELETES_WITHIN < now => outdated.push(Key::Tombstone(backup_id.clone())),
-            _ => {}
-        }
-    }
-    for key in outdated {
-        if let Some(reason) = refused(repository.store().delete(&key.to_string()).await)? {
+        let mark = Key::Gone(backup_id.clone()).to_string();
+        if let Some(reason) = refused(repository.store().delete(&mark).await)? {
             return Ok(Buried::Retained(reason));
         }
     }
-    match repository.put_tombstone(manifest, now).await {
-        Ok(Put::Created) => Ok(Buried::Since(now)),
-        Ok(Put::Exists) => Ok(Buried::Since(repository.buried_since(backup_id).await?.unwrap_or(now))),
+    if before.is_there() {
+        return Ok(Buried::Ready);
+    }
+    match repository.put_tombstone(stored, now).await {
+        Ok(()) => Ok(Buried::Ready),
         Err(Error::Storage(error)) => match refused(Err(error))? {
             Some(reason) => Ok(Buried::Retained(reason)),
-            None => Ok(Buried::Since(now)),
+            None => Ok(Buried::Ready),
         },
         Err(error) => Err(error),
     }

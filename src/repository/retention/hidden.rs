@@ -120,19 +120,18 @@ pub async fn accept_hidden(repository: &Repository) -> Result<Vec<BackupId>> {
 async fn bury(repository: &Repository, backup_id: &BackupId) -> Result<()> {
     let readable = match repository.read_hidden_root(backup_id).await? {
         None => None,
-        Some(manifest) => match repository.chunk_names_of(manifest.clone()).await {
-            Ok(_) => Some(manifest),
+        Some(stored) => match repository.chunk_names_of(stored.manifest.clone()).await {
+            Ok(_) => Some(stored),
             // Gone, or kept back with what was deleted: its manifest alone may be read behind a deletion.
             Err(error) if error.is_unreadable_object() || error.is_refused_object() => None,
             Err(error) => return Err(error),
         },
     };
-    let Some(manifest) = readable else {
+    let Some(stored) = readable else {
         tracing::warn!(%backup_id, "what it referred to is not known any more: its chunks have no grace period");
         return Ok(());
     };
-    repository.put_tombstone(manifest, repository.store().now()).await?;
-    Ok(())
+    repository.put_tombstone(stored, repository.store().now()).await
 }
 
 /// Why prune may not go on.

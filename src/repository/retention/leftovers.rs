@@ -78,7 +78,7 @@ impl Run<'_> {
         let (mut over, mut marked, mut stay) = (Vec::new(), Vec::new(), BTreeSet::new());
         let gone = marks.tombstones.iter().filter(|(id, _)| !marks.manifests.contains(*id));
         for (backup_id, tombstone) in gone {
-            if !marks.is_over(tombstone, self.cutoff) {
+            if !marks.is_over(backup_id, tombstone, self.cutoff) {
                 stay.insert(backup_id.clone());
                 continue;
             }

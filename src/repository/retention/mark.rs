@@ -41,6 +41,8 @@ pub(super) struct Marks {
     drift: BTreeMap<String, Vec<DriftRecord>>,
     pub(super) manifests: BTreeSet<BackupId>,
     pub(super) tombstones: BTreeMap<BackupId, Tombstone>,
+    /// Since when backups are held; looked at where tombstones have had their time.
+    held: BTreeMap<BackupId, Timestamp>,
     /// Backups that copies are bringing here, and since when.
     incoming: BTreeMap<BackupId, Timestamp>,
     /// Backups whose manifests a store with versions still has, behind a deletion.
@@ -68,6 +70,10 @@ impl Marks {
         }
         self.tombstones = repository.tombstones().await?;
         hidden::stop(self.hidden.unexplained(&self.manifests, &self.tombstones))?;
+        let has_had_its_time = |tombstone: &Tombstone| tombstone.is_there() && is_gone_since(tombstone, cutoff);
+        if self.tombstones.values().any(has_had_its_time) {
+            self.held = repository.held_since().await?;
+        }
         if may_write {
             self.complete_tombstones(repository).await?;
         }
@@ -134,9 +140,21 @@ impl Marks {
         self.sorted.len()
     }
 
-    /// Whether the manifest has been gone for long enough.
-    pub(super) fn is_over(&self, tombstone: &Tombstone, cutoff: Timestamp) -> bool {
-        !self.keeps_expired && is_gone_since(tombstone, cutoff)
+    /// Whether the manifest has been gone for long enough, and nobody has held the backup in time.
+    pub(super) fn is_over(&self, backup_id: &BackupId, tombstone: &Tombstone, cutoff: Timestamp) -> bool {
+        !self.keeps_expired && is_gone_since(tombstone, cutoff) && !self.is_held(backup_id, tombstone)
+    }
+
+    /// Those that a person held while an expiry was letting them go, and that nobody has put back yet.
+    pub(super) fn held_away(&self) -> impl Iterator<Item = &BackupId> {
+        let away = self.tombstones.iter().filter(|(id, _)| !self.manifests.contains(*id));
+        let held = away.filter(|(backup_id, tombstone)| self.is_held(backup_id, tombstone));
+        held.map(|(backup_id, _)| backup_id)
+    }
+
+    fn is_held(&self, backup_id: &BackupId, tombstone: &Tombstone) -> bool {
+        let since = self.held.get(backup_id);
+        since.is_some_and(|since| tombstone.is_held_in_time(*since))
     }
 
     /// Lets no expired backup go while a cluster has backups here and none of them is proven, and says which cluster that is. A
@@ -149,8 +167,8 @@ impl Marks {
         repository: &Repository,
         cutoff: Timestamp,
     ) -> Result<Option<String>> {
-        let mut tombstones = self.tombstones.values();
-        if !tombstones.any(|tombstone| tombstone.is_there() && self.is_over(tombstone, cutoff)) {
+        let mut tombstones = self.tombstones.iter();
+        if !tombstones.any(|(id, tombstone)| tombstone.is_there() && self.is_over(id, tombstone, cutoff)) {
             return Ok(None);
         }
         let verdicts = Verdicts::read(repository).await?;
@@ -205,11 +223,12 @@ impl Marks {
 
     /// Tombstones whose chunks stay for now: the manifest is gone, and not for long enough.
     pub(super) fn in_force(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
-        let is_in_force = move |tombstone: &Tombstone| tombstone.is_there() && !self.is_over(tombstone, cutoff);
+        let is_in_force =
+            move |id: &BackupId, tombstone: &Tombstone| tombstone.is_there() && !self.is_over(id, tombstone, cutoff);
         let in_force = self
             .tombstones
             .iter()
-            .filter(move |(_, tombstone)| is_in_force(tombstone));
+            .filter(move |(backup_id, tombstone)| is_in_force(backup_id, tombstone));
         in_force
             .map(|(backup_id, _)| backup_id)
             .filter(|backup_id| !self.manifests.contains(*backup_id))
@@ -218,7 +237,7 @@ impl Marks {
     /// Those that stay although their time is over, and nobody brings again: a prune may have begun to take their chunks.
     fn overdue(&self, cutoff: Timestamp) -> impl Iterator<Item = &BackupId> {
         let gone = self.tombstones.iter().filter(|_| self.keeps_expired);
-        gone.filter(move |(_, tombstone)| is_gone_since(tombstone, cutoff))
+        gone.filter(move |(id, tombstone)| is_gone_since(tombstone, cutoff) && !self.is_held(id, tombstone))
             .map(|(backup_id, _)| backup_id)
             .filter(|backup_id| !self.manifests.contains(*backup_id) && !self.incoming.contains_key(*backup_id))
     }

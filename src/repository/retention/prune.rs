@@ -108,6 +108,9 @@ pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &Can
     if unproven.is_some() {
         marks.refresh(repository, cutoff, !options.dry_run).await?;
     }
+    for backup_id in marks.held_away() {
+        tracing::warn!(%backup_id, "held, and let go all the same: its chunks stay, and the next expiry puts its manifest back");
+    }
     if let Some(why) = marks.frozen(repository).await? {
         return Ok(PruneReport {
             outcome: PruneOutcome::Frozen,

@@ -8,6 +8,7 @@ use super::plan::{Candidate, Proof};
 use crate::repository::certificates::{CertificateRef, last_verdict};
 use crate::repository::drift::{DriftRecord, DriftState, Frozen, frozen};
 use crate::repository::error::{Error, Result};
+use crate::repository::holds::Hold;
 use crate::repository::id::BackupId;
 use crate::repository::layout::CertificateState;
 use crate::repository::manifest::Manifest;
@@ -19,6 +20,8 @@ use crate::repository::reader::Repository;
 pub(super) struct Survey {
     pub(super) clusters: BTreeMap<String, Cluster>,
     pub(super) unreadable: Vec<Candidate>,
+    /// Held, and not there, each with its hold.
+    pub(super) held_away: BTreeMap<BackupId, Hold>,
 }
 
 /// One cluster's backups, and what they say of what they lack.
@@ -145,14 +148,22 @@ impl Surveyor {
     }
 
     async fn survey_if(&mut self, repository: &Repository, is_of: impl Fn(&BackupId) -> bool) -> Result<Survey> {
-        let listed = repository.list_backups().await?.into_iter();
-        let backups = listed.map(|(backup_id, version)| (backup_id, version.modified()));
+        let listed = repository.list_backups().await?;
+        let existing: BTreeSet<BackupId> = listed.iter().map(|(backup_id, _)| backup_id.clone()).collect();
+        let backups = listed
+            .into_iter()
+            .map(|(backup_id, version)| (backup_id, version.modified()));
         let backups = backups.filter(|(backup_id, _)| is_of(backup_id)).collect();
         let roots = self.roots(repository, backups).await?;
         let verdicts = Verdicts::read(repository).await?;
         let holds = repository.holds().await?;
         let accepted = repository.accepted_drifts().await?;
-        let mut survey = Survey::default();
+        let away = |(backup_id, _): &(&BackupId, &Hold)| !existing.contains(*backup_id);
+        let held_away = holds.iter().filter(away);
+        let mut survey = Survey {
+            held_away: held_away.map(|(id, hold)| (id.clone(), hold.clone())).collect(),
+            ..Survey::default()
+        };
         for ((backup_id, stored), root) in roots {
             let hold = holds.get(&backup_id).map(|hold| hold.reason.clone());
             match root {

@@ -161,8 +161,8 @@ async fn expire_and_prune() {
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
             // Manifests, certificates of here and elsewhere, both again with the damage records for what is damaged, holds and
-            // accepted drift, again before each batch; tombstones.
-            7 + 1 + 7 * batches,
+            // accepted drift, again before each batch; holds once more after it; tombstones.
+            7 + 1 + (7 + 1) * batches,
             batches
         ]
     );
@@ -188,9 +188,9 @@ async fn expire_and_prune() {
 
     let [puts, gets, lists, deletes] = asked(&ground.store, &before);
     let pages = chunks.div_ceil(1000);
-    // What copies bring and manifests in one page each, tombstones and marks in two; looked at once for the marks, once before
-    // each page's deletion, and once before what else is left behind goes.
-    let looks = (pages + 2) * (2 + (2 * dropped).div_ceil(1000));
+    // What copies bring, manifests and holds in one page each, tombstones and marks in two; looked at once for the marks, once
+    // before each page's deletion, and once before what else is left behind goes.
+    let looks = (pages + 2) * (3 + (2 * dropped).div_ceil(1000));
     let leftovers = 7;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
     // What is proven, since expired backups are about to go: certificates of here and of elsewhere, and records of damage with certificates again.

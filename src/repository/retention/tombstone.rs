@@ -4,6 +4,9 @@
 //! chunks of the expired one, having read its manifest before it went: until the grace period after the mark is over, its
 //! chunks stay. Whoever finds a tombstone without a manifest and without the mark writes the mark, so that an interrupted
 //! expiry only takes longer.
+//!
+//! A hold may come between an expiry's last look and its deletion. So holds are looked at once more after it, and the root of
+//! what is held is put back, by this expiry or by a later one. Until then its chunks stay.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::repository::document;
 use crate::repository::error::{Error, Result};
-use crate::repository::id::BackupId;
+use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::manifest::{FORMAT_VERSION, Manifest};
-use crate::repository::reader::Repository;
-use crate::storage::{Put, list_all};
+use crate::repository::reader::{Repository, StoredManifest};
+use crate::storage::list_all;
 
-/// How long after a tombstone was written an expiry may delete by it: it has looked at holds in between, and whoever places one
-/// later must be able to tell when that look no longer counts.
-pub(super) const DELETES_WITHIN: SignedDuration = SignedDuration::from_mins(15);
-
-/// So much longer the deletion may be under way: its tries have an end.
-const UNDER_WAY: SignedDuration = SignedDuration::from_mins(15);
+/// So long after its mark a backup's chunks are all there: much shorter than any grace period.
+const SURELY_WHOLE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A tombstone as a listing tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +38,12 @@ impl Tombstone {
     pub(super) fn is_there(&self) -> bool {
         self.written.is_some()
     }
+
+    /// Whether a hold of that time means this backup: it came while all of it was there. What is held later was let go for good.
+    pub(super) fn is_held_in_time(&self, held_since: Timestamp) -> bool {
+        let is_early = |gone_since: Timestamp| held_since <= gone_since + SURELY_WHOLE;
+        self.is_there() && self.gone_since.is_none_or(is_early)
+    }
 }
 
 /// `tombstones/<backup_id>.json`.
@@ -49,6 +54,9 @@ struct TombstoneDocument {
     /// By the clock of whoever expired it.
     expired: Timestamp,
     tool_version: String,
+    /// Of the root's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_sha256: Option<Sha256Digest>,
     manifest: Manifest,
 }
 
@@ -62,8 +70,12 @@ struct GoneDocument<'a> {
 
 impl Repository {
     pub(super) async fn tombstones(&self) -> Result<BTreeMap<BackupId, Tombstone>> {
+        self.tombstones_of(layout::TOMBSTONES).await
+    }
+
+    async fn tombstones_of(&self, prefix: &str) -> Result<BTreeMap<BackupId, Tombstone>> {
         let mut tombstones: BTreeMap<BackupId, Tombstone> = BTreeMap::new();
-        for object in list_all(self.store().as_ref(), layout::TOMBSTONES, None).await? {
+        for object in list_all(self.store().as_ref(), prefix, None).await? {
             match object.key.parse() {
                 Ok(Key::Tombstone(backup_id)) => {
                     tombstones.entry(backup_id).or_default().written = Some(object.modified);
@@ -78,46 +90,31 @@ impl Repository {
     }
 
     /// One that is there already says the same: a manifest never changes.
-    pub(in crate::repository) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<Put> {
-        let key = Key::Tombstone(manifest.backup_id.clone()).to_string();
+    pub(in crate::repository) async fn put_tombstone(&self, stored: StoredManifest, now: Timestamp) -> Result<()> {
+        let backup_id = stored.manifest.backup_id.clone();
         let object = document::encode(&TombstoneDocument {
             format_version: FORMAT_VERSION,
-            backup_id: manifest.backup_id.clone(),
+            backup_id: backup_id.clone(),
             expired: now,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            manifest,
+            manifest_sha256: Some(stored.sha256),
+            manifest: stored.manifest,
         })?;
-        Ok(self.store().put_new(&key, object).await?)
-    }
-
-    /// Since when there is a tombstone, by the store's clock. Asks for it anew.
-    pub(super) async fn buried_since(&self, backup_id: &BackupId) -> Result<Option<Timestamp>> {
-        match self.store().head(&Key::Tombstone(backup_id.clone()).to_string()).await {
-            Ok(tombstone) => Ok(Some(tombstone.modified)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Until when an expiry may still delete this backup that has not seen a hold which came at `held_since`; none where whoever
-    /// expires sees that hold.
-    ///
-    /// An expiry writes the tombstone first and looks at holds after that, so that one which begins later sees it.
-    pub(in crate::repository) async fn may_expire_unseen_until(
-        &self,
-        backup_id: &BackupId,
-        held_since: Timestamp,
-    ) -> Result<Option<Timestamp>> {
-        let buried = self.buried_since(backup_id).await?;
-        // Of the same second, nobody knows which of the two came first.
-        let until = buried
-            .filter(|buried| *buried <= held_since)
-            .map(|buried| buried + DELETES_WITHIN + UNDER_WAY);
-        Ok(until.filter(|until| *until > self.store().now()))
+        self.store()
+            .put_new(&Key::Tombstone(backup_id).to_string(), object)
+            .await?;
+        Ok(())
     }
 
     /// The root of an expired backup; none where there is no tombstone.
     pub(in crate::repository) async fn read_tombstone(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
+        Ok(self
+            .read_tombstone_document(backup_id)
+            .await?
+            .map(|document| document.manifest))
+    }
+
+    async fn read_tombstone_document(&self, backup_id: &BackupId) -> Result<Option<TombstoneDocument>> {
         let key = Key::Tombstone(backup_id.clone()).to_string();
         let object = match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => object,
@@ -126,10 +123,51 @@ impl Repository {
         };
         let read: TombstoneDocument = document::decode(&key, &object)?;
         if read.backup_id == *backup_id && read.manifest.backup_id == *backup_id {
-            Ok(Some(read.manifest))
+            Ok(Some(read))
         } else {
             Err(Error::damaged(key, "it is the tombstone of another backup"))
         }
+    }
+
+    /// Makes an expired backup exist again, byte for byte. False: it has no tombstone, or not one of a time in which all of it
+    /// was surely there.
+    ///
+    /// # Errors
+    /// `HeldAway` when it is to be put back and cannot be; the store's own.
+    pub(in crate::repository) async fn put_back(&self, backup_id: &BackupId, held_since: Timestamp) -> Result<bool> {
+        let tombstone = self.tombstones_of(&layout::tombstone_of(backup_id)).await?;
+        let is_in_time = |tombstone: &Tombstone| tombstone.is_held_in_time(held_since);
+        if !tombstone.get(backup_id).is_some_and(is_in_time) {
+            return Ok(false);
+        }
+        match self.put_root_of_tombstone(backup_id).await {
+            Ok(()) => {
+                tracing::info!(%backup_id, "it was held while it was being let go, and is there again");
+                Ok(true)
+            }
+            Err(error) => Err(Error::HeldAway {
+                backup_id: backup_id.clone(),
+                source: Box::new(error),
+            }),
+        }
+    }
+
+    async fn put_root_of_tombstone(&self, backup_id: &BackupId) -> Result<()> {
+        let key = Key::Tombstone(backup_id.clone()).to_string();
+        let Some(document) = self.read_tombstone_document(backup_id).await? else {
+            return Err(Error::damaged(key, "missing"));
+        };
+        let root = document::encode(&document.manifest)?;
+        let digest = Sha256Digest::of(&root);
+        if document.manifest_sha256.is_some_and(|expected| expected != digest) {
+            return Err(Error::damaged(
+                key,
+                "its root cannot be written as it was: update this program",
+            ));
+        }
+        let manifest = Key::Manifest(backup_id.clone()).to_string();
+        self.store().put_new(&manifest, root).await?;
+        Ok(())
     }
 
     /// Only once the manifest was seen to be gone.

@@ -46,6 +46,47 @@ fn credentials_without_delete_are_told_so_and_nothing_fails() {
     world.all_is_sound();
 }
 
+/// The CronJob may delete manifests and write none. What it cannot put back is not lost.
+#[test]
+fn what_is_held_too_late_for_an_expiry_that_writes_no_manifests_is_put_back_by_the_backup_agent() {
+    let world = world();
+    for name in ["retention.json", "people.json", "backup-agent.json"] {
+        world.s3.controls.admit(bearer(name, PREFIX));
+    }
+    let as_bearer_of = |name: &str, arguments: &[&str]| {
+        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", name);
+        program.env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
+    };
+    let first = world.back_up_state(1);
+    world.back_up_state(2);
+    world.drill();
+    let before = world.s3.read(&World::object(&format!("manifests/{first}.json")));
+
+    let go = world.directory().join("go");
+    let failpoint = format!("expire-before-deletion=go:{}", go.display());
+    let expiry = as_bearer_of("retention.json", &["expire"]).env("KUBEBACKUP_FAILPOINT", &failpoint);
+    let mut expiry = expiry.spawn();
+    expiry.wait_for("failpoint expire-before-deletion");
+    as_bearer_of("people.json", &["hold", &first, "--reason", "wait"])
+        .run()
+        .ok();
+    std::fs::write(&go, "").unwrap();
+    let ended = expiry.wait().expect(1);
+    assert!(
+        ended.stderr.contains(&format!("backup {first} is held")) && ended.stderr.contains("hint: its chunks stay"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(world.keys("manifests/").len(), 1);
+
+    world.age("", 3 * DAY);
+    as_bearer_of("retention.json", &["prune"]).run().ok();
+    as_bearer_of("backup-agent.json", &["expire"]).run().ok();
+    let after = world.s3.read(&World::object(&format!("manifests/{first}.json")));
+    assert_eq!(after, before);
+    world.all_is_sound();
+}
+
 #[test]
 fn the_policy_of_retention_is_enough_for_expiry_and_prune_and_for_nothing_else() {
     let world = world();

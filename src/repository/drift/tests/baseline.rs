@@ -73,7 +73,7 @@ async fn the_baseline_is_the_newest_certified_backup_and_before_the_first_the_ne
     assert_eq!(drift.findings[0].kind, DriftKind::DatabaseLost);
 }
 
-/// Where copies alone were drilled, theirs is the only word; a drill of this place goes before it.
+/// As in a copy that has taken over; a drill of this place goes before it.
 #[tokio::test]
 async fn the_word_of_a_drill_elsewhere_makes_a_baseline_and_refutes_one() {
     let ground = Ground::new().await;

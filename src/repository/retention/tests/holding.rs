@@ -1,31 +1,25 @@
-//! A hold that comes while an expiry is letting the very backup go: it is seen, or whoever placed it is told.
-
-use tokio::join;
+//! A hold that comes while an expiry is letting the very backup go: the backup stays, or comes back.
 
 use super::*;
 
-/// So long after it a tombstone can mean no deletion any more.
-const AN_HOUR: i64 = 60;
-
 impl Ground {
-    /// What an expiry and a hold of the oldest backup come to, where the latter begins once the expiry is struck by `fault`.
-    async fn hold_during(
-        &self,
-        fault: Fault,
-        then: impl FnOnce(),
-    ) -> (ExpireReport, crate::repository::Result<HoldChange>) {
-        let faults = Arc::new(FaultStore::new(self.store.clone(), vec![fault]));
-        let mut struck = faults.struck();
-        let repository = Repository::open(faults).await.unwrap();
+    /// The same repository as one sees it whose requests meet `faults`, and how many did.
+    async fn through(&self, faults: Vec<Fault>) -> (Repository, tokio::sync::watch::Receiver<usize>) {
+        let faults = Arc::new(FaultStore::new(self.store.clone(), faults));
+        let struck = faults.struck();
+        (Repository::open(faults).await.unwrap(), struck)
+    }
+
+    /// What an expiry comes to, and a hold of the oldest backup that begins while that waits for `fault`.
+    async fn hold_during(&self, fault: Fault) -> (ExpireReport, HoldChange) {
+        let (repository, mut struck) = self.through(vec![fault]).await;
         let (options, cancel) = (last(1), CancellationToken::new());
         let hold = async {
             struck.wait_for(|struck| *struck == 1).await.unwrap();
-            let held = self.hold_oldest().await;
-            then();
-            held
+            self.hold_oldest().await
         };
-        let (report, placed) = join!(expire(&repository, &options, &cancel), hold);
-        (report.unwrap(), placed)
+        let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
+        (report.unwrap(), placed.unwrap())
     }
 
     async fn hold_oldest(&self) -> crate::repository::Result<HoldChange> {
@@ -35,6 +29,10 @@ impl Ground {
     async fn has_oldest(&self) -> bool {
         self.repository.backup_ids().await.unwrap().contains(&backup_id(0))
     }
+
+    async fn oldest(&self) -> bytes::Bytes {
+        self.object(&Key::Manifest(backup_id(0)).to_string()).await
+    }
 }
 
 /// Done so long after it was asked for that a person comes in between.
@@ -42,114 +40,142 @@ fn slow(operation: Operation, prefix: &str) -> Fault {
     Fault::first(operation, prefix, Effect::Slow(Duration::from_millis(5)))
 }
 
-fn certain_from(held: crate::repository::Result<HoldChange>) -> Timestamp {
-    match held {
-        Err(Error::HeldLate {
-            backup_id: id,
-            certain_from,
-        }) if id == backup_id(0) => certain_from,
-        other => panic!("{other:?}"),
+fn refused(operation: Operation, prefix: &str, kind: ErrorKind) -> Fault {
+    Fault::first(operation, prefix, Effect::Refuse(kind)).always()
+}
+
+#[tokio::test]
+async fn whenever_the_hold_comes_the_backup_is_there_in_the_end() {
+    for fault in [
+        // Before the tombstone, before the look after it, and after that.
+        slow(Operation::Put, layout::TOMBSTONES),
+        slow(Operation::List, layout::MANIFESTS).after(1),
+        slow(Operation::Delete, layout::MANIFESTS),
+    ] {
+        let ground = Ground::with_days(3).await;
+        let before = ground.oldest().await;
+        let (report, placed) = ground.hold_during(fault.clone()).await;
+        assert_eq!(placed, HoldChange::Changed, "{fault:?}");
+        let retained: Vec<&Retained> = report.retained.iter().collect();
+        assert!(
+            matches!(retained[..], [one] if one.backup_id == backup_id(0) && one.reason.contains("auditors")),
+            "{fault:?} {retained:?}"
+        );
+        assert_eq!(report.expired, ids([1]), "{fault:?}");
+        assert_eq!(ground.oldest().await, before, "byte for byte");
+
+        // To the store it is new, and stays for a week for that alone.
+        ground.set_minute(12 * DAY);
+        ground.prune().await;
+        assert!(ground.expire(&last(1)).await.expired.is_empty());
+        assert!(ground.is_sound().await && ground.has_oldest().await, "{fault:?}");
+        // And it goes as any other when nobody holds it any more, with a grace period of its own.
+        ground.repository.unhold(&backup_id(0), time(0)).await.unwrap();
+        assert_eq!(ground.expire(&last(1)).await.expired, ids([0]));
+        assert_eq!(ground.prune().await.tombstones, 1, "{fault:?}");
     }
 }
 
+/// Stopped between the deletion and the look at holds.
 #[tokio::test]
-async fn before_the_tombstone_a_hold_is_certain() {
+async fn what_a_stopped_expiry_has_not_put_back_keeps_its_chunks_until_the_next_one_does() {
     let ground = Ground::with_days(3).await;
-    let (report, held) = ground
-        .hold_during(slow(Operation::Put, layout::TOMBSTONES), || ())
+    let before = ground.oldest().await;
+    let (repository, mut struck) = ground
+        .through(vec![
+            slow(Operation::Delete, layout::MANIFESTS),
+            refused(Operation::List, layout::HOLDS, ErrorKind::Unavailable).after(2),
+        ])
         .await;
-    assert_eq!(held.unwrap(), HoldChange::Changed);
-    assert_eq!(report.retained.len(), 1, "{report:?}");
-    assert_eq!(report.expired, ids([1]));
-    assert!(ground.has_oldest().await);
+    let (options, cancel) = (last(1), CancellationToken::new());
+    let hold = async {
+        struck.wait_for(|struck| *struck == 1).await.unwrap();
+        ground.hold_oldest().await
+    };
+    let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
+    placed.unwrap();
+    report.unwrap_err();
+    assert!(!ground.has_oldest().await);
+    for day in [4, 40] {
+        ground.set_minute(day * DAY);
+        assert_eq!(ground.prune().await.leftovers.holds, 0);
+    }
+    let report = ground.expire(&last(1)).await;
+    assert_eq!(report.retained[0].backup_id, backup_id(0));
+    assert_eq!(ground.oldest().await, before);
+    assert!(ground.is_sound().await);
 }
 
 #[tokio::test]
-async fn between_tombstone_and_deletion_a_hold_that_is_seen_becomes_certain_later() {
+async fn who_may_not_put_a_manifest_back_says_what_is_to_be_done() {
     let ground = Ground::with_days(3).await;
-    // The second look at what there is.
-    let fault = slow(Operation::List, layout::MANIFESTS).after(1);
-    let (report, held) = ground.hold_during(fault, || ()).await;
-    let certain_from = certain_from(held);
-    assert_eq!(report.retained.len(), 1, "{report:?}");
-    assert_eq!(report.expired, ids([1]));
-    // Whoever asks again is told the same until then.
-    ground.store.set_clock(certain_from - SignedDuration::from_secs(1));
-    assert_eq!(self::certain_from(ground.hold_oldest().await), certain_from);
-    ground.store.set_clock(certain_from);
-    assert_eq!(ground.hold_oldest().await.unwrap(), HoldChange::Unchanged);
-    assert!(ground.expire(&last(1)).await.expired.is_empty());
-    assert!(ground.has_oldest().await);
-}
-
-#[tokio::test]
-async fn a_hold_that_comes_too_late_is_not_taken_for_one_that_came_in_time() {
-    let ground = Ground::with_days(3).await;
-    let (report, held) = ground
-        .hold_during(slow(Operation::Delete, layout::MANIFESTS), || ())
+    let (repository, mut struck) = ground
+        .through(vec![
+            slow(Operation::Delete, layout::MANIFESTS),
+            refused(Operation::Put, layout::MANIFESTS, ErrorKind::Denied),
+        ])
         .await;
-    certain_from(held);
-    assert_eq!(report.expired, ids(0..2));
-    let again = ground.hold_oldest().await;
+    let (options, cancel) = (last(1), CancellationToken::new());
+    let hold = async {
+        struck.wait_for(|struck| *struck == 1).await.unwrap();
+        ground.hold_oldest().await
+    };
+    let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
+    placed.unwrap();
+    let error = report.unwrap_err();
     assert!(
-        matches!(&again, Err(Error::NoSuchBackup(id)) if *id == backup_id(0)),
-        "{again:?}"
+        matches!(&error, Error::HeldAway { backup_id: id, .. } if *id == backup_id(0)),
+        "{error}"
     );
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids([2]));
+    ground.set_minute(5 * DAY);
+    assert_eq!(ground.prune().await.leftovers.tombstones, 1, "of the other one");
+    ground.expire(&last(1)).await;
+    assert!(ground.has_oldest().await && ground.is_sound().await);
 }
 
-/// By then the hold is said to be certain, and the expiry has not seen it.
+/// The expiry is over before the hold is there, and after the person has seen the backup.
 #[tokio::test]
-async fn an_expiry_that_is_held_up_after_its_look_deletes_nothing_and_the_next_begins_anew() {
-    let ground = Ground::with_days(3).await;
-    let late = 2 * DAY + 2 * HOUR;
-    // The last thing that the second look asks for.
-    let (report, held) = ground
-        .hold_during(slow(Operation::List, layout::DRIFT).after(1), || {
-            ground.set_minute(late);
-        })
-        .await;
-    certain_from(held);
-    let reasons: Vec<&str> = report.retained.iter().map(|one| one.reason.as_str()).collect();
-    assert_eq!((report.expired.len(), reasons.len()), (0, 2), "{report:?}");
-    assert!(
-        reasons.iter().all(|reason| reason.contains("held up for too long")),
-        "{reasons:?}"
-    );
-    assert_eq!(ground.hold_oldest().await.unwrap(), HoldChange::Unchanged);
-    assert_eq!(ground.expire(&last(1)).await.expired, ids([1]));
-    assert!(ground.has_oldest().await);
+async fn a_hold_that_finds_the_backup_gone_puts_it_back_or_says_so() {
+    for may_write in [true, false] {
+        let ground = Ground::with_days(3).await;
+        let mut faults = vec![slow(Operation::Put, layout::HOLDS)];
+        if !may_write {
+            faults.push(refused(Operation::Put, layout::MANIFESTS, ErrorKind::Denied));
+        }
+        let (repository, mut struck) = ground.through(faults).await;
+        let (held, options) = (backup_id(0), last(1));
+        let expiry = async {
+            struck.wait_for(|struck| *struck == 1).await.unwrap();
+            ground.expire(&options).await
+        };
+        let (placed, report) = tokio::join!(repository.hold(&held, "auditors", time(0)), expiry);
+        assert_eq!(report.expired, ids(0..2));
+        match placed {
+            Ok(change) => assert!(may_write && change == HoldChange::Changed),
+            Err(error) => assert!(!may_write && matches!(error, Error::HeldAway { .. }), "{error}"),
+        }
+        assert_eq!(ground.has_oldest().await, may_write);
+        ground.set_minute(5 * DAY);
+        ground.prune().await;
+        ground.expire(&options).await;
+        assert!(ground.has_oldest().await && ground.is_sound().await, "{may_write}");
+    }
 }
 
+/// By then a prune may have taken what it needs.
 #[tokio::test]
-async fn a_tombstone_that_a_stopped_expiry_left_stands_in_the_way_of_no_hold_and_of_no_later_expiry() {
+async fn a_hold_of_a_backup_that_was_let_go_long_ago_brings_nothing_back() {
     let ground = Ground::with_days(3).await;
-    let stopped = Fault::first(Operation::Delete, "", Effect::Refuse(ErrorKind::Unavailable)).always();
-    let repository = ground.with_faults(vec![stopped]).await;
-    expire(&repository, &last(1), &CancellationToken::new())
-        .await
-        .unwrap_err();
-    ground.set_minute(2 * DAY + HOUR + AN_HOUR);
-    assert_eq!(ground.hold_oldest().await.unwrap(), HoldChange::Changed);
-    ground.repository.unhold(&backup_id(0), time(0)).await.unwrap();
-    // The next one writes its own, so that a hold beside it is told of it.
-    let (report, held) = ground
-        .hold_during(slow(Operation::Delete, layout::MANIFESTS), || ())
-        .await;
-    certain_from(held);
-    assert_eq!(report.expired, ids(0..2));
-}
-
-/// A hold is older than the tombstone, so the expiry has seen it.
-#[tokio::test]
-async fn what_was_held_before_an_expiry_began_is_certain_at_once() {
-    let ground = Ground::with_days(3).await;
-    ground.hold_oldest().await.unwrap();
-    ground.set_minute(2 * DAY + 2 * HOUR);
-    let manifest = ground.repository.read_manifest(&backup_id(0)).await.unwrap().manifest;
-    ground
-        .repository
-        .put_tombstone(manifest, ground.store.now())
-        .await
-        .unwrap();
-    assert_eq!(ground.hold_oldest().await.unwrap(), HoldChange::Unchanged);
+    ground.expire(&last(1)).await;
+    ground.set_minute(2 * DAY + 3 * HOUR);
+    let late = Key::Hold {
+        backup_id: backup_id(0),
+        generation: 1,
+    };
+    ground.store.put_new(&late.to_string(), "{}".into()).await.unwrap();
+    assert!(ground.expire(&last(1)).await.retained.is_empty());
+    assert!(!ground.has_oldest().await);
+    ground.set_minute(5 * DAY);
+    assert_eq!(ground.prune().await.leftovers.tombstones, 2);
 }
