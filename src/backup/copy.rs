@@ -11,7 +11,7 @@ use super::error::{Error, Result};
 use super::pace::{Pacer, Stride};
 use super::plan::{BackupPlan, Piece, Task};
 use crate::content::{GeneratedColumns, QualifiedName, RowTally, TableDescription};
-use crate::postgres::copy::{copy_generated_statement, copy_out, copy_out_statement, rows};
+use crate::postgres::copy::{CopyRange, copy_generated_statement, copy_out, copy_out_statement, rows};
 use crate::postgres::snapshot::{SnapshotId, join_snapshot, lock_nowait};
 use crate::postgres::{self, ConnectOptions, Session};
 use crate::repository::manifest::Segment;
@@ -163,7 +163,8 @@ impl Worker<'_> {
 
     /// A table's generated columns, once for all its parts.
     async fn tally_generated(&mut self, table: &TableDescription, piece: Piece) -> Result<Option<GeneratedColumns>> {
-        let statement = copy_generated_statement(table, &self.context.encoding).filter(|_| piece.part == 0);
+        let statement =
+            copy_generated_statement(table, CopyRange::All, &self.context.encoding).filter(|_| piece.part == 0);
         let Some(statement) = statement else { return Ok(None) };
         let doing = format!("read the generated columns of {}", table.name);
         let mut tally = RowTally::default();

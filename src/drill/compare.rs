@@ -32,6 +32,8 @@ use crate::telemetry::progress::Progress;
 pub struct CompareOptions {
     /// Sessions that read tables at the same time.
     pub jobs: usize,
+    /// A table that would keep the other sessions waiting is read in parts that are at least this large on the target's disk.
+    pub part_bytes: u64,
     /// Directory of `pg_dump` and `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
     /// Check B-tree indexes against their tables.
@@ -46,6 +48,7 @@ impl Default for CompareOptions {
     fn default() -> Self {
         Self {
             jobs: 2,
+            part_bytes: 64 * 1024 * 1024,
             bin_directory: None,
             amcheck: false,
             login_role: None,
@@ -125,8 +128,7 @@ async fn compare(
     // Not dropped halfway: it drops its scratch database when `cancel` tells it to end.
     let (definitions, circumstance) = compare_definitions(&session, schema_archive, options, cancel).await?;
     checks.extend(definitions);
-    let (rows, tables) =
-        or_interrupted(cancel, Box::pin(compare_rows(database, target, options.jobs, progress))).await?;
+    let (rows, tables) = or_interrupted(cancel, Box::pin(compare_rows(database, target, options, progress))).await?;
     checks.extend(rows);
     checks.extend(or_interrupted(cancel, Box::pin(compare_rest(database, &session, options))).await?);
     checks.sort_by_key(|check| check.name);

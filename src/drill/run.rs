@@ -373,6 +373,7 @@ impl Run<'_> {
             amcheck: self.options.amcheck,
             login_role: self.options.login_role.clone(),
             role_comment: ROLE_COMMENT.to_owned(),
+            ..CompareOptions::default()
         }
     }
 }

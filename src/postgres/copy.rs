@@ -29,17 +29,28 @@ pub enum CopyRange {
     },
 }
 
+impl CopyRange {
+    /// The `WHERE` that chooses these rows, after a blank; nothing where it is all of them.
+    fn condition(self) -> String {
+        let Self::Blocks { first, end } = self else {
+            return String::new();
+        };
+        let upper = end.map_or_else(String::new, |end| format!(" AND ctid < '({end},0)'"));
+        format!(" WHERE ctid >= '({first},0)'{upper}")
+    }
+}
+
 /// `COPY ... TO STDOUT` of the stored columns.
 #[must_use]
 pub fn copy_out_statement(table: &TableDescription, range: CopyRange, encoding: &str) -> String {
     let what = match (&table.source, range) {
         (TableSource::Table, CopyRange::All) => format!("{}{}", table.name, column_list(&table.columns)),
-        (TableSource::Table, CopyRange::Blocks { first, end }) => {
-            let upper = end.map_or_else(String::new, |end| format!(" AND ctid < '({end},0)'"));
+        (TableSource::Table, CopyRange::Blocks { .. }) => {
             format!(
-                "(SELECT {} FROM ONLY {} WHERE ctid >= '({first},0)'{upper})",
+                "(SELECT {} FROM ONLY {}{})",
                 select_list(&table.columns),
-                table.name
+                table.name,
+                range.condition()
             )
         }
         (TableSource::ExtensionConfiguration { condition, .. }, _) => {
@@ -68,12 +79,13 @@ pub fn copy_out_tree_statement(root: &QualifiedName, columns: &[String], encodin
 
 /// `COPY ... TO STDOUT` of the generated columns alone, for their aggregate; none when the table has none.
 #[must_use]
-pub fn copy_generated_statement(table: &TableDescription, encoding: &str) -> Option<String> {
+pub fn copy_generated_statement(table: &TableDescription, range: CopyRange, encoding: &str) -> Option<String> {
     (!table.generated_columns.is_empty()).then(|| {
         format!(
-            "COPY (SELECT {} FROM ONLY {}) TO STDOUT (FORMAT text, ENCODING {})",
+            "COPY (SELECT {} FROM ONLY {}{}) TO STDOUT (FORMAT text, ENCODING {})",
             select_list(&table.generated_columns),
             table.name,
+            range.condition(),
             quote_literal(encoding)
         )
     })
@@ -282,6 +294,28 @@ mod tests {
             "COPY (SELECT \"a\", \"b\"\"c\" FROM ONLY \"public\".\"t\" WHERE ctid >= '(32,0)') \
              TO STDOUT (FORMAT text, ENCODING 'LATIN1')"
         );
+    }
+
+    #[test]
+    fn generated_columns_come_from_the_same_blocks() {
+        let mut table = table(&["a"]);
+        assert_eq!(copy_generated_statement(&table, CopyRange::All, "UTF8"), None);
+        table.generated_columns = vec!["g".to_owned()];
+        let range = CopyRange::Blocks {
+            first: 32,
+            end: Some(64),
+        };
+        for (range, condition) in [
+            (range, " WHERE ctid >= '(32,0)' AND ctid < '(64,0)'"),
+            (CopyRange::All, ""),
+        ] {
+            assert_eq!(
+                copy_generated_statement(&table, range, "UTF8").unwrap(),
+                format!(
+                    "COPY (SELECT \"g\" FROM ONLY \"public\".\"t\"{condition}) TO STDOUT (FORMAT text, ENCODING 'UTF8')"
+                )
+            );
+        }
     }
 
     #[test]

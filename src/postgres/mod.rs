@@ -44,6 +44,7 @@ mod socket;
 pub mod stability;
 pub mod target;
 mod tls;
+pub mod together;
 pub mod validity;
 pub mod watch;
 pub mod wipe;

@@ -33,6 +33,19 @@ pub struct SnapshotId {
     server_started: String,
 }
 
+/// Columns of the statement that exports the snapshot it is executed in, for [`SnapshotId::of_row`].
+pub(super) const EXPORT_SNAPSHOT: &str = "pg_catalog.pg_export_snapshot() AS name,
+    pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text AS server_started";
+
+impl SnapshotId {
+    pub(super) fn of_row(row: &tokio_postgres::Row) -> Result<Self> {
+        Ok(Self {
+            name: column(row, "name")?,
+            server_started: column(row, "server_started")?,
+        })
+    }
+}
+
 /// An exported snapshot with every table locked, held open by its session until dropped or finished.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -139,11 +152,12 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     // `statement_timestamp()` was set when the message came in, before the snapshot this statement takes.
     let row = client
         .query_one(
-            "SELECT pg_catalog.pg_export_snapshot() AS name,
-                    pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text AS server_started,
+            &format!(
+                "SELECT {EXPORT_SNAPSHOT},
                     (pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) * 1000000)::bigint AS time,
                     (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-                          ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn",
+                          ELSE pg_catalog.pg_current_wal_lsn() END)::text AS lsn"
+            ),
             &[],
         )
         .await
@@ -157,10 +171,7 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     if let Some(reason) = slipped_through(&relations, &locked) {
         return Ok(Attempt::Interfered(reason));
     }
-    let id = SnapshotId {
-        name: column(&row, "name")?,
-        server_started: column(&row, "server_started")?,
-    };
+    let id = SnapshotId::of_row(&row)?;
     let time = jiff::Timestamp::from_microsecond(column(&row, "time")?)
         .map_err(|error| Error::Protocol(format!("the server's clock: {error}")))?;
     let lsn = column::<Option<String>>(&row, "lsn")?.unwrap_or_default();
@@ -218,7 +229,7 @@ async fn lock(session: &Session, batch: &[&Relation]) -> Result<Option<String>> 
 }
 
 /// What this session has really locked: the names in `LOCK TABLE` may have meant other tables than those listed.
-async fn read_locked(session: &Session) -> Result<HashSet<u32>> {
+pub(super) async fn read_locked(session: &Session) -> Result<HashSet<u32>> {
     session
         .client
         .query(
@@ -313,6 +324,15 @@ async fn refuse_small_lock_table(session: &Session, tables: usize) -> Result<()>
 /// `Error::Query` when the snapshot is gone, `Error::AnotherServer`.
 pub async fn join_snapshot(options: &ConnectOptions, snapshot: &SnapshotId, purpose: &str) -> Result<Session> {
     let session = connect(options, purpose).await?;
+    import_snapshot(&session, snapshot).await?;
+    Ok(session)
+}
+
+/// Begins a transaction of `session` in the snapshot. After an error it has still to be ended.
+///
+/// # Errors
+/// As [`join_snapshot`].
+pub(super) async fn import_snapshot(session: &Session, snapshot: &SnapshotId) -> Result<()> {
     let statements = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
         crate::content::quote_literal(&snapshot.name)
@@ -322,10 +342,10 @@ pub async fn join_snapshot(options: &ConnectOptions, snapshot: &SnapshotId, purp
     let started = "SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text AS server_started";
     let row = session.client.query_one(started, &[]).await.map_err(failed())?;
     if column::<String>(&row, "server_started")? != snapshot.server_started {
-        let server = options.to_string();
+        let server = session.options.to_string();
         return Err(Error::AnotherServer { server });
     }
-    Ok(session)
+    Ok(())
 }
 
 /// Locks one table in a worker without waiting: an ALTER queued behind the coordinator's lock would otherwise wait for

@@ -25,6 +25,7 @@ mod failed;
 mod full;
 mod interrupted;
 mod login;
+mod together;
 mod unverified;
 
 /// A source with a backup, and a marked target on another cluster.

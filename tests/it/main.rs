@@ -65,6 +65,7 @@ mod storage;
 mod store_faults;
 mod support;
 mod three_nodes;
+mod together;
 mod verdicts;
 mod wipe;
 mod zoo;

@@ -165,6 +165,20 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
             );
         }
     }
+    // What `check` asks of a bucket's own settings, from the agent's pod or where copies are made.
+    for policy in [&backup, &copy] {
+        for action in [
+            "s3:GetBucketObjectLockConfiguration",
+            "s3:GetBucketVersioning",
+            "s3:GetEncryptionConfiguration",
+            "s3:GetLifecycleConfiguration",
+        ] {
+            let asks = |statement: &&Value| texts(&statement["Action"]).iter().any(|one| one == action);
+            let all = statements(policy);
+            let of_bucket = all.iter().find(|statement| asks(statement)).unwrap();
+            assert_eq!(of_bucket["Resource"], BUCKET, "{action}");
+        }
+    }
     assert_eq!(places(&restore, lock), set([layout::CERTIFICATES]));
     for policy in [&people, &retention] {
         assert_eq!(places(policy, lock), set([]));

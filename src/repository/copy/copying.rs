@@ -44,8 +44,17 @@ impl Copying<'_> {
             self.report.let_go = declined.iter().cloned().collect();
             let left_before = self.report.left.len();
             let wanted: Vec<&BackupId> = missing.difference(&declined).collect();
+            let mut copied_then = None;
             for backup_id in wanted.into_iter().rev() {
-                self.try_backup(backup_id).await?;
+                if !self.try_backup(backup_id).await? {
+                    copied_then.get_or_insert(self.report.copied.len());
+                }
+            }
+            // One that came after it may protect over there what it could not rely on.
+            if copied_then.is_some_and(|then| self.report.copied.len() > then) {
+                for left in self.report.left.split_off(left_before) {
+                    self.try_backup(&left.backup_id).await?;
+                }
             }
             if self.report.left.len() == left_before || declined.is_empty() {
                 return Ok(());
@@ -54,7 +63,8 @@ impl Copying<'_> {
         }
     }
 
-    async fn try_backup(&mut self, backup_id: &BackupId) -> Result<()> {
+    /// Whether nothing of it is left to do.
+    async fn try_backup(&mut self, backup_id: &BackupId) -> Result<bool> {
         let done = self.copy_backup(backup_id).await;
         self.progress.end();
         match done {
@@ -66,9 +76,10 @@ impl Copying<'_> {
                 tracing::warn!(%backup_id, reason, "this backup was not copied");
                 let backup_id = backup_id.clone();
                 self.report.left.push(Left { backup_id, reason });
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {

@@ -325,6 +325,34 @@ async fn what_waits_has_brought_its_index_and_keeps_no_prune_from_its_work() {
     assert_eq!(run(&ground, &to).await.copied, [backup_id(0)]);
 }
 
+/// A copy of the older one was killed before its root. The newer one comes first, and shares rows with it.
+#[tokio::test]
+async fn what_could_not_rely_on_a_chunk_is_tried_again_once_its_neighbour_is_there() {
+    let ground = Ground::new().await;
+    ground.backup(0, &two_tables()).await;
+    let (store, _) = empty_copy(&ground).await;
+    store.set_clock(time(10));
+    let killed = Fault::first(
+        Operation::Put,
+        layout::MANIFESTS,
+        Effect::Refuse(ErrorKind::Unavailable),
+    );
+    let to = Repository::open(Arc::new(FaultStore::new(store.clone(), vec![killed])))
+        .await
+        .unwrap();
+    copy(&ground.repository, &to, &options(), &Silent).await.unwrap_err();
+    let next = [("orders", rows(3000, 7)), ("items", rows(4000, 13))];
+    ground.backup(1, &next).await;
+    // Longer ago than a grace period: what was announced then may be relied on, what is announced now not yet.
+    store.set_clock(time(10 + 30 * 60));
+    let report = run(&ground, &to).await;
+    assert_eq!(
+        (report.copied, report.left.len()),
+        (vec![backup_id(0), backup_id(1)], 0)
+    );
+    assert_eq!(verify_all(&to, 10 + 30 * 60).await, VerifyOutcome::Sound);
+}
+
 /// Chunks alone, since this was asked last: every copy gives its place's name a lock again.
 fn locked_again(store: &MemoryStore) -> Vec<String> {
     let (names, chunks): (Vec<String>, Vec<String>) = store

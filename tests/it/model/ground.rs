@@ -190,6 +190,7 @@ impl Ground {
         });
         is_hit &= !running.has_ended();
         if is_hit && matches!(strike.what, Blow::Kill) {
+            self.count(&format!("kills of {}", arguments[2]));
             let ended = running.kill();
             self.note(&arguments, &ended);
             return (ended, true);

@@ -63,6 +63,12 @@ fn run(seed: u64, steps: usize, limit: Duration) {
             eprintln!("{}", log.steps[number]);
         }
         ground.carry_out(step);
+        if number + 1 == OPENING {
+            for verb in ["copy", "prune"] {
+                let kills = ground.counts.get(&format!("kills of {verb}"));
+                assert_eq!(kills, Some(&1), "{verb} was to be killed once by now");
+            }
+        }
         if began.elapsed() > limit {
             // Said whatever the test's output is shown of: fewer steps are fewer that were tried.
             let _ = writeln!(

@@ -7,7 +7,7 @@ use super::step::{Blow, Kind, Pick, Side, Step, Strike, When, Whose};
 use crate::generator::Dice;
 
 /// Steps that every plan begins with.
-pub(super) const OPENING: usize = 19;
+pub(super) const OPENING: usize = 21;
 
 /// Makes a plan of `steps` steps or a few more.
 pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
@@ -53,11 +53,25 @@ const EXPIRE_POINTS: &[&str] = &[
     "expire-before-deletion",
     "expire-after-manifests",
 ];
+/// At a point that it surely reaches.
+fn killed_at(point: &'static str) -> Option<Strike> {
+    Some(Strike {
+        when: When::At(point),
+        what: Blow::Kill,
+    })
+}
+
 const PRUNE_POINTS: &[&str] = &["prune-after-mark", "prune-after-batch"];
+const COPY_POINTS: &[&str] = &[
+    "copy-after-announcement",
+    "copy-after-chunks",
+    "copy-before-manifest",
+    "copy-after-manifest",
+];
 
 impl Planner {
     /// What chance seldom brings together: a backup that only its hold keeps, one that is kept as the last proof, and
-    /// chunks of theirs that are older than the grace period when prune comes.
+    /// chunks of theirs that are older than the grace period when prune comes. And copy and prune are killed once.
     fn open_with_retention(&mut self) {
         self.steps.extend([Step::Backup(None), Step::Hold(0)]);
         for number in 0..4 {
@@ -69,8 +83,10 @@ impl Planner {
         }
         self.steps.extend([
             Step::AcceptDrift,
+            Step::Copy(killed_at("copy-after-chunks")),
             Step::Expire(None),
             Step::PassHours(30),
+            Step::Prune(killed_at("prune-after-mark")),
             Step::Prune(None),
         ]);
     }
@@ -107,7 +123,7 @@ impl Planner {
             64..=67 => self.let_go(),
             68 => self.steps.extend([Step::Copy(None), Step::LetGoThere]),
             69 => {
-                let strike = self.store_strike(&[]);
+                let strike = self.store_strike(COPY_POINTS);
                 self.steps.push(Step::Copy(strike));
             }
             70..=71 => {

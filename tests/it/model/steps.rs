@@ -85,10 +85,8 @@ impl Ground {
             ended.printed()
         );
         if ended.code() == Some(1) {
-            assert_eq!(
-                ended.stderr.matches("\nerror: ").count() + usize::from(ended.stderr.starts_with("error: ")),
-                1
-            );
+            let errors = ended.stderr.lines().filter(|line| line.starts_with("error: "));
+            assert_eq!(errors.count(), 1, "{}", ended.printed());
         }
     }
 
