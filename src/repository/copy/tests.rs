@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::super::testing::{Ground, backup_id, rows, time, two_tables};
 use super::*;
 use crate::repository::id::VerifyId;
-use crate::repository::layout::Key;
+use crate::repository::layout::{self, Key};
 use crate::repository::manifest::Backup;
 use crate::repository::{CertificateState, PruneOptions, VerifyOptions, VerifyOutcome, prune, verify};
 use crate::storage::faults::{Effect, Fault, FaultStore};
