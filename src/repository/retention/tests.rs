@@ -3,6 +3,7 @@
 mod clocks;
 mod damage;
 mod hidden;
+mod stale;
 mod under_way;
 mod vanished;
 

@@ -86,11 +86,8 @@ impl Repository {
 
     /// Whether an expiry of it was begun, or is over.
     pub(in crate::repository) async fn is_buried(&self, backup_id: &BackupId) -> Result<bool> {
-        match self.store().head(&Key::Tombstone(backup_id.clone()).to_string()).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let written = self.modified_by_name(&Key::Tombstone(backup_id.clone())).await?;
+        Ok(written.is_some())
     }
 
     /// The root of an expired backup; none where there is no tombstone.
@@ -107,6 +104,20 @@ impl Repository {
         } else {
             Err(Error::damaged(key, "it is the tombstone of another backup"))
         }
+    }
+
+    /// What there is of it, whatever a listing says.
+    pub(super) async fn tombstone_by_name(&self, backup_id: &BackupId) -> Result<Tombstone> {
+        let key = Key::Tombstone(backup_id.clone());
+        Ok(Tombstone {
+            written: self.modified_by_name(&key).await?,
+            gone_since: self.gone_by_name(backup_id).await?,
+        })
+    }
+
+    /// Since when the mark is there, whatever a listing says.
+    pub(super) async fn gone_by_name(&self, backup_id: &BackupId) -> Result<Option<Timestamp>> {
+        self.modified_by_name(&Key::Gone(backup_id.clone())).await
     }
 
     /// Only once the manifest was seen to be gone.
