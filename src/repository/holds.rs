@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use super::id::BackupId;
 use super::layout::{self, Key};
 use super::limits::MAX_RECORD_BYTES;
 use super::manifest::FORMAT_VERSION;
+use super::presence::CONCURRENCY;
 use super::reader::Repository;
 use crate::storage::{ErrorKind, Put, list_all};
 
@@ -82,18 +84,37 @@ impl Repository {
     /// # Errors
     /// The store's own. A hold that cannot be read holds.
     pub async fn holds(&self) -> Result<BTreeMap<BackupId, Hold>> {
-        self.holds_where(|_| true).await
+        let newest = self.newest_holds(layout::HOLDS).await?.into_iter();
+        self.in_force(newest.map(|(backup_id, newest)| (backup_id, Some(newest))).collect())
+            .await
     }
 
-    /// The holds of those that are held. One listing, and one GET a hold.
-    pub(super) async fn holds_of_any(&self, backups: &[BackupId]) -> Result<BTreeMap<BackupId, Hold>> {
-        self.holds_where(|backup_id| backups.contains(backup_id)).await
+    /// Which of these are held, also by a hold that the listing does not show yet: the next generation of each is asked for by
+    /// its name. One listing, and one HEAD a backup.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub(super) async fn holds_by_name(&self, backups: &[BackupId]) -> Result<BTreeMap<BackupId, Hold>> {
+        let listed = self.newest_holds(layout::HOLDS).await?;
+        let asked: Vec<(BackupId, Option<Newest>)> = backups
+            .iter()
+            .map(|backup_id| (backup_id.clone(), listed.get(backup_id).copied()))
+            .collect();
+        let held: Vec<(BackupId, Option<Newest>)> = stream::iter(asked)
+            .map(|(backup_id, listed)| async move {
+                let newest = self.newest_by_name(&backup_id, listed).await?;
+                Ok::<_, Error>((backup_id, newest))
+            })
+            .buffered(CONCURRENCY)
+            .try_collect()
+            .await?;
+        self.in_force(held).await
     }
 
-    async fn holds_where(&self, is_wanted: impl Fn(&BackupId) -> bool) -> Result<BTreeMap<BackupId, Hold>> {
+    async fn in_force(&self, newest: Vec<(BackupId, Option<Newest>)>) -> Result<BTreeMap<BackupId, Hold>> {
         let mut holds = BTreeMap::new();
-        for (backup_id, newest) in self.newest_holds(layout::HOLDS).await? {
-            if !newest.is_released && is_wanted(&backup_id) {
+        for (backup_id, newest) in newest {
+            if let Some(newest) = newest.filter(|newest| !newest.is_released) {
                 let reason = self.hold_reason(&backup_id, newest.generation).await?;
                 let since = newest.since;
                 holds.insert(backup_id, Hold { reason, since });
@@ -227,6 +248,32 @@ impl Repository {
     async fn newest_hold(&self, backup_id: &BackupId) -> Result<Option<Newest>> {
         let mut newest = self.newest_holds(&layout::holds_of(backup_id)).await?;
         Ok(newest.remove(backup_id))
+    }
+
+    /// What follows `newest`, which a listing has shown, as far as anything does.
+    async fn newest_by_name(&self, backup_id: &BackupId, mut newest: Option<Newest>) -> Result<Option<Newest>> {
+        while newest.is_none_or(|newest| newest.is_released) {
+            let Some(generation) = newest.map_or(0, |newest| newest.generation).checked_add(1) else {
+                break;
+            };
+            let hold = Key::Hold {
+                backup_id: backup_id.clone(),
+                generation,
+            };
+            let Some(since) = self.modified_by_name(&hold).await? else {
+                break;
+            };
+            let release = Key::HoldRelease {
+                backup_id: backup_id.clone(),
+                generation,
+            };
+            newest = Some(Newest {
+                generation,
+                since,
+                is_released: self.modified_by_name(&release).await?.is_some(),
+            });
+        }
+        Ok(newest)
     }
 
     async fn newest_holds(&self, prefix: &str) -> Result<BTreeMap<BackupId, Newest>> {

@@ -112,12 +112,6 @@ pub fn holds_of(backup_id: &BackupId) -> String {
     format!("{HOLDS}{backup_id}/")
 }
 
-/// What the tombstone of one backup and its mark begin with.
-#[must_use]
-pub fn tombstone_of(backup_id: &BackupId) -> String {
-    format!("{TOMBSTONES}{backup_id}.")
-}
-
 /// Where the leases of one cluster lie.
 #[must_use]
 pub fn leases_of(scope: &LeaseScope) -> String {

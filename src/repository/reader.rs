@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::codec::ChunkBytes;
@@ -155,9 +156,15 @@ impl Repository {
 
     /// Whether a backup of that id exists, readable or not.
     pub(super) async fn has_backup(&self, backup_id: &BackupId) -> Result<bool> {
-        match self.store.head(&Key::Manifest(backup_id.clone()).to_string()).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+        let modified = self.modified_by_name(&Key::Manifest(backup_id.clone())).await?;
+        Ok(modified.is_some())
+    }
+
+    /// When the object was stored, if it is there, whatever a listing says.
+    pub(super) async fn modified_by_name(&self, key: &Key) -> Result<Option<Timestamp>> {
+        match self.store.head(&key.to_string()).await {
+            Ok(object) => Ok(Some(object.modified)),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -9,12 +9,15 @@ use kubebackup::postgres::connect;
 use kubebackup::postgres::program::ClientPrograms;
 use kubebackup::postgres::relation::read_relations;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::consistency::{YIELDED, assert_nothing_or_certified, backup_stopped_at, superuser_session};
 use crate::support::library::{
     backup_once, backup_options, blocking_checks, cluster_options, error_chain, memory_repository, restore_and_compare,
     try_backup,
 };
-use crate::support::{World, oracle};
+use crate::support::{World, WorldOptions, oracle, wait};
 
 #[test]
 fn a_table_made_between_the_locks_and_the_snapshot_makes_the_backup_start_over() {
@@ -372,4 +375,55 @@ fn temporary_objects_that_appear_meanwhile_are_no_change_of_definitions() {
     std::fs::write(&go, "").unwrap();
     let ended = backup.wait().ok();
     assert!(!ended.printed().contains("starting over"), "{}", ended.printed());
+}
+
+/// The sum of the row versions of `t`, which ADR 0031 would have taken for unchanged rows, and the guards that it named.
+const VERSIONS: &str = "SELECT (SELECT sum(hashtextextended(ctid::text || ':' || xmin::text, 0)) FROM t),
+    relfilenode, pg_postmaster_start_time(), system_identifier, timeline_id
+    FROM pg_class, pg_control_system(), pg_control_checkpoint() WHERE oid = 't'::regclass";
+
+#[test]
+fn row_versions_are_equal_over_other_rows_after_a_crash_that_lost_a_commit() {
+    let world = World::with(WorldOptions {
+        source_settings: &[
+            ("synchronous_commit", "off"),
+            ("wal_writer_delay", "10s"),
+            ("autovacuum", "off"),
+        ],
+        ..WorldOptions::default()
+    });
+    world.source_sql("CREATE TABLE t AS SELECT n, 'old' AS state FROM generate_series(1, 100) n; CHECKPOINT");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let session = runtime.block_on(superuser_session(&world));
+    let backend = runtime.block_on(session.client.query_one("SELECT pg_backend_pid()", &[]));
+    let backend: i32 = backend.unwrap().get(0);
+    let insert = |state: &str| world.source_sql(&format!("INSERT INTO t VALUES (101, '{state}')"));
+    insert("paid");
+    let before = world.source_sql(VERSIONS);
+    kill(Pid::from_raw(backend), Signal::SIGKILL).unwrap();
+    wait::until("the server to have lost the row", || {
+        let count = world.source.sql(world.database(), "SELECT count(*) FROM t");
+        count.is_ok_and(|count| count == "100")
+    });
+    insert("FREE");
+    assert_eq!(world.source_sql(VERSIONS), before);
+    assert_eq!(world.source_sql("SELECT state FROM t WHERE n = 101"), "FREE");
+}
+
+#[test]
+fn row_versions_are_equal_over_other_rows_after_a_column_was_dropped_and_added_again() {
+    let world = World::start();
+    world.source_sql(
+        "CREATE TABLE t AS SELECT generate_series(1, 100) AS n;
+         ALTER TABLE t ADD c int DEFAULT 1; ALTER TABLE t ALTER c SET DEFAULT 2",
+    );
+    let columns = "SELECT attname, atttypid, pg_get_expr(adbin, adrelid) FROM pg_attribute
+        LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
+        WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped";
+    let look = || (world.source_sql(VERSIONS), world.source_sql(columns));
+    let before = look();
+    assert_eq!(world.source_sql("SELECT sum(c) FROM t"), "100");
+    world.source_sql("ALTER TABLE t DROP c; ALTER TABLE t ADD c int DEFAULT 2");
+    assert_eq!(look(), before);
+    assert_eq!(world.source_sql("SELECT sum(c) FROM t"), "200");
 }

@@ -2,17 +2,23 @@
 //! the documented policies: `docs/security.md` says what each is for, and what this life has not.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use kubebackup::demo::Identity;
 use nix::sys::signal::Signal;
 
 use crate::policies::bearer;
 use crate::restore_agent::receiver::{Answer, Receiver};
 use crate::support::agents::AgentProcess;
+use crate::support::interrupt::age;
 use crate::support::world::PREFIX;
 use crate::support::{World, WorldOptions, http, wait};
 
 const BACKUP_AGENT: &str = "backup-agent.json";
 const RESTORE_AGENT: &str = "restore-agent.json";
+
+/// Where the copy lies, in the same bucket.
+const COPY: &str = "offsite";
 
 /// A world where both agents have an identity of their own.
 fn world(settings: &str) -> World {
@@ -36,11 +42,25 @@ fn agent(world: &World, verb: &str, name: &str, more: &[(&str, &str)]) -> AgentP
 
 /// What the bearer of a policy has asked for so far: `GetObject chunks/`.
 fn asked(world: &World, name: &str) -> BTreeSet<String> {
+    let places = asked_of(world, name);
+    let own = places.into_iter().map(|(place, request)| {
+        assert!(
+            ["", PREFIX].contains(&place.as_str()),
+            "outside the repository's prefix"
+        );
+        request
+    });
+    own.collect()
+}
+
+/// The same with the prefix that each lies below.
+fn asked_of(world: &World, name: &str) -> BTreeSet<(String, String)> {
     let requests = world.s3.controls.requests();
     let own = requests.iter().filter(|request| request.access_key == name);
     own.map(|request| {
-        let place = request.prefix().unwrap_or_else(|| request.key.clone());
-        format!("{} {}", request.operation, class(&place))
+        let key = request.prefix().unwrap_or_else(|| request.key.clone());
+        let (place, below) = key.split_once('/').unwrap_or(("", &key));
+        (place.to_owned(), format!("{} {}", request.operation, class(below)))
     })
     .collect()
 }
@@ -50,8 +70,6 @@ fn class(key: &str) -> String {
     if key.is_empty() {
         return "(bucket)".to_owned();
     }
-    let key = key.strip_prefix(&format!("{PREFIX}/"));
-    let key = key.unwrap_or_else(|| panic!("a request outside the repository's prefix"));
     if key.starts_with("certificates/probes/") {
         return "certificates/probes/".to_owned();
     }
@@ -140,6 +158,191 @@ fn the_backup_agent_asks_for_this_and_nothing_else() {
         "{:?}",
         asked.symmetric_difference(&expected).collect::<Vec<_>>()
     );
+}
+
+/// Who may do what both of these policies grant, each at its place.
+fn bearer_of_both(name: &str, place: &str, second: &str, second_place: &str) -> Identity {
+    let (mut both, more) = (bearer(name, place), bearer(second, second_place));
+    both.may_write.extend(more.may_write);
+    both.may_delete.extend(more.may_delete);
+    both.may_lock.extend(more.may_lock);
+    both
+}
+
+#[track_caller]
+fn assert_asked(asked: &BTreeSet<String>, expected: &[&str]) {
+    let expected = set(expected);
+    let difference: Vec<_> = asked.symmetric_difference(&expected).collect();
+    assert!(difference.is_empty(), "{difference:?} of {asked:?}");
+}
+
+/// An empty place is filled; then a backup has been proven, another is held, and both go there.
+#[test]
+fn a_backup_agent_that_fills_a_copy_asks_for_this_there_and_nothing_else() {
+    let mut world = world("");
+    let more = format!(
+        "copies:\n  - {{name: {COPY}, bucket: {}, prefix: {COPY}, endpoint: {}, region: us-east-1, path_style: true}}\n",
+        crate::support::s3::BUCKET,
+        world.s3.endpoint
+    );
+    world.settings_file = world.write_settings("settings.yaml", &more);
+    let both = bearer_of_both(BACKUP_AGENT, PREFIX, "copy.json", COPY);
+    world.s3.controls.admit(both);
+    let mut agent = agent(&world, "backup-agent", BACKUP_AGENT, &[]);
+    let filled = |number: u32| format!("kubebackup_copied_backups_total{{copy=\"{COPY}\"}} {number}");
+    agent.scrape_until(&filled(1));
+    world.mark_targets();
+    world.program(&["drill"]).run().ok();
+    let first = world.keys("manifests/").pop().unwrap();
+    let first = first.trim_start_matches("manifests/").trim_end_matches(".json");
+    world.program(&["hold", first, "--reason", "audit"]).run().ok();
+    world.source_sql("INSERT INTO t SELECT generate_series(1001, 2000)");
+    agent.signal(Signal::SIGUSR1);
+    agent.scrape_until(&filled(2));
+    agent.stop();
+    for kind in ["manifests/", "holds/", "elsewhere/"] {
+        assert!(!world.s3.keys(&format!("{COPY}/{kind}")).is_empty(), "{kind}");
+    }
+
+    let asked = asked_of(&world, BACKUP_AGENT);
+    let below = |wanted: &str| -> BTreeSet<String> {
+        let own = asked.iter().filter(|(place, _)| place == wanted);
+        own.map(|(_, request)| request.clone()).collect()
+    };
+    let there = [
+        // Is it there, and ours? Where there is none it is made.
+        "GetObject repository.json",
+        "ListObjectVersions repository.json",
+        "PutObject repository.json",
+        // What that store can do.
+        "PutObject probes/",
+        "DeleteObject probes/",
+        // What is there, and what its neighbours share with what comes.
+        "ListObjectsV2 manifests/",
+        "GetObject manifests/",
+        "GetObject chunks/",
+        // What was found damaged there.
+        "ListObjectsV2 damage/",
+        "ListObjectsV2 certificates/",
+        // What was let go there.
+        "ListObjectsV2 tombstones/",
+        // A backup: announced, its chunks, its root, and the word withdrawn.
+        "PutObject incoming/",
+        "HeadObject incoming/",
+        "HeadObject chunks/",
+        "PutObject chunks/",
+        "PutObject manifests/",
+        "DeleteObject incoming/",
+        // What people and drills have said of it.
+        "ListObjectsV2 holds/",
+        "PutObject holds/",
+        "ListObjectsV2 drift/",
+        "ListObjectsV2 elsewhere/",
+        "PutObject elsewhere/",
+    ];
+    assert_asked(&below(COPY), &there);
+    let here = [
+        // As of every backup agent.
+        "GetObject repository.json",
+        "ListObjectVersions repository.json",
+        "PutObject repository.json",
+        "PutObject probes/",
+        "DeleteObject probes/",
+        "ListObjectsV2 manifests/",
+        "GetObject manifests/",
+        "GetObject chunks/",
+        "ListObjectsV2 certificates/",
+        "GetObject certificates/",
+        "ListObjectsV2 damage/",
+        "ListObjectsV2 drift/",
+        "ListObjectsV2 leases/",
+        "PutObject leases/",
+        "DeleteObject leases/",
+        "PutObject chunks/",
+        "HeadObject chunks/",
+        "PutObject manifests/",
+        // What goes with the backups.
+        "ListObjectsV2 holds/",
+        "GetObject holds/",
+        "ListObjectsV2 elsewhere/",
+    ];
+    assert_asked(&below(PREFIX), &here);
+    // Both places lie in the same one.
+    assert_asked(&below(""), &["GetObjectLockConfiguration (bucket)"]);
+}
+
+/// Two backups are proven, the first one goes, and what it left goes too.
+#[test]
+fn a_backup_agent_that_lets_go_asks_for_this_and_nothing_else() {
+    let world = world("retention: {keep_last: 1, keep_certified: 1, after_backup: true}\n");
+    let both = bearer_of_both(BACKUP_AGENT, PREFIX, "retention.json", PREFIX);
+    world.s3.controls.admit(both);
+    let mut agent = agent(&world, "backup-agent", BACKUP_AGENT, &[]);
+    let retained = |number: u32| format!("kubebackup_retention_runs_total{{outcome=\"succeeded\"}} {number}");
+    agent.scrape_until(&retained(1));
+    world.mark_targets();
+    world.program(&["drill"]).run().ok();
+    world.source_sql("CREATE TABLE u AS SELECT generate_series(1, 1000) AS n; UPDATE t SET n = n + 1000000");
+    let bucket = world.s3.bucket().join(PREFIX);
+    for number in [2, 3] {
+        if number == 3 {
+            world.program(&["drill"]).run().ok();
+        }
+        agent.signal(Signal::SIGUSR1);
+        agent.scrape_until(&retained(number));
+    }
+    assert_eq!(world.keys("tombstones/").len(), 2, "a tombstone and its mark");
+    age(
+        world.keys("").iter().map(|key| bucket.join(key)),
+        Duration::from_hours(72),
+    );
+    agent.signal(Signal::SIGUSR1);
+    agent.scrape_until(&retained(4));
+    agent.stop();
+    assert!(world.keys("tombstones/").iter().all(|key| key.ends_with(".gone.json")));
+
+    let expected = [
+        // As of every backup agent.
+        "GetObject repository.json",
+        "ListObjectVersions repository.json",
+        "PutObject repository.json",
+        "PutObject probes/",
+        "DeleteObject probes/",
+        "GetObjectLockConfiguration (bucket)",
+        "ListObjectsV2 manifests/",
+        "GetObject manifests/",
+        "GetObject chunks/",
+        "ListObjectsV2 certificates/",
+        "GetObject certificates/",
+        "ListObjectsV2 damage/",
+        "ListObjectsV2 drift/",
+        "ListObjectsV2 leases/",
+        "PutObject leases/",
+        "DeleteObject leases/",
+        "PutObject chunks/",
+        "HeadObject chunks/",
+        "PutObject manifests/",
+        // What is proven elsewhere, and what is held: the next hold by its name.
+        "ListObjectsV2 elsewhere/",
+        "ListObjectsV2 holds/",
+        "HeadObject holds/",
+        // What is buried, and what became of it, by name.
+        "PutObject tombstones/",
+        "HeadObject tombstones/",
+        "ListObjectsV2 tombstones/",
+        "GetObject tombstones/",
+        "HeadObject manifests/",
+        "ListObjectVersions manifests/",
+        // What copies bring here; what is gone may be on its way back.
+        "ListObjectsV2 incoming/",
+        "GetObject incoming/",
+        // What may go, and its end: the keys are in the body, and the policies say which they may be.
+        "ListObjectsV2 chunks/",
+        "ListObjectsV2 probes/",
+        "ListObjectsV2 certificates/probes/",
+        "DeleteObjects (bucket)",
+    ];
+    assert_asked(&asked(&world, BACKUP_AGENT), &expected);
 }
 
 /// Looking, a drill that cannot judge, one that certifies, one that fails, and a message of each.

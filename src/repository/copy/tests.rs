@@ -2,6 +2,7 @@
 
 mod damage;
 mod holds;
+mod lasting;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;

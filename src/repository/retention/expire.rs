@@ -15,7 +15,6 @@ use super::plan::{Plan, PlanLine, plan};
 use super::policy::Policy;
 use super::reason::Reason;
 use super::survey::Surveyor;
-use super::tombstone::Tombstone;
 use crate::repository::error::{Error, Result};
 use crate::repository::holds::Hold;
 use crate::repository::id::BackupId;
@@ -151,13 +150,12 @@ async fn carry_out(
     if drops.is_empty() {
         return Ok(());
     }
-    let tombstones = repository.tombstones().await?;
     for batch in drops.chunks(BATCH) {
         if cancel.is_cancelled() {
             report.interrupted = true;
             return Ok(());
         }
-        let ready = bury_batch(repository, batch, &tombstones, report).await?;
+        let ready = bury_batch(repository, batch, report).await?;
         failpoint::reach("expire-after-tombstones").await;
         if ready.is_empty() {
             continue;
@@ -165,6 +163,7 @@ async fn carry_out(
         // A hold, a failed drill or a backup that lacks something may have come since the plan was made.
         let decision = decide(repository, options, surveyor).await?;
         let ready = still_dropped(&decision.clusters, ready, report);
+        let ready = not_held(repository, ready, report).await?;
         failpoint::reach("expire-before-deletion").await;
         delete_batch(repository, ready, report).await?;
     }
@@ -172,18 +171,12 @@ async fn carry_out(
 }
 
 /// Those that have their tombstones.
-async fn bury_batch(
-    repository: &Repository,
-    batch: &[BackupId],
-    tombstones: &BTreeMap<BackupId, Tombstone>,
-    report: &mut ExpireReport,
-) -> Result<Vec<BackupId>> {
+async fn bury_batch(repository: &Repository, batch: &[BackupId], report: &mut ExpireReport) -> Result<Vec<BackupId>> {
     let mut ready = Vec::new();
     let now = repository.store().now();
     let buried: Vec<(BackupId, Buried)> = stream::iter(batch.to_vec())
         .map(|backup_id| async move {
-            let before = tombstones.get(&backup_id).copied().unwrap_or_default();
-            let buried = bury(repository, &backup_id, before, now).await?;
+            let buried = bury(repository, &backup_id, now).await?;
             Ok::<_, Error>((backup_id, buried))
         })
         .buffered(CONCURRENCY)
@@ -220,6 +213,19 @@ fn still_dropped(plans: &[ClusterPlan], ready: Vec<BackupId>, report: &mut Expir
     dropped
 }
 
+/// Those that nobody holds by a word that no listing shows yet.
+async fn not_held(
+    repository: &Repository,
+    mut ready: Vec<BackupId>,
+    report: &mut ExpireReport,
+) -> Result<Vec<BackupId>> {
+    for (backup_id, hold) in repository.holds_by_name(&ready).await? {
+        ready.retain(|other| *other != backup_id);
+        report.retain(backup_id, Reason::Held(hold.reason).to_string());
+    }
+    Ok(ready)
+}
+
 async fn delete_batch(repository: &Repository, ready: Vec<BackupId>, report: &mut ExpireReport) -> Result<()> {
     let gone = delete_manifests(repository, ready, report).await?;
     failpoint::reach("expire-after-manifests").await;
@@ -239,7 +245,7 @@ async fn put_back_held(
     gone: Vec<BackupId>,
     report: &mut ExpireReport,
 ) -> Result<(Vec<BackupId>, Result<()>)> {
-    let holds = repository.holds_of_any(&gone).await?;
+    let holds = repository.holds_by_name(&gone).await?;
     let mut put_back = Ok(());
     for (backup_id, hold) in &holds {
         match repository.put_back(backup_id, hold.since).await {
@@ -260,22 +266,20 @@ enum Buried {
     Away,
 }
 
-/// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first.
-async fn bury(repository: &Repository, backup_id: &BackupId, before: Tombstone, now: Timestamp) -> Result<Buried> {
+/// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first. Both are
+/// asked for by name: a listing may be older than they are.
+async fn bury(repository: &Repository, backup_id: &BackupId, now: Timestamp) -> Result<Buried> {
     let stored = match repository.read_manifest(backup_id).await {
         Ok(stored) => stored,
         Err(Error::NoSuchBackup(_)) => return Ok(Buried::Away),
         Err(error) if error.is_unreadable_object() => return Ok(Buried::Retained(error.to_string())),
         Err(error) => return Err(error),
     };
-    if before.gone_since.is_some() {
+    if repository.gone_by_name(backup_id).await?.is_some() {
         let mark = Key::Gone(backup_id.clone()).to_string();
         if let Some(reason) = refused(repository.store().delete(&mark).await)? {
             return Ok(Buried::Retained(reason));
         }
-    }
-    if before.is_there() {
-        return Ok(Buried::Ready);
     }
     match repository.put_tombstone(stored, now).await {
         Ok(()) => Ok(Buried::Ready),

@@ -100,16 +100,23 @@ impl Run<'_> {
         Ok(stay)
     }
 
+    /// What a person has said goes only when the backup is gone whatever the listings say.
     async fn collect_holds(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
-        let keys = self
-            .old(layout::HOLDS)
-            .await?
-            .into_iter()
-            .filter(|key| match key.parse() {
-                Ok(Key::Hold { backup_id, .. } | Key::HoldRelease { backup_id, .. }) => is_gone(&backup_id),
-                _ => false,
-            });
-        self.leftovers.holds = self.delete_all(keys.collect()).await?;
+        let mut by_backup: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
+        for key in self.old(layout::HOLDS).await? {
+            if let Ok(Key::Hold { backup_id, .. } | Key::HoldRelease { backup_id, .. }) = key.parse()
+                && is_gone(&backup_id)
+            {
+                by_backup.entry(backup_id).or_default().push(key);
+            }
+        }
+        let mut keys = Vec::new();
+        for (backup_id, of_backup) in by_backup {
+            if !self.repository.has_backup(&backup_id).await? {
+                keys.extend(of_backup);
+            }
+        }
+        self.leftovers.holds = self.delete_all(keys).await?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::by_name::{self, ByName};
 use super::hidden::{self, HiddenManifests};
 use super::plan::Proof;
 use super::survey::Verdicts;
@@ -49,26 +50,28 @@ pub(super) struct Marks {
     pub(super) hidden: HiddenManifests,
     /// It has been asked, and need not be again where it cannot say so.
     has_asked_hidden: bool,
+    /// What was asked for beside the listings.
+    by_name: ByName,
     /// Nothing that exists of some cluster is proven: what was expired is all that may be.
     keeps_expired: bool,
 }
 
 impl Marks {
+    pub(super) fn new(by_name: ByName) -> Self {
+        Self {
+            by_name,
+            ..Self::default()
+        }
+    }
+
     /// Looks at what there is and marks what was not known. Nothing is ever taken back.
     ///
-    /// What comes is listed before manifests, and these and the hidden ones before tombstones: whatever goes from one to the
-    /// next in between is seen in the latter.
-    ///
     /// # Errors
-    /// `Unmarked` when a root or an index cannot be read, or a manifest was hidden by who did not expire it; the store's own.
+    /// `Unmarked` when a root or an index cannot be read, or a manifest was hidden by who did not expire it; `Damaged` when one
+    /// is there that no listing shows; the store's own.
     pub(super) async fn refresh(&mut self, repository: &Repository, cutoff: Timestamp, may_write: bool) -> Result<()> {
-        self.incoming = incoming(repository).await?;
-        self.manifests = repository.backups_without_strangers().await?;
-        if self.hidden.are_seen() || !self.has_asked_hidden {
-            self.hidden = HiddenManifests::look(repository).await?;
-            self.has_asked_hidden = true;
-        }
-        self.tombstones = repository.tombstones().await?;
+        self.list(repository).await?;
+        self.ask_by_name(repository, cutoff).await?;
         hidden::stop(self.hidden.unexplained(&self.manifests, &self.tombstones))?;
         let has_had_its_time = |tombstone: &Tombstone| tombstone.is_there() && is_gone_since(tombstone, cutoff);
         if self.tombstones.values().any(has_had_its_time) {
@@ -107,6 +110,33 @@ impl Marks {
             }
         }
         self.settle();
+        Ok(())
+    }
+
+    /// What comes is listed before manifests, and these and the hidden ones before tombstones: whatever goes from one to the
+    /// next in between is seen in the latter.
+    async fn list(&mut self, repository: &Repository) -> Result<()> {
+        self.incoming = incoming(repository).await?;
+        self.manifests = repository.backups_without_strangers().await?;
+        if self.hidden.are_seen() || !self.has_asked_hidden {
+            self.hidden = HiddenManifests::look(repository).await?;
+            self.has_asked_hidden = true;
+        }
+        self.tombstones = repository.tombstones().await?;
+        Ok(())
+    }
+
+    /// Asks for what the listings may not show, and lists once more where they were old.
+    async fn ask_by_name(&mut self, repository: &Repository, cutoff: Timestamp) -> Result<()> {
+        let over = self.tombstones.iter();
+        let over = over.filter(|(_, tombstone)| tombstone.is_there() && is_gone_since(tombstone, cutoff));
+        let buried = over.map(|(backup_id, _)| backup_id.clone()).collect();
+        let unlisted = self.by_name.unlisted(repository, &self.manifests, buried).await?;
+        if !unlisted.is_empty() {
+            self.list(repository).await?;
+            by_name::stop(&unlisted, &self.manifests)?;
+        }
+        self.by_name.mend(&mut self.tombstones);
         Ok(())
     }
 
@@ -196,8 +226,8 @@ impl Marks {
     ///
     /// # Errors
     /// `Damaged`.
-    pub(super) fn stop_where_proof_vanished(&self, newest_certified: Option<&BackupId>) -> Result<()> {
-        match newest_certified {
+    pub(super) fn stop_where_proof_vanished(&self) -> Result<()> {
+        match self.by_name.newest_certified() {
             Some(backup_id) if !self.manifests.contains(backup_id) && !self.tombstones.contains_key(backup_id) => {
                 let reason = format!(
                     "gone, by no expiry, and it is the newest that is certified: put it back, or remove '{}' if it is to go",
@@ -264,7 +294,7 @@ impl Marks {
     async fn complete_tombstones(&mut self, repository: &Repository) -> Result<()> {
         for (backup_id, tombstone) in &self.tombstones {
             let is_open = tombstone.is_there() && tombstone.gone_since.is_none();
-            if !is_open || self.manifests.contains(backup_id) {
+            if !is_open || self.manifests.contains(backup_id) || repository.has_backup(backup_id).await? {
                 continue;
             }
             match repository.put_gone(backup_id).await {
@@ -304,11 +334,6 @@ impl Marks {
         self.sorted.shrink_to_fit();
         self.fresh = Vec::new();
     }
-}
-
-/// The newest backup that is proven, as an expiry counts it.
-pub(super) async fn newest_certified(repository: &Repository) -> Result<Option<BackupId>> {
-    Ok(repository.certified_backups().await?.into_keys().next_back())
 }
 
 /// Gone, or kept back with what was deleted, where versions may be listed and not read.

@@ -5,6 +5,7 @@
 //! when that is gone; a chunk goes only when no manifest refers to it that exists now or existed within the grace period,
 //! and when it is older than that itself. All times are the store's.
 
+mod by_name;
 mod calendar;
 mod declined;
 mod expire;

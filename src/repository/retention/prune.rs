@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::by_name::ByName;
 use super::leftovers::{Leftovers, collect};
-use super::mark::{Marks, newest_certified};
+use super::mark::Marks;
 use crate::repository::error::Result;
 use crate::repository::index::ChunkName;
 use crate::repository::layout;
@@ -96,14 +97,13 @@ impl Counted {
 /// `Unmarked` when it is not known what a backup needs, `Damaged` when backups have vanished: nothing more is deleted then. The
 /// store's own, except that it refuses to delete.
 pub async fn prune(repository: &Repository, options: &PruneOptions, cancel: &CancellationToken) -> Result<PruneReport> {
-    let mut marks = Marks::default();
     // An early answer errs on the side of keeping; a guess might not.
     let now = repository.store().tell_time(layout::MANIFESTS).await?;
     let cutoff = now.checked_sub(options.grace).unwrap_or(Timestamp::MIN);
     // Before the manifests: a backup that is made and drilled meanwhile has not vanished.
-    let newest_certified = newest_certified(repository).await?;
+    let mut marks = Marks::new(ByName::look(repository).await?);
     marks.refresh(repository, cutoff, !options.dry_run).await?;
-    marks.stop_where_proof_vanished(newest_certified.as_ref())?;
+    marks.stop_where_proof_vanished()?;
     let unproven = marks.keep_what_may_be_needed(repository, cutoff).await?;
     if unproven.is_some() {
         marks.refresh(repository, cutoff, !options.dry_run).await?;

@@ -245,6 +245,11 @@ impl Verdicts {
         })
     }
 
+    /// Every backup of which a drill has said anything, here or elsewhere.
+    pub(super) fn judged(&self) -> impl Iterator<Item = &BackupId> {
+        self.own.keys().chain(self.elsewhere.keys())
+    }
+
     /// How far the backup is proven, and whether that was said elsewhere. A word of here counts before any from elsewhere, and
     /// what was found damaged since is proven no more.
     pub(super) fn of(&self, backup_id: &BackupId) -> (Proof, bool) {
@@ -262,8 +267,7 @@ impl Repository {
     /// The store's own.
     pub async fn certified_backups(&self) -> Result<BTreeMap<BackupId, bool>> {
         let verdicts = Verdicts::read(self).await?;
-        let judged = verdicts.own.keys().chain(verdicts.elsewhere.keys());
-        let certified = judged.filter_map(|backup_id| match verdicts.of(backup_id) {
+        let certified = verdicts.judged().filter_map(|backup_id| match verdicts.of(backup_id) {
             (Proof::Certified, is_from_elsewhere) => Some((backup_id.clone(), is_from_elsewhere)),
             _ => None,
         });

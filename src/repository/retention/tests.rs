@@ -4,6 +4,7 @@ mod clocks;
 mod damage;
 mod hidden;
 mod holding;
+mod stale;
 mod under_way;
 mod vanished;
 

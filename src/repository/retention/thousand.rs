@@ -112,12 +112,13 @@ async fn thousand() -> Ground {
     ground
 }
 
-/// Requests since `before`: puts, gets, lists, deletes.
-fn asked(store: &Arc<MemoryStore>, before: &RequestStats) -> [u64; 4] {
+/// Requests since `before`: puts, gets, heads, lists, deletes.
+fn asked(store: &Arc<MemoryStore>, before: &RequestStats) -> [u64; 5] {
     let now = store.stats();
     [
         now.puts - before.puts,
         now.gets - before.gets,
+        now.heads - before.heads,
         now.lists - before.lists,
         now.deletes - before.deletes,
     ]
@@ -160,9 +161,11 @@ async fn expire_and_prune() {
             2 * dropped,
             // Every root for the plan, and once more what goes.
             BACKUPS + dropped,
+            // By name, of what goes: a mark of an earlier life, and the next hold, before and after.
+            3 * dropped,
             // Manifests, certificates of here and elsewhere, both again with the damage records for what is damaged, holds and
-            // accepted drift, again before each batch; holds once more after it; tombstones.
-            7 + 1 + (7 + 1) * batches,
+            // accepted drift, again before each batch, and holds once more before its deletion and after it.
+            7 + (7 + 2) * batches,
             batches
         ]
     );
@@ -186,13 +189,15 @@ async fn expire_and_prune() {
     // Names alone: a few MiB, whatever the backups hold.
     assert!(report.marked_bytes <= 4 << 20, "{report:?}");
 
-    let [puts, gets, lists, deletes] = asked(&ground.store, &before);
+    let [puts, gets, heads, lists, deletes] = asked(&ground.store, &before);
     let pages = chunks.div_ceil(1000);
     // What copies bring, manifests and holds in one page each, tombstones and marks in two; looked at once for the marks, once
     // before each page's deletion, and once before what else is left behind goes.
     let looks = (pages + 2) * (3 + (2 * dropped).div_ceil(1000));
     let leftovers = 7;
     assert_eq!((puts, gets), (0, 2 * kept), "a root and an index of each that stays");
+    // By name, of what is gone: manifest, tombstone and mark.
+    assert_eq!(heads, 3 * dropped);
     // What is proven, since expired backups are about to go: certificates of here and of elsewhere, and records of damage with certificates again.
     let proof = 4;
     // The clock once; proof, for the newest backup that has it; accepted drift at first and before each page's deletion; each page.

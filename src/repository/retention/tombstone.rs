@@ -70,12 +70,8 @@ struct GoneDocument<'a> {
 
 impl Repository {
     pub(super) async fn tombstones(&self) -> Result<BTreeMap<BackupId, Tombstone>> {
-        self.tombstones_of(layout::TOMBSTONES).await
-    }
-
-    async fn tombstones_of(&self, prefix: &str) -> Result<BTreeMap<BackupId, Tombstone>> {
         let mut tombstones: BTreeMap<BackupId, Tombstone> = BTreeMap::new();
-        for object in list_all(self.store().as_ref(), prefix, None).await? {
+        for object in list_all(self.store().as_ref(), layout::TOMBSTONES, None).await? {
             match object.key.parse() {
                 Ok(Key::Tombstone(backup_id)) => {
                     tombstones.entry(backup_id).or_default().written = Some(object.modified);
@@ -135,9 +131,7 @@ impl Repository {
     /// # Errors
     /// `HeldAway` when it is to be put back and cannot be; the store's own.
     pub(in crate::repository) async fn put_back(&self, backup_id: &BackupId, held_since: Timestamp) -> Result<bool> {
-        let tombstone = self.tombstones_of(&layout::tombstone_of(backup_id)).await?;
-        let is_in_time = |tombstone: &Tombstone| tombstone.is_held_in_time(held_since);
-        if !tombstone.get(backup_id).is_some_and(is_in_time) {
+        if !self.tombstone_by_name(backup_id).await?.is_held_in_time(held_since) {
             return Ok(false);
         }
         match self.put_root_of_tombstone(backup_id).await {
@@ -168,6 +162,20 @@ impl Repository {
         let manifest = Key::Manifest(backup_id.clone()).to_string();
         self.store().put_new(&manifest, root).await?;
         Ok(())
+    }
+
+    /// What there is of it, whatever a listing says.
+    pub(super) async fn tombstone_by_name(&self, backup_id: &BackupId) -> Result<Tombstone> {
+        let key = Key::Tombstone(backup_id.clone());
+        Ok(Tombstone {
+            written: self.modified_by_name(&key).await?,
+            gone_since: self.gone_by_name(backup_id).await?,
+        })
+    }
+
+    /// Since when the mark is there, whatever a listing says.
+    pub(super) async fn gone_by_name(&self, backup_id: &BackupId) -> Result<Option<Timestamp>> {
+        self.modified_by_name(&Key::Gone(backup_id.clone())).await
     }
 
     /// Only once the manifest was seen to be gone.

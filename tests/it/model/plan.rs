@@ -54,11 +54,11 @@ const EXPIRE_POINTS: &[&str] = &[
     "expire-after-manifests",
 ];
 /// At a point that it surely reaches.
-fn killed_at(point: &'static str) -> Option<Strike> {
-    Some(Strike {
+fn killed_at(point: &'static str) -> Strike {
+    Strike {
         when: When::At(point),
         what: Blow::Kill,
-    })
+    }
 }
 
 const PRUNE_POINTS: &[&str] = &["prune-after-mark", "prune-after-batch"];
@@ -83,10 +83,10 @@ impl Planner {
         }
         self.steps.extend([
             Step::AcceptDrift,
-            Step::Copy(killed_at("copy-after-chunks")),
+            Step::Copy(Some(killed_at("copy-after-chunks"))),
             Step::Expire(None),
             Step::PassHours(30),
-            Step::Prune(killed_at("prune-after-mark")),
+            Step::Prune(Some(killed_at("prune-after-mark"))),
             Step::Prune(None),
         ]);
     }

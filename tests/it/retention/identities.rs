@@ -46,7 +46,7 @@ fn credentials_without_delete_are_told_so_and_nothing_fails() {
     world.all_is_sound();
 }
 
-/// The CronJob may delete manifests and write none. What it cannot put back is not lost.
+/// The job may delete manifests and write none. What it cannot put back is not lost.
 #[test]
 fn what_is_held_too_late_for_an_expiry_that_writes_no_manifests_is_put_back_by_the_backup_agent() {
     let world = world();

@@ -85,7 +85,7 @@ impl Keeping {
         RULES.into_iter().filter(|_| self.verb != "copy")
     }
 
-    /// A copy's listings, and what it reads in its own place, last in no test of this one: others list and read the same in theirs.
+    /// A copy's listings, and what it reads in its own place, last in `repository::copy::tests::lasting`.
     fn is_outlasted(&self, joint: &Call) -> bool {
         let writes = matches!(joint.operation, "PutObject" | "DeleteObject");
         let reads_here = joint.operation == "GetObject" && joint.key.starts_with(PREFIX);

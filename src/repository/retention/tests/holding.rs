@@ -84,7 +84,7 @@ async fn what_a_stopped_expiry_has_not_put_back_keeps_its_chunks_until_the_next_
     let (repository, mut struck) = ground
         .through(vec![
             slow(Operation::Delete, layout::MANIFESTS),
-            refused(Operation::List, layout::HOLDS, ErrorKind::Unavailable).after(2),
+            refused(Operation::List, layout::HOLDS, ErrorKind::Unavailable).after(3),
         ])
         .await;
     let (options, cancel) = (last(1), CancellationToken::new());
