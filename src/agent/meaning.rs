@@ -141,11 +141,24 @@ fn of_repository(error: &repository::Error) -> Meaning {
                 ..meaning
             },
         },
-        repository::Error::HeldAway { source, .. } => Meaning {
-            hint: Some(
-                "its chunks stay while it is held; 'kubebackup expire' with the backup agent's credentials, which may write manifests, puts it back",
-            ),
-            ..of_repository(source)
+        repository::Error::Held(_) => hinted(
+            Class::Operator,
+            "where it is to go all the same, 'kubebackup unhold' comes first",
+        ),
+        repository::Error::HeldAway { source, .. } => match of_repository(source) {
+            meaning if source.is_refused_object() => Meaning {
+                hint: Some(
+                    "its chunks stay while it is held; 'kubebackup expire' with the backup agent's credentials, which may write manifests, puts it back",
+                ),
+                ..meaning
+            },
+            meaning if meaning.class == Class::Damaged => Meaning {
+                hint: Some(
+                    "its chunks stay while it is held; where it cannot be mended, 'kubebackup unhold' lets it go for good",
+                ),
+                ..meaning
+            },
+            meaning => meaning,
         },
         repository::Error::LostChunk { .. } => hinted(
             Class::LostChunk,

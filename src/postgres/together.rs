@@ -49,12 +49,17 @@ pub async fn join_table(session: &Session, table: &SharedTable) -> Result<bool> 
 /// `Error::Query`.
 pub async fn is_same_table(session: &Session, table: &SharedTable) -> Result<bool> {
     let name = table.name.to_string();
-    let row = session
+    let looked_up = session
         .client
         .query_one("SELECT pg_catalog.to_regclass($1)::oid AS oid", &[&name])
         .await
-        .map_err(Error::query("look a table up again"))?;
-    Ok(column::<Option<u32>>(&row, "oid")? == Some(table.oid))
+        .map_err(Error::query("look a table up again"));
+    match looked_up {
+        Ok(row) => Ok(column::<Option<u32>>(&row, "oid")? == Some(table.oid)),
+        // A schema that this role may not look into any more, or a conflict with recovery: nobody knows.
+        Err(error) if error.server_message().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ends the transaction, with its lock and its snapshot.

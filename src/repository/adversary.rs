@@ -66,7 +66,10 @@ impl Scene {
             let acceptance = DriftAcceptance::new(&stored, time(1), "somebody".to_owned(), "meant".to_owned());
             repository.accept_drift(&acceptance).await.unwrap();
             repository.hold(&backup_id(0), "audit", time(1)).await.unwrap();
-            repository.put_tombstone(stored.clone(), time(1)).await.unwrap();
+            repository
+                .put_tombstone(stored.manifest.clone(), time(1))
+                .await
+                .unwrap();
             let root = document::encode(&stored.manifest).unwrap();
             ground.store.put_new(&key(Kind::Incoming), root).await.unwrap();
             let record = serde_json::json!({"format_version": 1, "damaged_objects": [stored.manifest.index[0].key]});

@@ -86,6 +86,8 @@ pub struct Left {
 enum Stays {
     /// By a trouble of its own.
     Because(String),
+    /// Nothing over there protects what it could rely on; once a neighbour has come, that may.
+    Waiting(String),
     /// The other repository or this one cannot be used; nothing else would do better.
     Broken(Error),
 }

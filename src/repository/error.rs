@@ -26,6 +26,8 @@ pub enum Error {
     UnknownFormat { key: String, found: u64, known: u32 },
     #[error("there is no backup {0}: '{key}' does not exist", key = Key::Manifest(.0.clone()))]
     NoSuchBackup(BackupId),
+    #[error("backup {0} is held")]
+    Held(BackupId),
     /// A person holds it, and an expiry that had begun before has let its root go. Its chunks stay for as long as it is held.
     #[error(
         "backup {backup_id} is held, but an expiry that had begun before has let it go, and its manifest could not be put back"

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document;
 use super::error::{Error, Result};
-use super::id::BackupId;
+use super::id::{BackupId, Sha256Digest};
 use super::layout::{self, Key};
 use super::limits::MAX_RECORD_BYTES;
 use super::manifest::FORMAT_VERSION;
@@ -29,6 +29,15 @@ pub struct Hold {
     pub reason: String,
     /// By the store's clock.
     pub since: Timestamp,
+}
+
+/// A hold in force, and the root that it means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldRoot {
+    /// By the store's clock.
+    pub(super) since: Timestamp,
+    /// None where it does not say so.
+    pub(super) root: Option<Sha256Digest>,
 }
 
 /// What came of placing or ending one.
@@ -51,6 +60,9 @@ struct HoldDocument {
     written: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// SHA-256 of the root that is held, where it could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_sha256: Option<Sha256Digest>,
 }
 
 /// The object of a hold, or of its end.
@@ -58,6 +70,7 @@ pub(super) fn hold_document(
     backup_id: &BackupId,
     generation: u32,
     reason: Option<String>,
+    manifest_sha256: Option<Sha256Digest>,
     now: Timestamp,
 ) -> Result<Bytes> {
     document::encode(&HoldDocument {
@@ -67,6 +80,7 @@ pub(super) fn hold_document(
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         written: now,
         reason,
+        manifest_sha256,
     })
 }
 
@@ -153,37 +167,54 @@ impl Repository {
     /// `NoSuchBackup` when it is not there; `HeldAway` when an expiry that had begun has let it go meanwhile, and it could not be
     /// put back; the store's own.
     pub async fn hold(&self, backup_id: &BackupId, reason: &str, now: Timestamp) -> Result<HoldChange> {
-        self.check_exists(backup_id).await?;
-        let newest = self.newest_hold(backup_id).await?;
-        let change = match newest {
-            Some(newest) if !newest.is_released => HoldChange::Unchanged,
-            _ => self.place_hold(backup_id, newest, reason, now).await?,
+        let root = match self.read_manifest(backup_id).await {
+            Ok(stored) => Some(stored.sha256),
+            // It may have been held, and let go all the same.
+            Err(away @ Error::NoSuchBackup(_)) => return self.unchanged_if_put_back(backup_id, away).await,
+            Err(error) if error.is_unreadable_object() || error.is_refused_object() => None,
+            Err(error) => return Err(error),
+        };
+        let change = loop {
+            let generation = match self.newest_hold(backup_id).await? {
+                Some(newest) if !newest.is_released => break HoldChange::Unchanged,
+                newest => newest.map_or(1, |newest| newest.generation.saturating_add(1)),
+            };
+            let key = Key::Hold {
+                backup_id: backup_id.clone(),
+                generation,
+            };
+            let body = hold_document(backup_id, generation, Some(reason.to_owned()), root, now)?;
+            // Somebody else's of this number may have ended already.
+            if self.store().put_new(&key.to_string(), body).await? == Put::Created {
+                break HoldChange::Changed;
+            }
         };
         // An expiry looks at holds after each deletion and puts back what is held: a backup that is there now stays.
         match self.check_exists(backup_id).await {
             Ok(()) => Ok(change),
-            Err(away @ Error::NoSuchBackup(_)) => match self.held_since().await?.get(backup_id) {
-                Some(since) if self.put_back(backup_id, *since).await? => Ok(change),
-                _ => Err(away),
-            },
+            Err(away @ Error::NoSuchBackup(_)) => self.unchanged_if_put_back(backup_id, away).await.map(|_| change),
             Err(error) => Err(error),
         }
     }
 
-    async fn place_hold(
-        &self,
-        backup_id: &BackupId,
-        newest: Option<Newest>,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<HoldChange> {
-        let generation = newest.map_or(1, |newest| newest.generation.saturating_add(1));
-        let key = Key::Hold {
-            backup_id: backup_id.clone(),
-            generation,
+    async fn unchanged_if_put_back(&self, backup_id: &BackupId, away: Error) -> Result<HoldChange> {
+        if self.put_back(backup_id, false).await? {
+            Ok(HoldChange::Unchanged)
+        } else {
+            Err(away)
+        }
+    }
+
+    /// The hold in force on one backup, as an expiry needs it.
+    pub(super) async fn hold_by_name(&self, backup_id: &BackupId) -> Result<Option<HeldRoot>> {
+        let Some(newest) = self.newest_hold(backup_id).await?.filter(|newest| !newest.is_released) else {
+            return Ok(None);
         };
-        self.put_hold(&key, backup_id, generation, Some(reason.to_owned()), now)
-            .await
+        let document = self.read_hold(backup_id, newest.generation).await?;
+        Ok(Some(HeldRoot {
+            since: newest.since,
+            root: document.and_then(|document| document.manifest_sha256),
+        }))
     }
 
     /// Lets a backup expire again. Needs no right to delete.
@@ -197,26 +228,14 @@ impl Repository {
                     backup_id: backup_id.clone(),
                     generation: newest.generation,
                 };
-                self.put_hold(&key, backup_id, newest.generation, None, now).await
+                let body = hold_document(backup_id, newest.generation, None, None, now)?;
+                Ok(match self.store().put_new(&key.to_string(), body).await? {
+                    Put::Created => HoldChange::Changed,
+                    Put::Exists => HoldChange::Unchanged,
+                })
             }
             _ => Ok(HoldChange::Unchanged),
         }
-    }
-
-    async fn put_hold(
-        &self,
-        key: &Key,
-        backup_id: &BackupId,
-        generation: u32,
-        reason: Option<String>,
-        now: Timestamp,
-    ) -> Result<HoldChange> {
-        let body = hold_document(backup_id, generation, reason, now)?;
-        Ok(match self.store().put_new(&key.to_string(), body).await? {
-            Put::Created => HoldChange::Changed,
-            // Somebody else came first with the same.
-            Put::Exists => HoldChange::Unchanged,
-        })
     }
 
     async fn check_exists(&self, backup_id: &BackupId) -> Result<()> {
@@ -228,30 +247,36 @@ impl Repository {
     }
 
     async fn hold_reason(&self, backup_id: &BackupId, generation: u32) -> Result<String> {
+        let document = self.read_hold(backup_id, generation).await?;
+        Ok(document
+            .and_then(|document| document.reason)
+            .unwrap_or_else(|| UNKNOWN.to_owned()))
+    }
+
+    /// None where it cannot be read, which is a hold all the same.
+    async fn read_hold(&self, backup_id: &BackupId, generation: u32) -> Result<Option<HoldDocument>> {
         let key = Key::Hold {
             backup_id: backup_id.clone(),
             generation,
         };
         let key = key.to_string();
         match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
-            Ok(object) => {
-                let read = document::decode::<HoldDocument>(&key, &object).ok();
-                Ok(read.and_then(|read| read.reason).unwrap_or_else(|| UNKNOWN.to_owned()))
-            }
-            Err(error) if error.is_not_found() || error.is_refused() || error.kind == ErrorKind::TooLarge => {
-                Ok(UNKNOWN.to_owned())
-            }
+            Ok(object) => Ok(document::decode::<HoldDocument>(&key, &object).ok()),
+            Err(error) if error.is_not_found() || error.is_refused() || error.kind == ErrorKind::TooLarge => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     async fn newest_hold(&self, backup_id: &BackupId) -> Result<Option<Newest>> {
-        let mut newest = self.newest_holds(&layout::holds_of(backup_id)).await?;
-        Ok(newest.remove(backup_id))
+        let listed = self.newest_holds(&layout::holds_of(backup_id)).await?;
+        self.newest_by_name(backup_id, listed.get(backup_id).copied()).await
     }
 
-    /// What follows `newest`, which a listing has shown, as far as anything does.
+    /// `newest`, which a listing has shown, as it is, or what follows it, as far as anything does.
     async fn newest_by_name(&self, backup_id: &BackupId, mut newest: Option<Newest>) -> Result<Option<Newest>> {
+        if let Some(listed) = newest.as_mut().filter(|listed| !listed.is_released) {
+            listed.is_released = self.is_released(backup_id, listed.generation).await?;
+        }
         while newest.is_none_or(|newest| newest.is_released) {
             let Some(generation) = newest.map_or(0, |newest| newest.generation).checked_add(1) else {
                 break;
@@ -263,17 +288,21 @@ impl Repository {
             let Some(since) = self.modified_by_name(&hold).await? else {
                 break;
             };
-            let release = Key::HoldRelease {
-                backup_id: backup_id.clone(),
-                generation,
-            };
             newest = Some(Newest {
                 generation,
                 since,
-                is_released: self.modified_by_name(&release).await?.is_some(),
+                is_released: self.is_released(backup_id, generation).await?,
             });
         }
         Ok(newest)
+    }
+
+    async fn is_released(&self, backup_id: &BackupId, generation: u32) -> Result<bool> {
+        let release = Key::HoldRelease {
+            backup_id: backup_id.clone(),
+            generation,
+        };
+        Ok(self.modified_by_name(&release).await?.is_some())
     }
 
     async fn newest_holds(&self, prefix: &str) -> Result<BTreeMap<BackupId, Newest>> {

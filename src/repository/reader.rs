@@ -221,10 +221,10 @@ impl Repository {
     }
 
     /// The root of a backup that a deletion has hidden; none where no version of it can be read.
-    pub(super) async fn read_hidden_root(&self, backup_id: &BackupId) -> Result<Option<StoredManifest>> {
+    pub(super) async fn read_hidden_root(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
         let hidden = Error::NoSuchBackup(backup_id.clone());
         match self.read_older_root(backup_id, hidden).await {
-            Ok((stored, _)) => Ok(Some(stored)),
+            Ok((stored, _)) => Ok(Some(stored.manifest)),
             Err(Error::NoSuchBackup(_)) => Ok(None),
             Err(error) => Err(error),
         }

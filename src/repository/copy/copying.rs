@@ -44,16 +44,21 @@ impl Copying<'_> {
             self.report.let_go = declined.iter().cloned().collect();
             let left_before = self.report.left.len();
             let wanted: Vec<&BackupId> = missing.difference(&declined).collect();
-            let mut copied_then = None;
+            let mut waiting = Vec::new();
             for backup_id in wanted.into_iter().rev() {
-                if !self.try_backup(backup_id).await? {
-                    copied_then.get_or_insert(self.report.copied.len());
+                if let Some(reason) = self.try_backup(backup_id).await? {
+                    waiting.push((backup_id.clone(), reason, self.report.copied.len()));
                 }
             }
             // One that came after it may protect over there what it could not rely on.
-            if copied_then.is_some_and(|then| self.report.copied.len() > then) {
-                for left in self.report.left.split_off(left_before) {
-                    self.try_backup(&left.backup_id).await?;
+            for (backup_id, reason, copied_then) in waiting {
+                let reason = if self.report.copied.len() > copied_then {
+                    self.try_backup(&backup_id).await?
+                } else {
+                    Some(reason)
+                };
+                if let Some(reason) = reason {
+                    self.leave(&backup_id, reason);
                 }
             }
             if self.report.left.len() == left_before || declined.is_empty() {
@@ -63,23 +68,25 @@ impl Copying<'_> {
         }
     }
 
-    /// Whether nothing of it is left to do.
-    async fn try_backup(&mut self, backup_id: &BackupId) -> Result<bool> {
+    /// Why it waits for a neighbour, where it does.
+    async fn try_backup(&mut self, backup_id: &BackupId) -> Result<Option<String>> {
         let done = self.copy_backup(backup_id).await;
         self.progress.end();
         match done {
             Ok(()) => self.report.copied.push(backup_id.clone()),
             Err(Stays::Broken(error)) => return Err(error),
             // Expired since it was listed.
-            Err(Stays::Because(_)) if matches!(self.from.has_backup(backup_id).await, Ok(false)) => {}
-            Err(Stays::Because(reason)) => {
-                tracing::warn!(%backup_id, reason, "this backup was not copied");
-                let backup_id = backup_id.clone();
-                self.report.left.push(Left { backup_id, reason });
-                return Ok(false);
-            }
+            Err(_) if matches!(self.from.has_backup(backup_id).await, Ok(false)) => {}
+            Err(Stays::Because(reason)) => self.leave(backup_id, reason),
+            Err(Stays::Waiting(reason)) => return Ok(Some(reason)),
         }
-        Ok(true)
+        Ok(None)
+    }
+
+    fn leave(&mut self, backup_id: &BackupId, reason: String) {
+        tracing::warn!(%backup_id, reason, "this backup was not copied");
+        let backup_id = backup_id.clone();
+        self.report.left.push(Left { backup_id, reason });
     }
 
     async fn copy_backup(&mut self, backup_id: &BackupId) -> std::result::Result<(), Stays> {
@@ -98,7 +105,7 @@ impl Copying<'_> {
         let announced = self.announced(&index, said).await?;
         let missing = self.missing(&chunks, announced).await?;
         brought.extend(missing.iter().map(|chunk| chunk.key.clone()));
-        self.report.reused_chunks += (chunks.len() - brought.len()) as u64;
+        let reused = (chunks.len() - brought.len()) as u64;
         let sizes = missing.iter().map(|chunk| chunk.stored_bytes);
         self.progress.begin("copy", Some(sizes.sum()));
         self.bring(missing).await?;
@@ -119,6 +126,7 @@ impl Copying<'_> {
         put_root(self.to, backup_id, root, stored.sha256).await?;
         failpoint::reach("copy-after-manifest").await;
         withdraw(self.to.store().as_ref(), backup_id).await?;
+        self.report.reused_chunks += reused;
         self.reliance.add(backup_id, chunks);
         Ok(())
     }
@@ -161,7 +169,7 @@ impl Copying<'_> {
                     // What announced this backup protects it from here on, also for the next one.
                     self.reliance.add_chunk(chunk.key);
                 }
-                Err(Stays::Because(reason)) => first_reason = first_reason.or(Some(reason)),
+                Err(Stays::Because(reason) | Stays::Waiting(reason)) => first_reason = first_reason.or(Some(reason)),
                 Err(broken @ Stays::Broken(_)) => return Err(broken),
             }
         }
@@ -191,9 +199,7 @@ impl Copying<'_> {
         let mut missing = Vec::new();
         for chunk in chunks {
             match there.get(&chunk.key) {
-                Some(object) => rules
-                    .accept(chunk, object, self.reliance.covers(&chunk.key))
-                    .map_err(Stays::Because)?,
+                Some(object) => rules.accept(chunk, object, self.reliance.covers(&chunk.key))?,
                 None => missing.push(chunk.clone()),
             }
         }

@@ -58,7 +58,7 @@ pub(super) async fn bring_what_was_removed(
                     report.copied_chunks += 1;
                     report.copied_bytes += chunk.stored_bytes;
                 }
-                Err(Stays::Because(reason)) => lost.push((removed, reason)),
+                Err(Stays::Because(reason) | Stays::Waiting(reason)) => lost.push((removed, reason)),
                 Err(Stays::Broken(error)) => return Err(error),
             }
         }

@@ -122,7 +122,7 @@ async fn bring_holds(
             let known: Vec<u32> = there.keys().copied().collect();
             if find(to, &known, &hold, &record).await?.is_none() {
                 let last = there.keys().next_back().copied();
-                let next = last.map_or(*newest, |last| last.saturating_add(1).max(*newest));
+                let next = last.map_or(1, |last| last.saturating_add(1));
                 // Who was there first holds it too.
                 copied += u64::from(to.store().put_new(&hold(next), record).await? == Put::Created);
             }
@@ -141,7 +141,13 @@ async fn hold_if_there(from: &Repository, backup_id: &BackupId, generation: u32,
         Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
             tracing::warn!(%backup_id, %error, "held over there for a reason that cannot be read here: only a person ends that");
             // The same each time, so that one that a person has ended is known.
-            Ok(Some(hold_document(backup_id, generation, None, backup_id.time())?))
+            Ok(Some(hold_document(
+                backup_id,
+                generation,
+                None,
+                None,
+                backup_id.time(),
+            )?))
         }
         read => read,
     }

@@ -69,6 +69,8 @@ impl ByName {
         let mut unlisted = Vec::new();
         for (backup_id, left) in asked {
             match left {
+                // One whose mark is still to come is asked for again, since its time is not known yet.
+                Some(left) if left.is_there() && left.gone_since.is_none() => {}
                 Some(left) => drop(self.gone.insert(backup_id, left)),
                 None => unlisted.push(backup_id),
             }

@@ -82,12 +82,17 @@ pub async fn expire(
     };
     if !options.dry_run {
         // An earlier expiry was stopped before it could.
+        let mut put_back = Ok(());
         for (backup_id, hold) in held_away {
-            if repository.put_back(&backup_id, hold.since).await? {
-                report.retain(backup_id, Reason::Held(hold.reason).to_string());
+            match repository.put_back(&backup_id, false).await {
+                Ok(true) => report.retain(backup_id, Reason::Held(hold.reason).to_string()),
+                Ok(false) => {}
+                // It keeps no other backup from being let go.
+                Err(error) => put_back = Err(error),
             }
         }
         carry_out(repository, options, &mut surveyor, &mut report, cancel).await?;
+        put_back?;
     }
     Ok(report)
 }
@@ -247,15 +252,21 @@ async fn put_back_held(
 ) -> Result<(Vec<BackupId>, Result<()>)> {
     let holds = repository.holds_by_name(&gone).await?;
     let mut put_back = Ok(());
-    for (backup_id, hold) in &holds {
-        match repository.put_back(backup_id, hold.since).await {
-            Ok(_) => report.retain(backup_id.clone(), Reason::Held(hold.reason.clone()).to_string()),
+    let mut unheld = Vec::new();
+    for backup_id in gone {
+        let Some(hold) = holds.get(&backup_id) else {
+            unheld.push(backup_id);
+            continue;
+        };
+        match repository.put_back(&backup_id, true).await {
+            Ok(true) => report.retain(backup_id, Reason::Held(hold.reason.clone()).to_string()),
+            // The hold has ended since.
+            Ok(false) => unheld.push(backup_id),
             // The others are still to be marked.
             Err(error) => put_back = Err(error),
         }
     }
-    let unheld = gone.into_iter().filter(|backup_id| !holds.contains_key(backup_id));
-    Ok((unheld.collect(), put_back))
+    Ok((unheld, put_back))
 }
 
 /// How far one backup is on its way out.
@@ -269,8 +280,8 @@ enum Buried {
 /// Writes the tombstone. A mark from an earlier life of the same backup would say a wrong time, so it goes first. Both are
 /// asked for by name: a listing may be older than they are.
 async fn bury(repository: &Repository, backup_id: &BackupId, now: Timestamp) -> Result<Buried> {
-    let stored = match repository.read_manifest(backup_id).await {
-        Ok(stored) => stored,
+    let manifest = match repository.read_manifest(backup_id).await {
+        Ok(stored) => stored.manifest,
         Err(Error::NoSuchBackup(_)) => return Ok(Buried::Away),
         Err(error) if error.is_unreadable_object() => return Ok(Buried::Retained(error.to_string())),
         Err(error) => return Err(error),
@@ -281,7 +292,7 @@ async fn bury(repository: &Repository, backup_id: &BackupId, now: Timestamp) -> 
             return Ok(Buried::Retained(reason));
         }
     }
-    match repository.put_tombstone(stored, now).await {
+    match repository.put_tombstone(manifest, now).await {
         Ok(()) => Ok(Buried::Ready),
         Err(Error::Storage(error)) => match refused(Err(error))? {
             Some(reason) => Ok(Buried::Retained(reason)),

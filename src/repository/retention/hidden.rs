@@ -91,13 +91,17 @@ fn explains(tombstone: &Tombstone, hidden_since: Timestamp) -> bool {
 /// can tell.
 ///
 /// # Errors
-/// The store's own.
+/// `Held` when one of them is held: nothing is accepted then. The store's own.
 pub async fn accept_hidden(repository: &Repository) -> Result<Vec<BackupId>> {
     // In the order of prune's looks.
     let manifests = repository.backup_ids().await?.into_iter().collect();
     let hidden = HiddenManifests::look(repository).await?;
     let tombstones = repository.tombstones().await?;
     let unexplained: Vec<BackupId> = hidden.unexplained(&manifests, &tombstones).cloned().collect();
+    let held = repository.held_since().await?;
+    if let Some(backup_id) = unexplained.iter().find(|backup_id| held.contains_key(*backup_id)) {
+        return Err(Error::Held(backup_id.clone()));
+    }
     for backup_id in &unexplained {
         if tombstones
             .get(backup_id)
@@ -120,18 +124,18 @@ pub async fn accept_hidden(repository: &Repository) -> Result<Vec<BackupId>> {
 async fn bury(repository: &Repository, backup_id: &BackupId) -> Result<()> {
     let readable = match repository.read_hidden_root(backup_id).await? {
         None => None,
-        Some(stored) => match repository.chunk_names_of(stored.manifest.clone()).await {
-            Ok(_) => Some(stored),
+        Some(manifest) => match repository.chunk_names_of(manifest.clone()).await {
+            Ok(_) => Some(manifest),
             // Gone, or kept back with what was deleted: its manifest alone may be read behind a deletion.
             Err(error) if error.is_unreadable_object() || error.is_refused_object() => None,
             Err(error) => return Err(error),
         },
     };
-    let Some(stored) = readable else {
+    let Some(manifest) = readable else {
         tracing::warn!(%backup_id, "what it referred to is not known any more: its chunks have no grace period");
         return Ok(());
     };
-    repository.put_tombstone(stored, repository.store().now()).await
+    repository.put_tombstone(manifest, repository.store().now()).await
 }
 
 /// Why prune may not go on.

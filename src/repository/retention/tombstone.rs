@@ -18,7 +18,8 @@ use crate::repository::error::{Error, Result};
 use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
-use crate::repository::manifest::{FORMAT_VERSION, Manifest};
+use crate::repository::manifest::{Chunk, FORMAT_VERSION, Manifest};
+use crate::repository::presence::stored_objects;
 use crate::repository::reader::{Repository, StoredManifest};
 use crate::storage::list_all;
 
@@ -54,9 +55,6 @@ struct TombstoneDocument {
     /// By the clock of whoever expired it.
     expired: Timestamp,
     tool_version: String,
-    /// Of the root's bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    manifest_sha256: Option<Sha256Digest>,
     manifest: Manifest,
 }
 
@@ -86,15 +84,14 @@ impl Repository {
     }
 
     /// One that is there already says the same: a manifest never changes.
-    pub(in crate::repository) async fn put_tombstone(&self, stored: StoredManifest, now: Timestamp) -> Result<()> {
-        let backup_id = stored.manifest.backup_id.clone();
+    pub(in crate::repository) async fn put_tombstone(&self, manifest: Manifest, now: Timestamp) -> Result<()> {
+        let backup_id = manifest.backup_id.clone();
         let object = document::encode(&TombstoneDocument {
             format_version: FORMAT_VERSION,
             backup_id: backup_id.clone(),
             expired: now,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            manifest_sha256: Some(stored.sha256),
-            manifest: stored.manifest,
+            manifest,
         })?;
         self.store()
             .put_new(&Key::Tombstone(backup_id).to_string(), object)
@@ -104,13 +101,6 @@ impl Repository {
 
     /// The root of an expired backup; none where there is no tombstone.
     pub(in crate::repository) async fn read_tombstone(&self, backup_id: &BackupId) -> Result<Option<Manifest>> {
-        Ok(self
-            .read_tombstone_document(backup_id)
-            .await?
-            .map(|document| document.manifest))
-    }
-
-    async fn read_tombstone_document(&self, backup_id: &BackupId) -> Result<Option<TombstoneDocument>> {
         let key = Key::Tombstone(backup_id.clone()).to_string();
         let object = match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => object,
@@ -119,22 +109,34 @@ impl Repository {
         };
         let read: TombstoneDocument = document::decode(&key, &object)?;
         if read.backup_id == *backup_id && read.manifest.backup_id == *backup_id {
-            Ok(Some(read))
+            Ok(Some(read.manifest))
         } else {
             Err(Error::damaged(key, "it is the tombstone of another backup"))
         }
     }
 
-    /// Makes an expired backup exist again, byte for byte. False: it has no tombstone, or not one of a time in which all of it
-    /// was surely there.
+    /// Makes an expired backup that is held exist again, byte for byte. False: it is not, or was held too late. Who has just
+    /// deleted the root says so: however old a mark is, the backup was there until then.
     ///
     /// # Errors
     /// `HeldAway` when it is to be put back and cannot be; the store's own.
-    pub(in crate::repository) async fn put_back(&self, backup_id: &BackupId, held_since: Timestamp) -> Result<bool> {
-        if !self.tombstone_by_name(backup_id).await?.is_held_in_time(held_since) {
+    pub(in crate::repository) async fn put_back(&self, backup_id: &BackupId, is_just_deleted: bool) -> Result<bool> {
+        let Some(hold) = self.hold_by_name(backup_id).await? else {
+            return Ok(false);
+        };
+        let tombstone = self.tombstone_by_name(backup_id).await?;
+        if !is_just_deleted && !tombstone.is_held_in_time(hold.since) {
             return Ok(false);
         }
-        match self.put_root_of_tombstone(backup_id).await {
+        let put = async {
+            self.put_root_of_tombstone(backup_id, hold.root).await?;
+            if tombstone.gone_since.is_some() {
+                // It is of an earlier life now. Who expires this backup again removes it first, where we may not.
+                let _ = self.store().delete(&Key::Gone(backup_id.clone()).to_string()).await;
+            }
+            Ok(())
+        };
+        match put.await {
             Ok(()) => {
                 tracing::info!(%backup_id, "it was held while it was being let go, and is there again");
                 Ok(true)
@@ -146,18 +148,24 @@ impl Repository {
         }
     }
 
-    async fn put_root_of_tombstone(&self, backup_id: &BackupId) -> Result<()> {
+    /// Only the root whose digest the hold names, and only while everything is there that it needs: who may write tombstones
+    /// must not be able to write roots by way of us.
+    async fn put_root_of_tombstone(&self, backup_id: &BackupId, held: Option<Sha256Digest>) -> Result<()> {
         let key = Key::Tombstone(backup_id.clone()).to_string();
-        let Some(document) = self.read_tombstone_document(backup_id).await? else {
+        let Some(manifest) = self.read_tombstone(backup_id).await? else {
             return Err(Error::damaged(key, "missing"));
         };
-        let root = document::encode(&document.manifest)?;
-        let digest = Sha256Digest::of(&root);
-        if document.manifest_sha256.is_some_and(|expected| expected != digest) {
-            return Err(Error::damaged(
-                key,
-                "its root cannot be written as it was: update this program",
-            ));
+        let root = document::encode(&manifest)?;
+        let sha256 = Sha256Digest::of(&root);
+        if held != Some(sha256) {
+            return Err(Error::damaged(key, "it is not of the manifest that the hold names"));
+        }
+        let backup = self.read_index(StoredManifest { manifest, sha256 }).await?;
+        let chunks: Vec<&Chunk> = backup.manifest.index.iter().chain(&backup.chunks).collect();
+        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
+        let there = stored_objects(self.store().as_ref(), keys).await?;
+        if let Some(missing) = chunks.iter().find(|chunk| !there.contains_key(&chunk.key)) {
+            return Err(Error::damaged(&missing.key, "missing"));
         }
         let manifest = Key::Manifest(backup_id.clone()).to_string();
         self.store().put_new(&manifest, root).await?;

@@ -4,6 +4,7 @@ use kubebackup::demo::Identity;
 
 use super::*;
 use crate::policies::bearer;
+use crate::support::Program;
 
 #[test]
 fn credentials_without_delete_are_told_so_and_nothing_fails() {
@@ -46,17 +47,22 @@ fn credentials_without_delete_are_told_so_and_nothing_fails() {
     world.all_is_sound();
 }
 
+/// Runs the program as who has a documented policy.
+fn admitted(world: &World) -> impl Fn(&str, &[&str]) -> Program + '_ {
+    for name in ["retention.json", "people.json", "backup-agent.json"] {
+        world.s3.controls.admit(bearer(name, PREFIX));
+    }
+    |name, arguments| {
+        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", name);
+        program.env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
+    }
+}
+
 /// The job may delete manifests and write none. What it cannot put back is not lost.
 #[test]
 fn what_is_held_too_late_for_an_expiry_that_writes_no_manifests_is_put_back_by_the_backup_agent() {
     let world = world();
-    for name in ["retention.json", "people.json", "backup-agent.json"] {
-        world.s3.controls.admit(bearer(name, PREFIX));
-    }
-    let as_bearer_of = |name: &str, arguments: &[&str]| {
-        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", name);
-        program.env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
-    };
+    let as_bearer_of = admitted(&world);
     let first = world.back_up_state(1);
     world.back_up_state(2);
     world.drill();
@@ -90,13 +96,7 @@ fn what_is_held_too_late_for_an_expiry_that_writes_no_manifests_is_put_back_by_t
 #[test]
 fn the_policy_of_retention_is_enough_for_expiry_and_prune_and_for_nothing_else() {
     let world = world();
-    for name in ["retention.json", "people.json", "backup-agent.json"] {
-        world.s3.controls.admit(bearer(name, PREFIX));
-    }
-    let as_bearer_of = |name: &str, arguments: &[&str]| {
-        let program = world.program(arguments).env("AWS_ACCESS_KEY_ID", name);
-        program.env("AWS_SECRET_ACCESS_KEY", &format!("secret of {name}"))
-    };
+    let as_bearer_of = admitted(&world);
     let first = world.back_up_state(1);
     world.back_up_state(2);
     world.drill();

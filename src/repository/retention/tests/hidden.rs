@@ -72,7 +72,7 @@ async fn the_tombstone_of_an_expiry_that_a_hold_has_stopped_does_not_explain_why
     let stored = ground.repository.read_manifest(&backup_id(0)).await.unwrap();
     ground
         .repository
-        .put_tombstone(stored, ground.store.now())
+        .put_tombstone(stored.manifest, ground.store.now())
         .await
         .unwrap();
     ground.set_minute(2 * DAY + HOUR + 30);

@@ -134,6 +134,111 @@ async fn who_may_not_put_a_manifest_back_says_what_is_to_be_done() {
     assert!(ground.has_oldest().await && ground.is_sound().await);
 }
 
+/// Whoever may write tombstones and delete manifests must not come to write manifests by way of those who may.
+#[tokio::test]
+async fn a_forged_tombstone_brings_back_nothing_and_keeps_no_other_backup() {
+    let ground = Ground::with_days(4).await;
+    ground.hold_oldest().await.unwrap();
+    let mut manifest = ground.repository.read_manifest(&backup_id(0)).await.unwrap().manifest;
+    let other = ground.repository.read_manifest(&backup_id(DAY)).await.unwrap().manifest;
+    manifest.index = other.index;
+    ground.repository.put_tombstone(manifest, time(0)).await.unwrap();
+    ground
+        .store
+        .delete(&Key::Manifest(backup_id(0)).to_string())
+        .await
+        .unwrap();
+    for error in [
+        expire(&ground.repository, &last(1), &CancellationToken::new())
+            .await
+            .unwrap_err(),
+        ground.hold_oldest().await.unwrap_err(),
+    ] {
+        let said = crate::telemetry::causes::chain(&error);
+        assert!(
+            matches!(error, Error::HeldAway { .. }) && said.contains("not of the manifest that the hold names"),
+            "{said}"
+        );
+    }
+    // The others went.
+    assert_eq!(ground.repository.backup_ids().await.unwrap(), ids([3]));
+    ground.repository.unhold(&backup_id(0), time(0)).await.unwrap();
+    ground.expire(&last(1)).await;
+}
+
+/// A prune that saw neither version nor hold has been there.
+#[tokio::test]
+async fn a_held_backup_that_lacks_a_chunk_is_not_put_back() {
+    let ground = Ground::with_days(3).await;
+    let backup = ground.repository.read_backup(&backup_id(0)).await.unwrap();
+    let manifest = backup.manifest.clone();
+    ground.hold_oldest().await.unwrap();
+    ground.repository.put_tombstone(manifest, time(0)).await.unwrap();
+    for key in [&Key::Manifest(backup_id(0)).to_string(), &backup.chunks[1].key] {
+        ground.store.delete(key).await.unwrap();
+    }
+    let error = ground.hold_oldest().await.unwrap_err();
+    assert!(
+        crate::telemetry::causes::chain(&error).contains(&backup.chunks[1].key),
+        "{error}"
+    );
+    assert!(!ground.has_oldest().await);
+}
+
+/// Its mark is of an earlier life, long ago, and the expiry had looked before the hold came.
+#[tokio::test]
+async fn what_this_very_expiry_has_deleted_is_put_back_however_old_its_mark_is() {
+    let ground = Ground::with_days(3).await;
+    let (repository, mut struck) = ground.through(vec![slow(Operation::Delete, layout::MANIFESTS)]).await;
+    let (options, cancel) = (last(1), CancellationToken::new());
+    let hold = async {
+        struck.wait_for(|struck| *struck == 1).await.unwrap();
+        ground.store.set_clock(time(0));
+        ground.repository.put_gone(&backup_id(0)).await.unwrap();
+        ground.set_minute(2 * DAY + 5 * HOUR);
+        ground.hold_oldest().await
+    };
+    let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
+    placed.unwrap();
+    assert_eq!(report.unwrap().retained.len(), 1);
+    assert!(ground.has_oldest().await);
+    let marks = ground.keys(layout::TOMBSTONES).await;
+    assert!(
+        !marks.contains(&Key::Gone(backup_id(0)).to_string()),
+        "its mark says nothing any more: {marks:?}"
+    );
+}
+
+/// The listing still shows the hold that has ended.
+#[tokio::test]
+async fn a_hold_after_one_that_has_ended_is_placed_whatever_a_listing_shows() {
+    let ground = Ground::with_days(3).await;
+    ground.hold_oldest().await.unwrap();
+    let stale = Fault::first(Operation::List, layout::HOLDS, Effect::Stale)
+        .after(1)
+        .always();
+    let repository = ground.with_faults(vec![stale]).await;
+    let prefix = layout::holds_of(&backup_id(0));
+    list_all(repository.store().as_ref(), &prefix, None).await.unwrap();
+    ground.repository.unhold(&backup_id(0), time(0)).await.unwrap();
+    let placed = repository.hold(&backup_id(0), "again", time(0)).await.unwrap();
+    assert_eq!(placed, HoldChange::Changed);
+    assert_eq!(
+        ground.repository.hold_of(&backup_id(0)).await.unwrap().unwrap().reason,
+        "again"
+    );
+    // Nor does a listing that shows none at all let it be taken for another.
+    let none = ground
+        .with_faults(vec![
+            Fault::first(Operation::List, layout::HOLDS, Effect::Stale).always(),
+        ])
+        .await;
+    let placed = none.hold(&backup_id(0), "once more", time(0)).await.unwrap();
+    assert_eq!(placed, HoldChange::Unchanged);
+    none.unhold(&backup_id(0), time(0)).await.unwrap();
+    assert_eq!(ground.repository.hold_of(&backup_id(0)).await.unwrap(), None);
+}
+
 /// The expiry is over before the hold is there, and after the person has seen the backup.
 #[tokio::test]
 async fn a_hold_that_finds_the_backup_gone_puts_it_back_or_says_so() {
@@ -153,7 +258,12 @@ async fn a_hold_that_finds_the_backup_gone_puts_it_back_or_says_so() {
         assert_eq!(report.expired, ids(0..2));
         match placed {
             Ok(change) => assert!(may_write && change == HoldChange::Changed),
-            Err(error) => assert!(!may_write && matches!(error, Error::HeldAway { .. }), "{error}"),
+            Err(error) => {
+                assert!(!may_write && matches!(error, Error::HeldAway { .. }), "{error}");
+                // Said again, it is not told that there is no such backup.
+                let again = repository.hold(&held, "auditors", time(0)).await.unwrap_err();
+                assert!(matches!(again, Error::HeldAway { .. }), "{again}");
+            }
         }
         assert_eq!(ground.has_oldest().await, may_write);
         ground.set_minute(5 * DAY);

@@ -301,7 +301,11 @@ async fn a_backup_that_is_buried_and_not_listed_and_there_gets_no_mark_and_keeps
     ground.backup(DAY, &tables(1)).await;
     let buried = backup_id(DAY);
     let stored = ground.repository.read_manifest(&buried).await.unwrap();
-    ground.repository.put_tombstone(stored, time(DAY)).await.unwrap();
+    ground
+        .repository
+        .put_tombstone(stored.manifest, time(DAY))
+        .await
+        .unwrap();
     ground.repository.hold(&buried, "wait", time(DAY)).await.unwrap();
     for later in [3 * DAY, 20 * DAY] {
         ground.set_minute(later);
