@@ -165,6 +165,8 @@ impl Ground {
         let is_held = wipe && self.agents.contains_key(&Kind::Restore);
         let codes: &[i32] = match hit.map(|hit| &hit.what) {
             _ if self.truth.is_damaged(&backup_id) => &[1, 5, 6],
+            // The agent's drill has the target.
+            Some(_) if is_held => &[0, 1, 6],
             Some(_) => &[0, 1],
             None if is_held => &[0, 6],
             None => &[0],
