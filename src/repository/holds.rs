@@ -177,7 +177,11 @@ impl Repository {
         let change = loop {
             let generation = match self.newest_hold(backup_id).await? {
                 Some(newest) if !newest.is_released => break HoldChange::Unchanged,
-                newest => newest.map_or(1, |newest| newest.generation.saturating_add(1)),
+                newest => newest.map_or(Some(1), |newest| newest.generation.checked_add(1)),
+            };
+            let Some(generation) = generation else {
+                let reason = "one of the greatest number there is has ended: remove what lies there";
+                return Err(Error::damaged(layout::holds_of(backup_id), reason));
             };
             let key = Key::Hold {
                 backup_id: backup_id.clone(),
@@ -357,6 +361,27 @@ mod tests {
         repository.hold(&held, "again", time(3)).await.unwrap();
         assert_eq!(repository.holds().await.unwrap()[&held].reason, "again");
         assert_eq!(ground.store.stats().deletes, 0);
+    }
+
+    /// As whoever may write there could have put it.
+    #[tokio::test]
+    async fn a_hold_after_the_greatest_number_is_an_error_and_neither_success_nor_endless() {
+        let ground = Ground::new().await;
+        ground.backup(0, &two_tables()).await;
+        let (backup_id, generation) = (backup_id(0), u32::MAX);
+        let hold = Key::Hold {
+            backup_id: backup_id.clone(),
+            generation,
+        };
+        let end = Key::HoldRelease {
+            backup_id: backup_id.clone(),
+            generation,
+        };
+        for key in [hold, end] {
+            ground.store.put_new(&key.to_string(), "{}".into()).await.unwrap();
+        }
+        let refused = ground.repository.hold(&backup_id, "audit", time(1)).await;
+        assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
     }
 
     #[tokio::test]

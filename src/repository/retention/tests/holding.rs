@@ -10,16 +10,16 @@ impl Ground {
         (Repository::open(faults).await.unwrap(), struck)
     }
 
-    /// What an expiry comes to, and a hold of the oldest backup that begins while that waits for `fault`.
-    async fn hold_during(&self, fault: Fault) -> (ExpireReport, HoldChange) {
-        let (repository, mut struck) = self.through(vec![fault]).await;
+    /// What an expiry comes to that meets `faults`, and a hold of the oldest backup that begins while it waits for the first.
+    async fn hold_during(&self, faults: Vec<Fault>) -> (crate::repository::Result<ExpireReport>, HoldChange) {
+        let (repository, mut struck) = self.through(faults).await;
         let (options, cancel) = (last(1), CancellationToken::new());
         let hold = async {
             struck.wait_for(|struck| *struck == 1).await.unwrap();
             self.hold_oldest().await
         };
         let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
-        (report.unwrap(), placed.unwrap())
+        (report, placed.unwrap())
     }
 
     async fn hold_oldest(&self) -> crate::repository::Result<HoldChange> {
@@ -54,7 +54,8 @@ async fn whenever_the_hold_comes_the_backup_is_there_in_the_end() {
     ] {
         let ground = Ground::with_days(3).await;
         let before = ground.oldest().await;
-        let (report, placed) = ground.hold_during(fault.clone()).await;
+        let (report, placed) = ground.hold_during(vec![fault.clone()]).await;
+        let report = report.unwrap();
         assert_eq!(placed, HoldChange::Changed, "{fault:?}");
         let retained: Vec<&Retained> = report.retained.iter().collect();
         assert!(
@@ -81,19 +82,12 @@ async fn whenever_the_hold_comes_the_backup_is_there_in_the_end() {
 async fn what_a_stopped_expiry_has_not_put_back_keeps_its_chunks_until_the_next_one_does() {
     let ground = Ground::with_days(3).await;
     let before = ground.oldest().await;
-    let (repository, mut struck) = ground
-        .through(vec![
+    let (report, _) = ground
+        .hold_during(vec![
             slow(Operation::Delete, layout::MANIFESTS),
             refused(Operation::List, layout::HOLDS, ErrorKind::Unavailable).after(3),
         ])
         .await;
-    let (options, cancel) = (last(1), CancellationToken::new());
-    let hold = async {
-        struck.wait_for(|struck| *struck == 1).await.unwrap();
-        ground.hold_oldest().await
-    };
-    let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
-    placed.unwrap();
     report.unwrap_err();
     assert!(!ground.has_oldest().await);
     for day in [4, 40] {
@@ -109,19 +103,12 @@ async fn what_a_stopped_expiry_has_not_put_back_keeps_its_chunks_until_the_next_
 #[tokio::test]
 async fn who_may_not_put_a_manifest_back_says_what_is_to_be_done() {
     let ground = Ground::with_days(3).await;
-    let (repository, mut struck) = ground
-        .through(vec![
+    let (report, _) = ground
+        .hold_during(vec![
             slow(Operation::Delete, layout::MANIFESTS),
             refused(Operation::Put, layout::MANIFESTS, ErrorKind::Denied),
         ])
         .await;
-    let (options, cancel) = (last(1), CancellationToken::new());
-    let hold = async {
-        struck.wait_for(|struck| *struck == 1).await.unwrap();
-        ground.hold_oldest().await
-    };
-    let (report, placed) = tokio::join!(expire(&repository, &options, &cancel), hold);
-    placed.unwrap();
     let error = report.unwrap_err();
     assert!(
         matches!(&error, Error::HeldAway { backup_id: id, .. } if *id == backup_id(0)),
