@@ -27,6 +27,16 @@ const SIZES: ChunkSizes = ChunkSizes {
     max_bytes: 96 * 1024,
 };
 
+/// Several times what the server's rows arrive in, which are counted as read only once all of a piece lies in chunks.
+const LARGER: ChunkSizes = ChunkSizes {
+    min_bytes: 192 * 1024,
+    mean_bytes: 256 * 1024,
+    max_bytes: 384 * 1024,
+};
+
+/// Rows arrive in pieces of so much at most.
+const PIECE: u64 = 64 * 1024;
+
 /// Puts that a job may have on their way.
 const UPLOADS: u64 = 4;
 
@@ -132,10 +142,10 @@ impl ObjectStore for DistantStore {
     }
 }
 
-fn options(world: &World, jobs: usize) -> BackupOptions {
+fn options(world: &World, jobs: usize, chunks: ChunkSizes) -> BackupOptions {
     BackupOptions {
         jobs,
-        chunks: SIZES,
+        chunks,
         ..backup_options(world)
     }
 }
@@ -156,18 +166,18 @@ impl DistantStore {
 }
 
 /// A backup into such a store; how many puts were on their way at most.
-async fn back_up(world: &World, jobs: usize, when: Answers, total: u64) -> u64 {
+async fn back_up(world: &World, options: &BackupOptions, when: Answers, total: u64) -> u64 {
     let (sender, read) = watch::channel(0);
     let store = DistantStore::new(read, when);
     let repository = Repository::open_or_create(store.clone(), RepositoryId::new(7))
         .await
         .unwrap();
     store.total.store(total, Ordering::Relaxed);
-    let (source, options, cancel) = (source_options(world), options(world, jobs), CancellationToken::new());
-    let run = backup(&source, &repository, &options, Arc::new(Reading(sender)), &cancel);
+    let (source, cancel) = (source_options(world), CancellationToken::new());
+    let run = backup(&source, &repository, options, Arc::new(Reading(sender)), &cancel);
     let stored = tokio::time::timeout(DEADLINE, run).await;
     let stored = stored
-        .unwrap_or_else(|_| panic!("{jobs} jobs stood still, and puts are answered only {when:?}"))
+        .unwrap_or_else(|_| panic!("{} jobs stood still, and puts are answered only {when:?}", options.jobs))
         .unwrap();
     assert_eq!(stored.manifest.stats.raw_bytes, total);
     let backup = repository.read_backup(&stored.manifest.backup_id).await.unwrap();
@@ -187,7 +197,7 @@ async fn the_way_to_a_distant_store_is_hidden_behind_reading_and_never_stops_it(
             "CREATE TABLE t{table} AS SELECT i, repeat(md5((i % 9 + {table})::text), 4) AS text FROM generate_series(1, {ROWS}) i"
         ));
     }
-    let near = try_backup(&world, &memory_repository().await, &options(&world, 2))
+    let near = try_backup(&world, &memory_repository().await, &options(&world, 2, SIZES))
         .await
         .unwrap();
     let total = near.manifest.stats.raw_bytes;
@@ -195,7 +205,8 @@ async fn the_way_to_a_distant_store_is_hidden_behind_reading_and_never_stops_it(
     for jobs in [1, 2, 4] {
         // As many together as one job may have, since the others may have come to their end.
         for together in [1, 2, UPLOADS] {
-            let most = back_up(&world, jobs, Answers::Together(together), total).await;
+            let options = options(&world, jobs, SIZES);
+            let most = back_up(&world, &options, Answers::Together(together), total).await;
             let at_most = UPLOADS * jobs as u64;
             assert!(
                 (together..=at_most).contains(&most),
@@ -215,14 +226,14 @@ async fn reading_goes_on_behind_uploads_of_rows_that_do_not_compress() {
              FROM generate_series(1, {ROWS}) i"
         ));
     }
-    let near = try_backup(&world, &memory_repository().await, &options(&world, 2))
+    let near = try_backup(&world, &memory_repository().await, &options(&world, 2, LARGER))
         .await
         .unwrap();
     let stats = near.manifest.stats;
-    assert!(stats.stored_bytes * 2 > stats.raw_bytes, "{stats:?}");
+    assert!(stats.stored_bytes * 2 > stats.raw_bytes && stats.chunks > 20, "{stats:?}");
     for jobs in [1, 2, 4] {
-        let when = Answers::Beyond(SIZES.min_bytes as u64);
-        let most = back_up(&world, jobs, when, stats.raw_bytes).await;
+        let when = Answers::Beyond(LARGER.min_bytes as u64 - PIECE);
+        let most = back_up(&world, &options(&world, jobs, LARGER), when, stats.raw_bytes).await;
         assert!(most <= UPLOADS * jobs as u64, "{most} puts at a time for {jobs} jobs");
     }
 }
