@@ -239,11 +239,39 @@ impl Ground {
         let (ended, is_hit) = self.run(&["copy"], strike);
         let hit = strike.filter(|_| is_hit);
         let is_whole = self.truth.damaged.is_empty() && hit.is_none();
-        let is_failed = ended.code() == Some(1) && !ended.stderr.contains("error: ");
-        if !is_whole && is_failed {
+        let is_incomplete = ended.code() == Some(1) && !ended.stderr.contains("error: ");
+        if is_incomplete && (!is_whole || self.is_stormy) {
+            return;
+        }
+        if is_incomplete {
+            self.expect_to_wait(&ended);
             return;
         }
         self.expect(&ended, if is_whole { &[0] } else { &[0, 1] }, hit);
+    }
+
+    /// What a killed copy brought long ago for a backup that is gone keeps another one waiting, and no longer than a grace period.
+    fn expect_to_wait(&mut self, ended: &Ended) {
+        let report = ended.json();
+        let left: Vec<&serde_json::Value> = report
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|place| place["left"].as_array().unwrap())
+            .collect();
+        let waits = |left: &&serde_json::Value| {
+            left["reason"]
+                .as_str()
+                .unwrap()
+                .contains("so a prune may be about to delete it")
+        };
+        assert!(!left.is_empty() && left.iter().all(waits), "{}", ended.printed());
+        self.count("copies that waited");
+        if !self.agents.contains_key(&Kind::Backup) {
+            pass_hours(&self.second(), 25);
+            let (ended, _) = self.run(&["copy"], None);
+            self.expect(&ended, &[0], None);
+        }
     }
 
     fn hold(&mut self, pick: u64) {
