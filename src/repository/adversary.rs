@@ -127,7 +127,7 @@ impl Scene {
         let sha256 = Sha256Digest::of(&sealed.stored);
         let key = Key::Chunk { sha256, copy: 0 }.to_string();
         let stored_bytes = sealed.stored.len() as u64;
-        self.ground.store.replace(&key, sealed.stored.into());
+        self.ground.store.replace(&key, sealed.stored);
         Chunk {
             key,
             codec: Codec::Zstd,

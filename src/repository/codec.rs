@@ -4,8 +4,10 @@
 //! whole chunk. Reading trusts nothing beyond the manifest's sizes: a frame that would expand to more is refused.
 
 use std::io::{self, Cursor, Read};
+use std::iter;
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use zstd::bulk::Compressor;
 use zstd::stream::read::Decoder;
 use zstd::zstd_safe::{self, CParameter};
@@ -16,6 +18,9 @@ use super::manifest::{Chunk, Frame};
 /// A frame may make its reader remember 16 MiB of what it has decompressed: twice as much as any level up to 19 does.
 const MAX_WINDOW_LOG: u32 = 24;
 
+/// Stored bytes of fewer than these are no mapping of their own: there may be very many of them, and few mappings.
+const MAPPED_FROM_BYTES: usize = 128 * 1024;
+
 /// Compresses the frames of a chunk with one zstd context. Making one costs some ten microseconds, so that a chunk of
 /// megabytes gains nothing from a context kept longer.
 pub(super) struct Sealer {
@@ -25,7 +30,7 @@ pub(super) struct Sealer {
 /// A chunk's stored bytes and how they divide.
 #[derive(Debug)]
 pub(super) struct Sealed {
-    pub(super) stored: Vec<u8>,
+    pub(super) stored: Bytes,
     pub(super) frames: Vec<Frame>,
 }
 
@@ -39,28 +44,36 @@ impl Sealer {
     }
 
     /// One frame for each run of `raw` that ends at one of `frame_ends` (see [`check_frame_ends`]).
+    ///
+    /// They are written into a mapping: of its room for the worst case only what is written takes memory, and all of it goes
+    /// back to the system with the last reference. An allocator keeps such pieces for every thread that compresses, and a
+    /// backup of many chunks grew by them.
     pub(super) fn seal(&mut self, raw: &[u8], frame_ends: &[usize]) -> Result<Sealed> {
         check_frame_ends(raw.len(), frame_ends)?;
-        let mut stored = Vec::new();
+        let runs = || {
+            let begins = iter::once(0).chain(frame_ends.iter().copied());
+            begins.zip(frame_ends).map(|(begin, &end)| &raw[begin..end])
+        };
+        let at_most = runs().map(|run| zstd_safe::compress_bound(run.len())).sum();
+        let mut mapping = MmapMut::map_anon(at_most).map_err(Error::Zstd)?;
         let mut frames = Vec::with_capacity(frame_ends.len());
-        let mut begin = 0;
-        for &end in frame_ends {
-            let run = &raw[begin..end];
-            let offset = stored.len();
-            stored.reserve(zstd_safe::compress_bound(run.len()));
-            let mut tail = Cursor::new(&mut stored);
-            tail.set_position(offset as u64);
-            let written = self
+        let mut written = 0;
+        for run in runs() {
+            let stored_bytes = self
                 .compressor
-                .compress_to_buffer(run, &mut tail)
+                .compress_to_buffer(run, &mut mapping[written..])
                 .map_err(Error::Zstd)?;
             frames.push(Frame {
-                stored_bytes: written as u64,
+                stored_bytes: stored_bytes as u64,
                 raw_bytes: run.len() as u64,
             });
-            begin = end;
+            written += stored_bytes;
         }
-        stored.shrink_to_fit();
+        let stored = if written < MAPPED_FROM_BYTES {
+            Bytes::copy_from_slice(&mapping[..written])
+        } else {
+            Bytes::from_owner(mapping).slice(..written)
+        };
         Ok(Sealed { stored, frames })
     }
 }
@@ -229,7 +242,7 @@ mod tests {
             frames,
             locked_until: None,
         };
-        (chunk, stored.into())
+        (chunk, stored)
     }
 
     fn ends(lengths: &[usize]) -> Vec<usize> {

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::codec::{Sealed, Sealer, check_frame_ends};
@@ -195,7 +194,6 @@ impl BackupWriter {
 
     async fn store(&self, prepared: Prepared) -> Result<Chunk> {
         let Sealed { stored, frames } = prepared.sealed;
-        let stored = Bytes::from(stored);
         let store = self.placement.repository().store();
         // Before the put: the store counts from a moment after it.
         let given = store.lock_period().map(|period| store.now() + period.given);

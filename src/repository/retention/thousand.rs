@@ -51,7 +51,7 @@ fn sealed(raw: &[u8]) -> (Chunk, Bytes) {
         }],
         locked_until: None,
     };
-    (chunk, sealed.stored.into())
+    (chunk, sealed.stored)
 }
 
 async fn put_backup(ground: &Ground, number: u64, chunks: &[Chunk]) {
