@@ -230,7 +230,10 @@ async fn reading_goes_on_behind_uploads_of_rows_that_do_not_compress() {
         .await
         .unwrap();
     let stats = near.manifest.stats;
-    assert!(stats.stored_bytes * 2 > stats.raw_bytes && stats.chunks > 20, "{stats:?}");
+    assert!(
+        stats.stored_bytes * 2 > stats.raw_bytes && stats.chunks > 20,
+        "{stats:?}"
+    );
     for jobs in [1, 2, 4] {
         let when = Answers::Beyond(LARGER.min_bytes as u64 - PIECE);
         let most = back_up(&world, &options(&world, jobs, LARGER), when, stats.raw_bytes).await;
