@@ -22,6 +22,15 @@ pub enum Error {
     Backup(#[from] backup::Error),
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// A restore stopped when its target was no longer as it had been found.
+    #[error("not restored to the end: database {database} holds a part at most; {next}")]
+    Incomplete {
+        database: String,
+        /// What comes before the next try.
+        next: &'static str,
+        #[source]
+        source: Box<Self>,
+    },
     #[error(transparent)]
     Drill(#[from] drill::Error),
     #[error("the repository holds no backup{}", .cluster.as_ref().map(|cluster| format!(" of cluster '{cluster}'")).unwrap_or_default())]

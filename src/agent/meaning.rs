@@ -41,6 +41,7 @@ impl Error {
             Self::Repository(error) => of_repository(error),
             Self::Backup(error) => of_backup(error),
             Self::Restore(error) => of_restore(error),
+            Self::Incomplete { source, .. } => source.meaning(),
             Self::Drill(error) => of_drill(error),
             Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
                 plain(Class::Settings)
@@ -99,7 +100,7 @@ fn of_restore(error: &restore::Error) -> Meaning {
         restore::Error::Selection(_) => plain(Class::Settings),
         restore::Error::Contradiction(_) | restore::Error::Rows { .. } => plain(Class::Damaged),
         restore::Error::Interrupted => plain(Class::Interrupted),
-        restore::Error::Postgres(error) => of_postgres(error),
+        restore::Error::Postgres(error) => of_target(error),
         restore::Error::Repository(error) => of_repository(error),
         _ => plain(Class::Unknown),
     }
@@ -108,7 +109,7 @@ fn of_restore(error: &restore::Error) -> Meaning {
 fn of_drill(error: &drill::Error) -> Meaning {
     match error {
         drill::Error::Interrupted => plain(Class::Interrupted),
-        drill::Error::Postgres(error) => of_postgres(error),
+        drill::Error::Postgres(error) => of_target(error),
         drill::Error::Repository(error) => of_repository(error),
         drill::Error::Restore(error) => of_restore(error),
         _ => plain(Class::Unknown),
@@ -255,6 +256,27 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
     }
 }
 
+/// A backup gives way to production; what rebuilds or compares a database on a target just does not come to its end.
+fn of_target(error: &postgres::Error) -> Meaning {
+    use Circumstance::{Broken, Crashed, Ended, NotReady};
+    let circumstance = Circumstance::of(error);
+    let is_away = matches!(circumstance, Some(Broken | Ended | Crashed | NotReady));
+    let away = is_away
+        .then_some("the server or the way to it went away: look at its log, and begin again once it takes connections");
+    match of_postgres(error) {
+        Meaning {
+            class: Class::GaveWay, ..
+        } => Meaning {
+            class: Class::Unavailable,
+            hint: circumstance.and_then(Circumstance::hint).or(away),
+        },
+        meaning => Meaning {
+            hint: meaning.hint.or(away),
+            ..meaning
+        },
+    }
+}
+
 /// Of the server's moment: it passes, or a person helps.
 const fn of_circumstance(circumstance: Circumstance) -> Meaning {
     let class = match circumstance {
@@ -282,6 +304,29 @@ mod tests {
 
         let error: Error = backup::Error::Cancelled.into();
         assert_eq!(error.meaning().class, Class::Interrupted);
+
+        let error: Error = restore::Error::Interrupted.into();
+        let incomplete = Error::Incomplete {
+            database: "d".to_owned(),
+            next: "",
+            source: Box::new(error),
+        };
+        assert_eq!(incomplete.meaning().class, Class::Interrupted);
+
+        let gone = || postgres::Error::ShuttingDown;
+        let backup = Error::Postgres(gone()).meaning();
+        assert_eq!(
+            (backup.class, backup.hint),
+            (Class::GaveWay, Some("no backup was made; try again later"))
+        );
+        for target in [
+            restore::Error::Postgres(gone()).into(),
+            drill::Error::Postgres(gone()).into(),
+        ] {
+            let meaning = Error::meaning(&target);
+            assert_eq!(meaning.class, Class::Unavailable);
+            assert!(meaning.hint.unwrap().contains("begin again"), "{target}");
+        }
 
         let damaged = repository::Error::Damaged {
             key: "k".to_owned(),

@@ -1,6 +1,7 @@
 //! One restore, by what a person chose.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -9,14 +10,15 @@ use super::choose::{BackupChoice, choose_backup, choose_database};
 use super::error::{Error, Result};
 use super::open::{RestoreTarget, Target, open_repository, restore_target};
 use crate::config::Settings;
+use crate::content::quote_identifier;
 use crate::postgres::Environment;
 use crate::postgres::silence::while_it_answers;
 use crate::repository::id::BackupId;
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository, last_verdict};
 use crate::restore::{
-    self, RestoreOptions, RestoreReport, RolesMode, Selection, TargetUse, WipeReport, check_before_wipe, guard,
-    restore_database,
+    self, FIRST_WRITING_PHASE, RestoreOptions, RestoreReport, RolesMode, Selection, TargetUse, WipeReport,
+    check_before_wipe, guard, restore_database,
 };
 use crate::telemetry::progress::Progress;
 
@@ -54,7 +56,7 @@ pub struct Restored {
 /// Restores one database.
 ///
 /// # Errors
-/// Why it was not restored, or not to the end.
+/// Why it was not restored; `Error::Incomplete` when it was in part.
 pub async fn restore(
     settings: &Settings,
     environment: &Environment,
@@ -68,13 +70,17 @@ pub async fn restore(
     let backup = repository.read_index(stored).await?;
     warn_if_refuted(&repository, &backup.manifest.backup_id).await?;
     let database = choose_database(&backup, request.database.as_ref())?;
+    let touching = Touching {
+        progress,
+        begun: AtomicBool::new(false),
+    };
     let work = Work {
         repository: &repository,
         backup: &backup,
         database,
         target: &target,
         options: restore_options(settings, request),
-        progress,
+        progress: &touching,
     };
     let done = async {
         if request.wipe {
@@ -84,7 +90,18 @@ pub async fn restore(
             Ok((None, work.restore(cancel).await?))
         }
     };
-    let (wiped, report) = while_it_answers(&target.maintenance, done).await?;
+    let done = while_it_answers(&target.maintenance, done).await;
+    let (wiped, report) = done.map_err(|error| {
+        if touching.begun.load(Ordering::Relaxed) {
+            Error::Incomplete {
+                database: quote_identifier(&target.database.database),
+                next: before_the_next(request),
+                source: Box::new(error),
+            }
+        } else {
+            error
+        }
+    })?;
     Ok(Restored {
         backup_id: backup.manifest.backup_id.clone(),
         database: database.head.properties.name.clone(),
@@ -92,6 +109,17 @@ pub async fn restore(
         wiped,
         report,
     })
+}
+
+/// A restore that stopped leaves what it has made, for people to look at, and the next one overwrites nothing.
+fn before_the_next(request: &RestoreRequest<'_>) -> &'static str {
+    if request.wipe {
+        "the next restore with --wipe empties it"
+    } else if request.selection.is_everything() {
+        "drop it before it is restored again"
+    } else {
+        "drop what was chosen before it is restored again"
+    }
 }
 
 fn restore_options(settings: &Settings, request: &RestoreRequest<'_>) -> RestoreOptions {
@@ -116,13 +144,42 @@ fn restore_options(settings: &Settings, request: &RestoreRequest<'_>) -> Restore
     }
 }
 
+/// Hands progress on, and knows whether the target is still as it was found.
+struct Touching<'a> {
+    progress: &'a dyn Progress,
+    begun: AtomicBool,
+}
+
+impl Touching<'_> {
+    fn begins(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Progress for Touching<'_> {
+    fn begin(&self, phase: &str, total_bytes: Option<u64>) {
+        if phase == FIRST_WRITING_PHASE {
+            self.begins();
+        }
+        self.progress.begin(phase, total_bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+
+    fn end(&self) {
+        self.progress.end();
+    }
+}
+
 struct Work<'a> {
     repository: &'a Repository,
     backup: &'a Backup,
     database: &'a Database,
     target: &'a Target,
     options: RestoreOptions,
-    progress: &'a dyn Progress,
+    progress: &'a Touching<'a>,
 }
 
 impl Work<'_> {
@@ -149,6 +206,7 @@ impl Work<'_> {
             stop.run_until_cancelled(Box::pin(checked))
                 .await
                 .unwrap_or(Err(restore::Error::Interrupted))?;
+            self.progress.begins();
             let wiped = restore::wipe(&guarded, &self.database.head.properties, &stop).await?;
             Ok::<_, Error>((wiped, self.restore(&stop).await?))
         };

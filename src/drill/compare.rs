@@ -5,6 +5,8 @@
 //! an error is returned only when there is no answer (a lost connection, a cancellation).
 
 use std::path::PathBuf;
+#[cfg(any(test, feature = "demo"))]
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,10 @@ pub struct CompareOptions {
     pub login_role: Option<String>,
     /// The comment on roles that the restore created; no other role is ever altered.
     pub role_comment: String,
+    /// Where sessions that read one table together meet, each after its first part, for tests of what they do at once.
+    #[cfg(any(test, feature = "demo"))]
+    #[doc(hidden)]
+    pub after_first_part: Option<Arc<tokio::sync::Barrier>>,
 }
 
 impl Default for CompareOptions {
@@ -53,6 +59,8 @@ impl Default for CompareOptions {
             amcheck: false,
             login_role: None,
             role_comment: String::new(),
+            #[cfg(any(test, feature = "demo"))]
+            after_first_part: None,
         }
     }
 }

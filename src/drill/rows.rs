@@ -68,7 +68,7 @@ pub(super) async fn compare_rows(
 ) -> Result<(Vec<Check>, Vec<TableComparison>)> {
     let plan = plan(database, &conditions_of(database, target).await?, options.jobs);
     let workers = options.jobs.clamp(1, plan.turns.len().max(1));
-    let together = |unit: &usize| (*unit, Together::new(options.jobs, options.part_bytes));
+    let together = |unit: &usize| (*unit, Together::new(options));
     let work = Arc::new(Work {
         together: plan.read_together().iter().map(together).collect(),
         next: AtomicUsize::new(0),

@@ -117,8 +117,6 @@ impl Circumstance {
             ("due to administrator command", Circumstance::Ended),
             ("the database system is", Circumstance::NotReady),
             ("canceling statement due to user request", Circumstance::Cancelled),
-            // Of `pg_restore -j`, by its first process.
-            ("a worker process died unexpectedly", Circumstance::Killed),
             ("Input/output error", Circumstance::Broken),
             ("Read-only file system", Circumstance::Broken),
             ("server closed the connection unexpectedly", Circumstance::Broken),
@@ -136,6 +134,8 @@ impl Circumstance {
             ("SSL connection has been closed unexpectedly", Circumstance::Broken),
             ("SSL SYSCALL error", Circumstance::Broken),
             ("ERROR:  deadlock detected", Circumstance::Deadlock),
+            // Of `pg_restore -j`, by its first process; what a worker was told says more.
+            ("a worker process died unexpectedly", Circumstance::Killed),
         ];
         if LIBRARY.iter().any(|words| text.contains(&format!("ERROR:  {words}"))) {
             return Some(Self::LibraryMissing);
@@ -239,6 +239,9 @@ mod tests {
             );
         }
         assert_eq!(Circumstance::of(&program("signal: 11 (SIGSEGV): ")), None);
+        let told = "exit status: 1: pg_restore: error: could not execute query: server closed the connection unexpectedly; \
+                    pg_restore: error: a worker process died unexpectedly";
+        assert_eq!(Circumstance::of(&program(told)), Some(Circumstance::Broken));
     }
 
     #[test]

@@ -24,5 +24,5 @@ pub use guard::{Guarded, Refusal, guard};
 pub use options::LoadFault;
 pub use options::{RestoreOptions, RolesMode, Selection, TargetUse};
 pub use report::{Phase, RestoreReport};
-pub use run::{check_before_wipe, restore_database};
+pub use run::{FIRST_WRITING_PHASE, check_before_wipe, restore_database};
 pub use wipe::{WipeReport, wipe};

@@ -36,7 +36,8 @@ pub enum Problem {
     #[error("database {database} does not exist; create it from template0 or let the restore create it")]
     DatabaseAbsent { database: String },
     #[error(
-        "database {database} is not empty (it holds {}); a restore never overwrites: use an empty database",
+        "database {database} is not empty (it holds {}); a restore never overwrites: use an empty database, and drop \
+         this one where it is what a restore that stopped has left",
         .objects.join(", ")
     )]
     NotEmpty { database: String, objects: Vec<String> },

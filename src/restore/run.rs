@@ -30,6 +30,9 @@ use crate::repository::manifest::{Backup, Database, Table};
 use crate::telemetry::failpoint;
 use crate::telemetry::progress::{Progress, Silent};
 
+/// The first phase that writes into the target database; those before it create it at most.
+pub const FIRST_WRITING_PHASE: &str = "pre-data";
+
 /// Restores `database` of `backup` into the database that `target` names, which must be empty or, when the options say
 /// so, absent. On an error the target is left incomplete, for people to look at.
 ///
@@ -110,7 +113,7 @@ impl Restore<'_> {
         let roles = self.database_and_roles(&ready, &chosen, &mut report).await?;
         self.end(clock, &mut report);
 
-        let clock = self.begin("pre-data", None);
+        let clock = self.begin(FIRST_WRITING_PHASE, None);
         if chosen.is_everything {
             self.remove_what_the_source_lacked().await?;
             self.extensions_of_other_versions(&archive, &ready, &mut chosen, &mut report)

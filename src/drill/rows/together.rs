@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::plan::{Unit, ranges};
 use super::read::{Answers, PartTally, read_part, read_whole};
+use crate::drill::compare::CompareOptions;
 use crate::drill::error::Result;
 use crate::postgres::Session;
 use crate::postgres::copy::CopyRange;
@@ -24,6 +25,8 @@ pub(super) struct Together {
     /// looks in here for its next part before it leaves, and so cannot leave between another's decision to join and its
     /// having the snapshot.
     stage: Mutex<Stage>,
+    #[cfg(any(test, feature = "demo"))]
+    after_first_part: Option<Arc<tokio::sync::Barrier>>,
 }
 
 enum Stage {
@@ -37,11 +40,13 @@ enum Stage {
 }
 
 impl Together {
-    pub(super) fn new(jobs: usize, part_bytes: u64) -> Self {
+    pub(super) fn new(options: &CompareOptions) -> Self {
         Self {
-            jobs,
-            part_bytes,
+            jobs: options.jobs,
+            part_bytes: options.part_bytes,
             stage: Mutex::new(Stage::Untouched),
+            #[cfg(any(test, feature = "demo"))]
+            after_first_part: options.after_first_part.clone(),
         }
     }
 
@@ -53,17 +58,21 @@ impl Together {
             Begun::LeftToOthers => return Ok(None),
         };
         let mut done = None;
+        let mut is_first = true;
         while let Some(range) = self.take().await {
             let Some(part) = read_shared(session, &shared, unit, range, encoding).await? else {
-                let is_first = self.give_up().await;
+                let is_to_read = self.give_up().await;
                 leave_table(session).await?;
-                return if is_first {
+                return if is_to_read {
                     read_whole(session, unit).await.map(Some)
                 } else {
                     Ok(None)
                 };
             };
             done = self.add(part).await;
+            if std::mem::take(&mut is_first) {
+                self.meet_the_others().await;
+            }
         }
         leave_table(session).await?;
         Ok(done.map(|sum| Answers {
@@ -114,6 +123,17 @@ impl Together {
             Stage::Untouched | Stage::Over => None,
         }
     }
+
+    #[cfg(any(test, feature = "demo"))]
+    async fn meet_the_others(&self) {
+        if let Some(barrier) = &self.after_first_part {
+            barrier.wait().await;
+        }
+    }
+
+    #[cfg(not(any(test, feature = "demo")))]
+    #[allow(clippy::unused_async, reason = "the same shape with and without the feature")]
+    async fn meet_the_others(&self) {}
 
     /// Whether it is for this session to read the table whole: it is the first for which a part could not be read.
     async fn give_up(&self) -> bool {

@@ -1,69 +1,23 @@
 //! A target without room on its disk: rows do not fit, or indexes do not.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
-use kubebackup::demo::{Cluster, give_to_server_user, unprivileged};
+use kubebackup::demo::{Cluster, unprivileged};
 use kubebackup::drill::{Cause, Verdict};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::Ground;
-use crate::support::privilege::not_shown;
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait;
 
 const SHOWN: &str = "what a full disk does to a drill";
 
-/// A file system of so many mebibytes; dropped, it is gone.
-struct SmallDisk {
-    directory: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// None where this process may not mount; says so.
-    fn mount(mebibytes: u32) -> Option<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("small-disk-")
-            .tempdir_in("/var/tmp")
-            .unwrap();
-        let options = format!("size={mebibytes}m,mode=0700");
-        let mount = ["-t", "tmpfs", "-o", &options, "kubebackup-test"];
-        let mounted = Command::new("mount").args(mount).arg(directory.path()).output();
-        let Ok(said) = mounted.map(|output| (output.status.success(), output.stderr)) else {
-            not_shown(SHOWN, "there is no program 'mount'");
-            return None;
-        };
-        if !said.0 {
-            let why = String::from_utf8_lossy(&said.1).into_owned();
-            not_shown(SHOWN, &format!("no file system may be mounted here: {why}"));
-            return None;
-        }
-        let disk = Self { directory };
-        give_to_server_user(disk.path()).unwrap();
-        Some(disk)
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn resize(&self, mebibytes: u32) {
-        let options = format!("remount,size={mebibytes}m");
-        let resized = Command::new("mount").args(["-o", &options]).arg(self.path()).status();
-        assert!(resized.unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the server that used it may be going down right now.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_when_rows_or_indexes_come_leaves_a_drill_unverified_until_there_is_room() {
-    let Some(disk) = SmallDisk::mount(22) else { return };
+    let Some(disk) = SmallDisk::mount(22, SHOWN) else {
+        return;
+    };
     // About 20 MB of rows and as much of index, beside the 8 MB of an empty database.
     let mut ground = Ground::with(
         "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 8) AS text FROM generate_series(1, 70000) i;

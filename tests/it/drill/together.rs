@@ -1,14 +1,17 @@
 //! A table that is most of a database is compared by several sessions at once, and what is wrong with it is found in any part.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kubebackup::drill::{CheckName, CompareOptions, Comparison, DrillOptions, Outcome, Verdict, compare_database};
 use kubebackup::repository::manifest::Backup;
 use kubebackup::telemetry::progress::{Progress, Silent};
+use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
 use super::Ground;
 use crate::support::library::blocking_checks;
+use crate::support::wait;
 
 /// Some five hundred blocks; `small` is read whole beside it, and `child` by nobody who reads `big`.
 const BIG: &str = "
@@ -36,33 +39,32 @@ impl Drilled {
         Self { ground, backup }
     }
 
-    /// By two sessions, in parts of at least 64 KiB.
-    async fn compare(&self, progress: &dyn Progress) -> Comparison {
+    async fn compare(&self) -> Comparison {
+        self.compare_as(&in_small_parts(), &Silent).await
+    }
+
+    async fn compare_as(&self, options: &CompareOptions, progress: &dyn Progress) -> Comparison {
         let (repository, database) = (&self.ground.repository, &self.backup.databases[0]);
         let archive = repository
             .read_segments(&self.backup, &database.head.schema_archive)
             .await
             .unwrap();
-        let options = CompareOptions {
-            part_bytes: 1 << 16,
-            ..CompareOptions::default()
-        };
         let (target, cancel) = (self.ground.target_options(), CancellationToken::new());
-        compare_database(&self.backup, database, &archive, &target, &options, progress, &cancel)
+        compare_database(&self.backup, database, &archive, &target, options, progress, &cancel)
             .await
             .unwrap()
     }
 
     /// What a check says of the big table: how it was found, and why.
     async fn found(&self, name: CheckName) -> Option<(String, String)> {
-        let comparison = self.compare(&Silent).await;
+        let comparison = self.compare().await;
         let differs = comparison.checks.into_iter().find(|check| {
             check.name == name && check.outcome == Outcome::Failed && check.object.as_deref() == Some(BIG_TABLE)
         });
         differs.map(|check| (check.found, check.detail))
     }
 
-    /// The server's sessions that have read parts of the big table, of all comparisons so far, with their statements.
+    /// The server's sessions that have read parts of the big table, with their statements.
     fn readers(&self) -> BTreeSet<(String, String)> {
         let log = self.ground.target.log();
         let parts = log
@@ -81,6 +83,14 @@ impl Drilled {
                 (pid.to_owned(), range.to_owned())
             })
             .collect()
+    }
+}
+
+/// By two sessions, in parts of at least 64 KiB.
+fn in_small_parts() -> CompareOptions {
+    CompareOptions {
+        part_bytes: 1 << 16,
+        ..CompareOptions::default()
     }
 }
 
@@ -111,30 +121,31 @@ async fn a_table_that_is_most_of_a_database_is_read_by_several_sessions_and_equa
             "ALTER SYSTEM SET log_statement = 'all'; SELECT pg_reload_conf()",
         )
         .unwrap();
+    wait::until("statements to be logged", || {
+        drilled.ground.restored("SHOW log_statement") == "all"
+    });
     let expected = drilled.backup.databases[0].tables.iter();
     let total: u64 = expected.map(|table| table.tally.raw_bytes).sum();
-    // One session may have read all the parts before the other has connected.
-    for _ in 0..20 {
-        let before = drilled.readers();
-        let progress = Bytes::default();
-        let comparison = drilled.compare(&progress).await;
-        assert!(comparison.is_equal(), "{:?}", blocking_checks(&comparison));
-        assert_eq!(progress.0.into_inner(), total);
-        let big = comparison.tables.iter().find(|table| table.name.name == "big").unwrap();
-        assert_eq!((big.expected.rows, big.found), (30_000, Some(big.expected)));
-        let readers = drilled.readers();
-        let new: BTreeSet<_> = readers.difference(&before).collect();
-        let ranges: BTreeSet<_> = new.iter().map(|(_, range)| range).collect();
-        assert_eq!(
-            (new.len(), ranges.len()),
-            (4, 4),
-            "each part is read by one session: {new:?}"
-        );
-        if new.iter().map(|(pid, _)| pid).collect::<BTreeSet<_>>().len() == 2 {
-            return;
-        }
-    }
-    panic!("one session read all parts each time: {:?}", drilled.readers());
+    let progress = Bytes::default();
+    // Nobody reads a second part before each has read a first one.
+    let options = CompareOptions {
+        after_first_part: Some(Arc::new(Barrier::new(2))),
+        ..in_small_parts()
+    };
+    let comparing = tokio::time::timeout(wait::DEADLINE, drilled.compare_as(&options, &progress));
+    let comparison = comparing.await.expect("both sessions read a part");
+    assert!(comparison.is_equal(), "{:?}", blocking_checks(&comparison));
+    assert_eq!(progress.0.into_inner(), total);
+    let big = comparison.tables.iter().find(|table| table.name.name == "big").unwrap();
+    assert_eq!((big.expected.rows, big.found), (30_000, Some(big.expected)));
+    let readers = drilled.readers();
+    let different = |of: fn(&(String, String)) -> &String| readers.iter().map(of).collect::<BTreeSet<_>>().len();
+    let (sessions, ranges) = (different(|(pid, _)| pid), different(|(_, range)| range));
+    assert_eq!(
+        (readers.len(), ranges, sessions),
+        (4, 4, 2),
+        "each part is read by one session, and each session reads: {readers:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

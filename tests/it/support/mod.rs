@@ -23,6 +23,7 @@ pub(crate) mod program;
 pub(crate) mod prometheus;
 pub(crate) mod s3;
 pub(crate) mod s3_proxy;
+pub(crate) mod small_disk;
 pub(crate) mod tcp_proxy;
 pub(crate) mod template;
 pub(crate) mod wait;
