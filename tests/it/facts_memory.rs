@@ -70,16 +70,18 @@ fn the_memory_of_a_backup_does_not_grow_with_the_database() {
     }
 }
 
+/// What a process has held at most; none once it has ended.
+pub(crate) fn peak_so_far(running: &Running) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", running.id())).ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kibibytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024)
+}
+
 /// The kernel forgets the peak with the process, so it is asked again until then; it never falls.
 pub(crate) fn peak_until_its_end(mut running: Running) -> (Ended, u64) {
-    let status = format!("/proc/{}/status", running.id());
     let mut peak = 0;
     wait::for_some_within(Duration::from_mins(3), "the program to end", || {
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kibibytes) = kibibytes {
-            peak = kibibytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
-        }
+        peak = peak_so_far(&running).unwrap_or(peak);
         running.has_ended().then_some(())
     });
     (running.wait(), peak)

@@ -7,7 +7,7 @@ use crate::support::agents::AgentProcess;
 use crate::support::wait;
 
 /// Failures are followed by short pauses here.
-const EAGER: [(&str, &str); 5] = [
+pub(super) const EAGER: [(&str, &str); 5] = [
     ("KUBEBACKUP_BACKUP_AGENT_SCHEDULE", "every 1s"),
     ("KUBEBACKUP_BACKUP_AGENT_RETRY_FIRST", "1s"),
     ("KUBEBACKUP_BACKUP_AGENT_RETRY_MAX", "1s"),
@@ -16,7 +16,7 @@ const EAGER: [(&str, &str); 5] = [
 ];
 
 /// Many requests are made several times, and drills after pauses.
-const LONG: Duration = Duration::from_mins(3);
+pub(super) const LONG: Duration = Duration::from_mins(3);
 
 /// One that struck what it should while this was written; any other would do.
 const SEED: u64 = 20_261_128;

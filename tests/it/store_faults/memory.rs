@@ -1,9 +1,11 @@
-//! A slow bucket holds the dump back, and nothing piles up meanwhile.
+//! A bad bucket holds the work back, and nothing piles up meanwhile.
 
 use super::Ground;
-use crate::support::s3_proxy::{Fault, Rule};
-
-const MIB: u64 = 1024 * 1024;
+use super::agents::{EAGER, LONG};
+use crate::facts_memory::{MIB, peak_until_its_end};
+use crate::support::agents::AgentProcess;
+use crate::support::s3_proxy::{Fault, Rule, refusals};
+use crate::support::wait;
 
 /// Bytes a second of each upload. Two go on at once, so that the bucket takes a third of what a dump here gives at least.
 const SLOW: u64 = 2 * MIB;
@@ -61,4 +63,122 @@ fn a_slow_bucket_throttles_the_dump_and_the_memory_does_not_grow() {
     );
     ground.proxy.clear();
     ground.assert_sound();
+}
+
+/// COPY text that zstd halves, of other rows for each `seed`.
+fn fill(ground: &Ground, seed: &str) {
+    ground.world.source_sql(&format!(
+        "DROP TABLE IF EXISTS a;
+         CREATE TABLE a AS SELECT i, (SELECT string_agg(md5('{seed}' || i::text || j), '')
+             FROM generate_series(1, 31) j) AS text FROM generate_series(1, 90 * 1024) i"
+    ));
+}
+
+/// Every chunk comes slowly; or the first two requests for each kind of chunk meet the fault, which are fewer than a request
+/// has attempts. Names begin with two digits.
+fn bad_store(ground: &Ground, operation: &'static str, fault: Fault) {
+    if matches!(fault, Fault::Slow(_)) {
+        return ground.proxy.script(Rule::first(operation, "it/chunks", fault).always());
+    }
+    for beginning in 0..=u8::MAX {
+        let kind = format!("it/chunks/{beginning:02x}");
+        ground.proxy.script(Rule::first(operation, kind, fault).times(2));
+    }
+}
+
+/// The largest of [`SMALL_CHUNKS`].
+const CHUNK_MAX: u64 = 2 * MIB;
+
+/// What `ARCHITECTURE.md` gives a backup of two jobs: three raw buffers, the stored bytes on their way, and a chunk a buffer
+/// where nothing can be compressed.
+const BACKUP_POOL: u64 = (3 + 1 + 3) * CHUNK_MAX;
+
+/// And a restore of two jobs: a chunk in hand and one that is fetched, with a mebibyte of decompressed pieces.
+const RESTORE_POOL: u64 = 2 * (2 * CHUNK_MAX + MIB);
+
+/// A bad store adds less to a quiet run's peak than its pool; what piled up would be all that it has to move, over and over.
+#[track_caller]
+fn assert_bounded(what: &str, quiet: u64, peak: u64, pool: u64) {
+    println!("{what}: {} KiB against {} KiB", peak / 1024, quiet / 1024);
+    assert!(
+        peak < quiet + pool,
+        "{what}: {} KiB against {} KiB",
+        peak / 1024,
+        quiet / 1024
+    );
+}
+
+/// What an agent that starts now has held at most when it has made its first backup; before that, `until` is so.
+fn peak_of_agent(ground: &Ground, mut until: impl FnMut() -> bool) -> u64 {
+    let before = ground.manifests().len();
+    let [endpoint] = ground.proxy.variables();
+    let jobs = ("KUBEBACKUP_BACKUP_JOBS", "2");
+    let variables = [&SMALL_CHUNKS[..], &EAGER, &[endpoint, jobs]].concat();
+    let agent = AgentProcess::start(&ground.world, "backup-agent", &variables);
+    wait::until("the store to have been bad enough", &mut until);
+    wait::for_some_within(LONG, "a backup", || (ground.manifests().len() > before).then_some(()));
+    let peak = agent.peak();
+    agent.stop();
+    peak
+}
+
+#[test]
+fn the_peak_of_a_backup_agent_stays_within_its_pool_however_the_bucket_behaves() {
+    let ground = Ground::new();
+    let struck = |times: usize| ground.proxy.struck().len() > times;
+    fill(&ground, "quiet");
+    let quiet = peak_of_agent(&ground, || true);
+    for (what, fault) in [
+        ("slow", Fault::Slow(SLOW)),
+        ("busy", refusals::SLOW_DOWN),
+        ("cut", Fault::CutRequest(300_000)),
+    ] {
+        fill(&ground, what);
+        bad_store(&ground, "PutObject", fault);
+        let before = ground.proxy.struck().len();
+        let peak = peak_of_agent(&ground, || true);
+        assert!(struck(before + 40), "{what}");
+        ground.proxy.clear();
+        assert_bounded(what, quiet, peak, BACKUP_POOL);
+    }
+    // Several runs fail, each after all its attempts, before one comes to its end.
+    fill(&ground, "away");
+    ground
+        .proxy
+        .script(Rule::first("PutObject", "it/chunks", refusals::UNAVAILABLE).always());
+    let before = ground.proxy.struck().len();
+    let peak = peak_of_agent(&ground, || {
+        let is_enough = struck(before + 50);
+        if is_enough {
+            ground.proxy.clear();
+        }
+        is_enough
+    });
+    assert_bounded("away", quiet, peak, BACKUP_POOL);
+    ground.assert_sound();
+}
+
+#[test]
+fn the_peak_of_a_drill_stays_within_its_pool_however_the_bucket_behaves() {
+    let ground = Ground::new();
+    fill(&ground, "drilled");
+    ground.program(&["backup"]).envs(SMALL_CHUNKS).run().ok();
+    let peak_of_drill = || {
+        let (ended, peak) = peak_until_its_end(ground.program(&["drill", "--jobs", "2"]).spawn());
+        ended.ok();
+        peak
+    };
+    let quiet = peak_of_drill();
+    for (what, fault) in [
+        ("slow", Fault::Slow(SLOW)),
+        ("busy", refusals::SLOW_DOWN),
+        ("cut", Fault::CutAnswer(300_000)),
+    ] {
+        bad_store(&ground, "GetObject", fault);
+        let before = ground.proxy.struck().len();
+        let peak = peak_of_drill();
+        assert!(ground.proxy.struck().len() > before + 40, "{what}");
+        ground.proxy.clear();
+        assert_bounded(what, quiet, peak, RESTORE_POOL);
+    }
 }

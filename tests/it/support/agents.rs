@@ -4,6 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use nix::sys::signal::Signal;
 
+use crate::facts_memory::peak_so_far;
+
 use super::{Running, World, http, wait};
 
 /// An agent's process.
@@ -61,6 +63,12 @@ impl AgentProcess {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         self.running.wait_for(text);
+    }
+
+    /// The most memory that it has held so far.
+    #[track_caller]
+    pub(crate) fn peak(&self) -> u64 {
+        peak_so_far(&self.running).unwrap()
     }
 
     /// kill -9.
