@@ -169,7 +169,8 @@ const NOTICE_A_LOST_CLIENT: &str = "SET client_connection_check_interval = '1s'"
 const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
                                -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
-/// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same.
+/// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same. What reads the
+/// catalogs of a large database looks dear enough to the planner to be compiled first, which takes longer than it saves.
 const SESSION_SETTINGS: &str = "
     SET search_path = '';
     SET TimeZone = 'UTC';
@@ -188,7 +189,9 @@ const SESSION_SETTINGS: &str = "
     SET idle_in_transaction_session_timeout = 0;
     SET idle_session_timeout = 0;
     SET default_transaction_read_only = off;
-    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
+    SET jit = off;
+    SELECT pg_catalog.set_config('transaction_timeout', '0', false)
+        WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL;
     SELECT pg_catalog.set_config('lc_messages', 'C', false) WHERE pg_catalog.current_setting('is_superuser') = 'on';
 ";
 

@@ -25,6 +25,7 @@ pub mod login;
 pub mod machine;
 pub mod materialized_view;
 mod passfile;
+mod patience;
 pub mod present;
 pub mod privileges;
 pub mod program;

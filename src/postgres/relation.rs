@@ -161,7 +161,8 @@ const RELATIONS: &str = "
            c.relpersistence::text AS persistence, x.extname::text AS extension, f.condition AS configuration,
            CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0)
                 / pg_catalog.current_setting('block_size')::bigint ELSE 0 END AS heap_blocks,
-           CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END AS table_bytes,
+           CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0)
+                + coalesce(pg_catalog.pg_relation_size(c.reltoastrelid), 0) ELSE 0 END AS table_bytes,
            CASE WHEN tree.root <> c.oid THEN tree.root END AS root,
            c.relispopulated AS populated,
            coalesce(CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT')

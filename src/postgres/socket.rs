@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::connect::ConnectOptions;
+use super::patience::PatientTcp;
 
 /// A node that vanished says nothing: idle sessions find out within about a minute, working ones as well.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -23,7 +24,7 @@ const USER_TIMEOUT: Duration = Duration::from_mins(1);
 /// To a server's port, or to the socket in its directory.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    Tcp(PatientTcp),
     Unix(UnixStream),
 }
 
@@ -60,7 +61,10 @@ impl Socket {
     pub(super) async fn open(place: &Place) -> io::Result<Self> {
         match place {
             Place::Socket(path) => UnixStream::connect(path).await.map(Self::Unix),
-            Place::Address(address) => prepared(TcpStream::connect(address).await?).map(Self::Tcp),
+            Place::Address(address) => {
+                let stream = prepared(TcpStream::connect(address).await?)?;
+                Ok(Self::Tcp(PatientTcp::new(stream)))
+            }
         }
     }
 }

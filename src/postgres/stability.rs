@@ -168,7 +168,7 @@ fn select_relations() -> String {
         "SELECT 'pg_class' AS catalogue, pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
              pg_catalog.hashtextextended(CASE WHEN relkind = 't' THEN ROW(relname, relowner, reloptions)::text
                  WHEN relkind IN ('m', 'i', 'I') THEN ROW({OWN})::text
-                 ELSE pg_catalog.concat_ws(',', oid, xmin) END, 0)::numeric), 0)::text AS sum
+                 ELSE pg_catalog.concat_ws(',', oid, xmin) END, 0)), 0)::text AS sum
          FROM pg_catalog.pg_class WHERE relkind = 't' AND relnamespace NOT IN (SELECT oid FROM temporary_namespace)
              OR oid NOT IN (SELECT oid FROM passing_relation)"
     )
@@ -177,7 +177,7 @@ fn select_relations() -> String {
 fn select(catalogue: &str, key: &str, condition: &str) -> String {
     format!(
         "SELECT '{catalogue}' AS catalogue, pg_catalog.count(*)::text || ':' || coalesce(pg_catalog.sum(
-             pg_catalog.hashtextextended(pg_catalog.concat_ws(',', {key}, xmin), 0)::numeric), 0)::text AS sum
+             pg_catalog.hashtextextended(pg_catalog.concat_ws(',', {key}, xmin), 0)), 0)::text AS sum
          FROM pg_catalog.{catalogue} WHERE {condition}"
     )
 }

@@ -110,18 +110,34 @@ pub(super) fn assemble(
 }
 
 /// A backup that is put together as its records come.
-pub(super) struct Assembly(Backup);
+pub(super) struct Assembly {
+    backup: Backup,
+    /// What a database holds is checked and let go.
+    has_heads_alone: bool,
+}
 
 impl Assembly {
     pub(super) fn new(manifest: Manifest, manifest_sha256: Sha256Digest) -> Self {
-        Self(Backup {
+        let backup = Backup {
             manifest,
             manifest_sha256,
             chunks: Vec::new(),
             roles: Vec::new(),
             memberships: Vec::new(),
             databases: Vec::new(),
-        })
+        };
+        Self {
+            backup,
+            has_heads_alone: false,
+        }
+    }
+
+    /// Of the same records, whose databases come to their heads.
+    pub(super) fn of_chunks(manifest: Manifest, manifest_sha256: Sha256Digest) -> Self {
+        Self {
+            has_heads_alone: true,
+            ..Self::new(manifest, manifest_sha256)
+        }
     }
 
     /// Takes the next records in.
@@ -129,7 +145,13 @@ impl Assembly {
     /// # Errors
     /// What does not fit to what came before, in words.
     pub(super) fn add(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), String> {
-        records.into_iter().try_for_each(|record| place(&mut self.0, record))
+        records
+            .into_iter()
+            .try_for_each(|record| place(&mut self.backup, record))?;
+        if self.has_heads_alone {
+            self.backup.databases.iter_mut().for_each(forget_contents);
+        }
+        Ok(())
     }
 
     /// All have come.
@@ -137,9 +159,18 @@ impl Assembly {
     /// # Errors
     /// What is missing, in words.
     pub(super) fn finish(self) -> Result<Backup, String> {
-        check_databases(&self.0)?;
-        Ok(self.0)
+        check_databases(&self.backup)?;
+        Ok(self.backup)
     }
+}
+
+fn forget_contents(database: &mut Database) {
+    database.tables.clear();
+    database.sequences.clear();
+    database.large_objects.clear();
+    database.materialized_views.clear();
+    database.ledger.clear();
+    database.inventory.clear();
 }
 
 fn place(backup: &mut Backup, record: Record) -> Result<(), String> {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::error::{Error, Result};
 use super::id::Sha256Digest;
 use super::layout::Key;
-use super::manifest::{Backup, Chunk};
+use super::manifest::{Chunk, Manifest};
 use super::reader::Repository;
 use crate::storage::{LockPeriod, ObjectStore};
 
@@ -32,13 +32,13 @@ pub(super) fn place(store: &dyn ObjectStore) -> Option<Sha256Digest> {
     store.place_name().map(|name| Sha256Digest::of(name.as_bytes()))
 }
 
-/// Takes the locks of `backup` for unknown that were given elsewhere: its index may have been copied byte for byte, to a place
-/// that locks nothing or has only now begun to.
-pub(super) fn forget_of_elsewhere(store: &dyn ObjectStore, backup: &mut Backup) {
-    if backup.manifest.locked_in.is_some() && backup.manifest.locked_in == place(store) {
+/// Takes the locks of the backup's `chunks` for unknown that were given elsewhere: its index may have been copied byte for byte,
+/// to a place that locks nothing or has only now begun to.
+pub(super) fn forget_of_elsewhere(store: &dyn ObjectStore, manifest: &Manifest, chunks: &mut [Chunk]) {
+    if manifest.locked_in.is_some() && manifest.locked_in == place(store) {
         return;
     }
-    for chunk in &mut backup.chunks {
+    for chunk in chunks {
         chunk.locked_until = None;
     }
 }

@@ -307,9 +307,20 @@ impl Repository {
     /// # Errors
     /// `Damaged`, or the store's own.
     pub async fn read_index(&self, stored: StoredManifest) -> Result<Backup> {
+        let assembly = index::Assembly::new(stored.manifest.clone(), stored.sha256);
+        Box::pin(self.assemble(stored, assembly)).await
+    }
+
+    /// The chunks of a root that was read before. All records are checked as for [`Repository::read_index`]; those of tables and
+    /// other objects, of which there may be as many as rows in a catalog, are not kept.
+    pub(super) async fn read_chunks_of_index(&self, stored: StoredManifest) -> Result<Vec<Chunk>> {
+        let assembly = index::Assembly::of_chunks(stored.manifest.clone(), stored.sha256);
+        Ok(Box::pin(self.assemble(stored, assembly)).await?.chunks)
+    }
+
+    async fn assemble(&self, stored: StoredManifest, mut assembly: index::Assembly) -> Result<Backup> {
         let key = Key::Manifest(stored.manifest.backup_id.clone()).to_string();
         let damaged = |reason| Error::damaged(&key, format!("its index does not fit together: {reason}"));
-        let mut assembly = index::Assembly::new(stored.manifest.clone(), stored.sha256);
         let mut records = self.records(&stored);
         while let Some(piece) = records.next().await? {
             let grown = tokio::task::spawn_blocking(move || assembly.add(piece).map(|()| assembly));

@@ -60,8 +60,8 @@ impl ReuseIndex {
     /// The store's own.
     pub async fn load(repository: &Repository, previous: &StoredManifest) -> Result<Self> {
         let mut unsound = Unsound::new(repository.damaged_keys().await?);
-        let mut backup = match repository.read_index(previous.clone()).await {
-            Ok(backup) => backup,
+        let mut chunks = match repository.read_chunks_of_index(previous.clone()).await {
+            Ok(chunks) => chunks,
             Err(Error::Damaged { key, reason }) => {
                 let backup_id = &previous.manifest.backup_id;
                 tracing::warn!(%backup_id, key, reason, "previous backup is damaged, nothing of it is reused");
@@ -72,10 +72,10 @@ impl ReuseIndex {
             }
             Err(error) => return Err(error),
         };
-        locks::forget_of_elsewhere(repository.store().as_ref(), &mut backup);
-        let keys = backup.chunks.iter().map(|chunk| chunk.key.clone()).collect();
+        locks::forget_of_elsewhere(repository.store().as_ref(), &previous.manifest, &mut chunks);
+        let keys = chunks.iter().map(|chunk| chunk.key.clone()).collect();
         let sizes = stored_sizes(repository.store().as_ref(), keys).await?;
-        let replaced = locks::replaced(repository.store().as_ref(), &backup.chunks).await?;
+        let replaced = locks::replaced(repository.store().as_ref(), &chunks).await?;
         if !replaced.is_empty() {
             tracing::warn!(
                 chunks = replaced.len(),
@@ -83,12 +83,11 @@ impl ReuseIndex {
             );
         }
         let is_known = |key: &String| unsound.contains(key) || replaced.contains(key);
-        let sound: Vec<bool> = backup
-            .chunks
+        let sound: Vec<bool> = chunks
             .iter()
             .map(|chunk| sizes.get(&chunk.key) == Some(&chunk.stored_bytes) && !is_known(&chunk.key))
             .collect();
-        let (sound, lost): (Vec<_>, Vec<_>) = backup.chunks.into_iter().zip(sound).partition(|(_, sound)| *sound);
+        let (sound, lost): (Vec<_>, Vec<_>) = chunks.into_iter().zip(sound).partition(|(_, sound)| *sound);
         for (chunk, _) in lost {
             unsound.add_lost(chunk.stored_sha256);
         }
