@@ -59,6 +59,14 @@ OURS_ONE_JOB = Contestant(
     "ours-one-job", "kubebackup, 1 job", _ours(1), lambda ground, number: ground.ours(f"ours-one-job-{number}"),
     prefix=lambda number: f"ours-one-job-{number}", note=_note_ours,
 )
+# As a sidecar can, with the socket's directory in a volume that both containers share.
+OURS_SOCKET = Contestant(
+    "ours-socket", "kubebackup, 2 jobs, through a Unix socket", _ours(2),
+    lambda ground, number: {
+        **ground.ours(f"ours-socket-{number}"), "KUBEBACKUP_SOURCE_DSN": ground.source.socket_dsn("postgres"),
+    },
+    prefix=lambda number: f"ours-socket-{number}", note=_note_ours,
+)
 # By default only tables from 8 GiB on are, since reading ranges of a table takes production's cache (ADR 0009).
 OURS_SPLIT = Contestant(
     "ours-split", "kubebackup, 2 jobs, tables split from 1 GiB on", _ours(2),

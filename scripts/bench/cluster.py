@@ -97,6 +97,9 @@ class Cluster:
     def dsn(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
 
+    def socket_dsn(self, database: str) -> str:
+        return f"host={self.sockets} port={self.port} user=postgres dbname={database}"
+
     def sql(self, database: str, statement: str) -> str:
         return run([BIN / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database), "-c", statement]).strip()
 

@@ -20,21 +20,20 @@ pair.
 """
 
 NOTES = """## What the missed ones are made of
-Everything runs on two cores, and every backup and restore here keeps both busy: what counts is how much work there is. The machine is a virtual
-one whose cores gave between one and one and a half times their least from one minute to the next; spreads say so.
-- **Backup of wide, two jobs.** Of all samples of one run (`perf record -a`, 499 a second): PostgreSQL's `COPY` 43 % (its kernel time
-  included), zstd 30 %, SHA-256 here and in the store 5 %, the store's MD5 5 %, BLAKE3, XXH3 and the copying of rows 4 %, the kernel for the
-  program and the store 7 %. zstd at level 1 gives some 250 MB a second and core on this data here (`zstd -b1` of a sixth of it), so that it takes 7 of the
-  client's seconds; hash tables of 2^13 to 2^16 entries and least matches of 5 to 7 bytes were tried and gave nothing. What the client does beside
-  compressing (`again, nothing changed`: reading, hashing, cutting, comparing) takes less than 3 s.
-- **Client CPU of narrow.** A third of a row is 32 random hexadecimal digits, on which zstd spends two thirds of the client's time (`again`: 5 s of 14).
-- **Server CPU.** `pg_dump` to nowhere uses one core and leaves the other to itself; a server process beside a busy neighbour on the same two cores
-  takes longer for the same work: with one job the backup of wide costs the server 8.8 s, with two 11.0 s, and `pg_dump` to nowhere 9.6 s. That does not
-  explain narrow, which costs more with one job too (16.9 s against 13.3 s).
-- **Restore of narrow.** One table of 18 million rows is loaded by two workers at once, which costs the server 44 s instead of 31 to 33: `pg_restore`
-  loads a table in the transaction that empties it, for which `wal_level = minimal` writes no WAL, and what two sessions fill needs it. With the
-  client's and the store's 9 s, two cores need 26 s for that. Where `wal_level` is another, or cores are more, that is different; here it is not.
-- **p95 beside one job at full speed.** A full-speed backup leaves the application no core of its own; the agent's default is the polite one.
+Everything runs on two cores, and every backup and restore here keeps both busy: what counts is how much work there is.
+- **Backup of wide: over `-Fd`, `-Fc`, the naive pipeline.** 12.8 core-seconds in 6.9 s: PostgreSQL's `COPY` 5.1, ours 5.3, the store 2.4. Ours, of the samples of
+  three runs (`perf record -a -F 499`): zstd 3.4 s, the kernel (socket, memory) 0.8 to 1.2, SHA-256 0.3, BLAKE3 0.2, XXH3 0.1, all else (rows, cutting, requests) 0.6. The store's: MD5
+  (the ETag), SHA-256 (the signed body) and writing. `-Fd` to a local disk costs 9.5 in 5.1 s. So with `COPY`, the store and zstd alone, 10.9 core-seconds, the first would be
+  1.06 ×, the second 0.13 × and the third 0.11 ×: what is left for kernel, hashes and rows is less than what reading 1.8 GB from a socket costs.
+  On a machine where gzip takes longer and its neighbours do not, the latter two ratios are smaller.
+- **Client CPU of narrow.** zstd at level 1 alone takes 3.3 s of 5.8: a third of each row is 32 hexadecimal digits without a pattern. `again`, which
+  compresses nothing, takes 1.8 s.
+- **Restore of narrow.** PostgreSQL alone, without a client or a store, takes 0.65 × of what `pg_restore` takes: `COPY` of the same rows from two files on the server by two
+  sessions 7.2 to 7.4 s, the primary key 3.1 (two runs; one session with `TRUNCATE` in its transaction, which writes no WAL, 12.4 to 12.6 and 2.9; with `FREEZE`
+  12.6 and 2.5; two into an unlogged table that is logged afterwards 12.4 to 13.7 and 3.1). Ours adds the reading from the store, decompressing and checking, 3 core-seconds, and on
+  two busy cores each costs half a second. Compared after that by two sessions: 4.9 s, nearly all of it the server's `COPY`.
+- **Restore of wide into any target.** Ours writes WAL; `pg_restore` loads each table in the transaction that empties it, which in this server writes none.
+  A target that is thrown away is loaded with lz4 for TOAST ([ADR 0029](adr/0029-drills-compress-with-lz4.md)), which outweighs that.
 - **Reuse by row versions** was refused: it can certify what the source does not hold ([ADR 0031](adr/0031-no-reuse-by-row-versions.md)).
 
 ## How it is measured

@@ -34,10 +34,11 @@ POLITE = [backups.OURS_POLITE] if "backup.pace" in (PROJECT / "docs/configuratio
 SCENARIOS = [
     Scenario("backup-wide", "Backup of wide", "wide", [
         backups.OURS, backups.OURS_AGAIN, backups.ZSTD_PIPE, backups.DIRECTORY_17_LOCAL, backups.DIRECTORY_17, backups.NOWHERE,
-        backups.PHYSICAL, backups.PHYSICAL_AGAIN, backups.OURS_ONE_JOB, backups.DIRECTORY, backups.CUSTOM, backups.NAIVE,
+        backups.PHYSICAL, backups.PHYSICAL_AGAIN, backups.OURS_ONE_JOB, backups.OURS_SOCKET, backups.DIRECTORY, backups.CUSTOM,
+        backups.NAIVE,
     ]),
     Scenario("backup-narrow", "Backup of narrow", "narrow", [
-        backups.OURS, backups.OURS_SPLIT, backups.OURS_AGAIN, backups.ZSTD_PIPE, backups.CUSTOM, backups.NOWHERE,
+        backups.OURS, backups.OURS_SPLIT, backups.OURS_SOCKET, backups.OURS_AGAIN, backups.ZSTD_PIPE, backups.CUSTOM, backups.NOWHERE,
         backups.DIRECTORY_17, backups.PHYSICAL, backups.PHYSICAL_AGAIN, backups.OURS_ONE_JOB,
     ]),
     Scenario("restore-wide", "Restore of wide", "wide", [
