@@ -33,6 +33,8 @@ GOALS = [
     Goal("unchanged second backup of wide over the first", "backup-wide", "ours-again", WALL, "ours", 0.85),
     Goal("peak memory of a backup of wide at two jobs", "backup-wide", "ours", MEMORY, None, 96 * MIB, "MiB"),
     Goal("peak memory of a backup of narrow at two jobs", "backup-narrow", "ours", MEMORY, None, 96 * MIB, "MiB"),
+    Goal("peak memory of a backup of 10,000 small tables at two jobs", "backup-many", "ours", MEMORY, None, 96 * MIB, "MiB"),
+    Goal("peak memory of the same again", "backup-many", "ours-again", MEMORY, None, 96 * MIB, "MiB"),
     Goal("restore of wide into a throw-away target over `pg_restore -j2` from `-Fd`", "restore-wide", "ours-throw-away", WALL,
          "directory", 0.85),
     Goal("restore of wide into a throw-away target over `pg_restore -j2` from `-Fc`", "restore-wide", "ours-throw-away", WALL,

@@ -53,7 +53,10 @@ class Results:
         return max(invocations, key=lambda one: (min(rounds[one], ROUNDS), one), default=None)
 
     def of_any(self, scenario: str, contestant: str) -> list[dict]:
-        return [one for one in self.samples if (one["scenario"], one["contestant"]) == (scenario, contestant)]
+        """Of the machine that ran last: a page is about one."""
+        here = {one["id"] for one in self.invocations if one["cpu"] == self.invocations[-1]["cpu"]}
+        return [one for one in self.samples
+                if one["invocation"] in here and (one["scenario"], one["contestant"]) == (scenario, contestant)]
 
 
 def median(values: list[float]) -> float | None:

@@ -16,6 +16,7 @@ use s3s::auth::{S3Auth, SecretKey};
 #[allow(clippy::wildcard_imports, reason = "the protocol's fifty shapes")]
 use s3s::dto::*;
 use s3s::{HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
 use tokio_util::io::ReaderStream;
 
@@ -221,12 +222,12 @@ fn watch_body(input: &mut PutObjectInput) -> Arc<AtomicBool> {
 }
 
 /// s3s-fs reads 4 KiB at a time, each on another thread, which would cost more than all that is done with an object. None where
-/// the file is no longer the one that was answered with.
+/// the file has another length than was answered.
 async fn open_body(path: Option<PathBuf>, content_length: Option<i64>) -> Option<StreamingBlob> {
     let file = tokio::fs::File::open(path?).await.ok()?;
     let bytes = file.metadata().await.ok()?.len();
-    let is_the_same = i64::try_from(bytes).ok() == content_length;
-    is_the_same.then(|| StreamingBlob::wrap(ReaderStream::with_capacity(file, READ_BYTES)))
+    let is_as_long = i64::try_from(bytes).ok() == content_length;
+    is_as_long.then(|| StreamingBlob::wrap(ReaderStream::with_capacity(file.take(bytes), READ_BYTES)))
 }
 
 fn content_mismatch() -> S3Error {

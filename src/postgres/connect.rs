@@ -170,7 +170,8 @@ const STARTUP_OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_
                                -c idle_session_timeout=0 -c default_transaction_read_only=off";
 
 /// Pinned on both sides (fact 4 of the design): whatever an `ALTER ROLE ... SET` says, the text is the same. What reads the
-/// catalogs of a large database looks dear enough to the planner to be compiled first, which takes longer than it saves.
+/// catalogs of a large database looks dear enough to the planner to be compiled first, which takes longer than it saves;
+/// assertions are not compiled either.
 const SESSION_SETTINGS: &str = "
     SET search_path = '';
     SET TimeZone = 'UTC';

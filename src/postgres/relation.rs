@@ -145,7 +145,8 @@ pub async fn read_relations(client: &Client) -> Result<Vec<Relation>> {
     Ok(relations)
 }
 
-/// Sizes and current file numbers are asked only of tables: the functions open the relation. They answer NULL for one
+/// Sizes and current file numbers are asked only of tables: the functions open the relation. Of a thousand tables
+/// `pg_table_size` would open the indexes of their TOAST tables too, and look at the small files beside each. They answer NULL for one
 /// that vanished meanwhile, which the lock or the rewrite check then notices.
 const RELATIONS: &str = "
     WITH RECURSIVE tree AS (

@@ -150,7 +150,14 @@ impl Scene {
         match kind {
             Kind::Repository => super::Repository::open(self.ground.store.clone()).await.map(drop),
             Kind::Root | Kind::Index => {
-                let backup = repository.read_backup(&backup_id(0)).await?;
+                let stored = repository.read_manifest(&backup_id(0)).await?;
+                let backup = repository.read_index(stored.clone()).await;
+                // Who wants the chunks alone is refused the same.
+                let chunks = repository.read_chunks_of_index(stored).await;
+                assert_eq!(chunks.as_ref().ok(), backup.as_ref().ok().map(|backup| &backup.chunks));
+                let words = |error: &Error| error.to_string();
+                assert_eq!(chunks.as_ref().err().map(words), backup.as_ref().err().map(words));
+                let backup = backup?;
                 assert_eq!(backup.manifest.repository_id, *repository.id());
                 for chunk in backup.chunks.iter().chain(&backup.manifest.index) {
                     assert!(matches!(chunk.key.parse(), Ok(Key::Chunk { .. })), "{}", chunk.key);

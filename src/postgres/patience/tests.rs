@@ -22,11 +22,12 @@ getsockopt_impl!(
 /// Whoever waits for longer waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(20);
 
-/// Both ends: ours and the server's.
-async fn connection() -> (PatientTcp, TcpStream) {
+/// Both ends: ours, which waits so long at most, and the server's.
+async fn connection(at_most: Duration) -> (PatientTcp, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (PatientTcp::new(ours), listener.accept().await.unwrap().0)
+    let server = listener.accept().await.unwrap().0;
+    (PatientTcp::waiting_at_most(at_most, ours), server)
 }
 
 fn wakes_from(ours: &PatientTcp) -> libc::c_int {
@@ -38,26 +39,44 @@ async fn pass(ours: &mut PatientTcp, server: &mut TcpStream, bytes: usize) {
     let sent = vec![7; bytes];
     let mut came = vec![0; bytes];
     let both = async { tokio::try_join!(server.write_all(&sent), ours.read_exact(&mut came)) };
-    timeout(FOR_EVER, both)
-        .await
-        .expect("bytes stay in the kernel")
-        .unwrap();
+    let both = timeout(FOR_EVER, both).await;
+    both.expect("bytes stay in the kernel").unwrap();
     assert!(came == sent);
 }
 
 #[tokio::test]
 async fn a_stream_that_flows_wakes_its_reader_less() {
-    let (mut ours, mut server) = connection().await;
+    let (mut ours, mut server) = connection(FOR_EVER).await;
     assert_eq!(wakes_from(&ours), 1);
     pass(&mut ours, &mut server, FLOW_BYTES - 1).await;
-    assert_eq!(wakes_from(&ours), 1, "statements and small tables wait for nothing");
+    assert_eq!(wakes_from(&ours), 1);
     pass(&mut ours, &mut server, 1).await;
     assert_eq!(wakes_from(&ours), ENOUGH_BYTES);
 }
 
 #[tokio::test]
+async fn small_answers_are_no_stream_however_many_they_are() {
+    let (mut ours, mut server) = connection(FOR_EVER).await;
+    for _ in 0..4 {
+        ours.write_all(b"Q").await.unwrap();
+        pass(&mut ours, &mut server, FLOW_BYTES / 2).await;
+    }
+    assert_eq!(wakes_from(&ours), 1);
+}
+
+#[tokio::test]
+async fn the_answer_to_another_question_wakes_by_its_first_byte() {
+    let (mut ours, mut server) = connection(FOR_EVER).await;
+    pass(&mut ours, &mut server, FLOW_BYTES).await;
+    assert_eq!(wakes_from(&ours), ENOUGH_BYTES);
+    ours.write_all(b"Q").await.unwrap();
+    assert_eq!(wakes_from(&ours), 1);
+    pass(&mut ours, &mut server, 1).await;
+}
+
+#[tokio::test]
 async fn the_last_bytes_of_a_stream_come_and_then_every_byte_wakes_again() {
-    let (mut ours, mut server) = connection().await;
+    let (mut ours, mut server) = connection(AT_MOST).await;
     pass(&mut ours, &mut server, FLOW_BYTES).await;
     // One byte that nothing follows, for which the reader waits before it is sent.
     let mut last = [0];
@@ -72,15 +91,26 @@ async fn the_last_bytes_of_a_stream_come_and_then_every_byte_wakes_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_is_at_its_end() {
-    let (mut ours, mut server) = connection().await;
+async fn the_end_of_a_connection_is_waited_for_no_longer() {
+    let (mut ours, mut server) = connection(FOR_EVER).await;
     pass(&mut ours, &mut server, FLOW_BYTES).await;
     server.write_all(b"last").await.unwrap();
     drop(server);
     let mut rest = Vec::new();
-    timeout(FOR_EVER, ours.read_to_end(&mut rest))
-        .await
-        .expect("the end is not told")
+    let end = timeout(FOR_EVER / 2, ours.read_to_end(&mut rest)).await;
+    end.expect("the end does not wake").unwrap();
+    assert_eq!((rest.as_slice(), wakes_from(&ours)), (b"last".as_slice(), ENOUGH_BYTES));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset_is_waited_for_no_longer() {
+    let (mut ours, mut server) = connection(FOR_EVER).await;
+    pass(&mut ours, &mut server, FLOW_BYTES).await;
+    socket2::SockRef::from(&server)
+        .set_linger(Some(Duration::ZERO))
         .unwrap();
-    assert_eq!(rest, b"last");
+    drop(server);
+    let read = timeout(FOR_EVER / 2, ours.read_u8()).await;
+    let error = read.expect("the reset does not wake").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
