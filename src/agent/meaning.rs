@@ -281,9 +281,13 @@ fn of_target(error: &postgres::Error) -> Meaning {
 const fn of_circumstance(circumstance: Circumstance) -> Meaning {
     let class = match circumstance {
         // Somebody, or the standby's own work, went first.
-        Circumstance::Cancelled | Circumstance::Recovery | Circumstance::Ended | Circumstance::Deadlock => {
-            Class::GaveWay
-        }
+        Circumstance::Cancelled
+        | Circumstance::Recovery
+        | Circumstance::Ended
+        | Circumstance::Deadlock
+        | Circumstance::Locked => Class::GaveWay,
+        // At a source it is production that has lost it.
+        Circumstance::FileLost => Class::Unknown,
         _ => Class::Unavailable,
     };
     Meaning {

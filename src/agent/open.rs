@@ -21,7 +21,8 @@ pub async fn open_store(repository: &RepositorySettings) -> Result<Arc<dyn Objec
     let bucket = match repository.require_location()? {
         Location::Bucket(bucket) => bucket,
         Location::Directory(directory) => {
-            return Ok(Arc::new(FilesystemStore::new(directory.to_owned(), &repository.prefix)));
+            let store = FilesystemStore::new(directory.to_owned(), &repository.prefix);
+            return Ok(Arc::new(store.with_patience(repository.attempt_timeout.0)));
         }
     };
     let options = S3Options {

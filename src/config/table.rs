@@ -171,7 +171,8 @@ pub const SETTINGS: &[Setting] = &[
         "repository.attempt_timeout",
         Duration,
         Some("60s"),
-        "Longest single attempt of a request, up to the answer's first byte. An upload has the time of its body more, at 128 KiB a second.",
+        "Longest single attempt of a request, up to the answer's first byte. An upload has the time of its body more, at 128 KiB a second. \
+         A directory's volume that gives no answer for so long is unavailable too.",
     ),
     Setting::new(
         "repository.max_attempts",

@@ -50,6 +50,8 @@ pub struct DrillOptions {
     pub bin_directory: Option<PathBuf>,
     /// A drill that takes longer, in whatever it does, is ended, and unverified.
     pub max_duration: Duration,
+    /// Longest wait for a lock while loading.
+    pub lock_timeout: Duration,
     /// Leave the rebuilt databases and roles in place.
     pub keep: bool,
     pub amcheck: bool,
@@ -74,6 +76,7 @@ impl Default for DrillOptions {
             jobs: 2,
             bin_directory: None,
             max_duration: Duration::from_hours(24),
+            lock_timeout: RestoreOptions::default().lock_timeout,
             keep: false,
             amcheck: false,
             login_role: None,
@@ -360,6 +363,7 @@ impl Run<'_> {
             role_comment: ROLE_COMMENT.to_owned(),
             maintenance_database: self.options.maintenance_database.clone(),
             bin_directory: self.options.bin_directory.clone(),
+            lock_timeout: self.options.lock_timeout,
             #[cfg(any(test, feature = "demo"))]
             fault: self.options.fault.clone(),
             ..RestoreOptions::default()

@@ -80,12 +80,7 @@ pub(super) fn cause_of_postgres(error: &postgres::Error) -> Option<Cause> {
         error => {
             return match Circumstance::of(error) {
                 Some(Circumstance::LibraryMissing) => Some(Cause::MissingExtension),
-                Some(_) => Some(Cause::Interrupted),
-                // The throw-away server has lost a file of its own, or its system fails it.
-                None if matches!(error.sqlstate().map(SqlState::code), Some("58000" | "58P01")) => {
-                    Some(Cause::Interrupted)
-                }
-                None => None,
+                circumstance => circumstance.map(|_| Cause::Interrupted),
             };
         }
     };

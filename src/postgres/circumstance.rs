@@ -40,6 +40,10 @@ pub enum Circumstance {
     Killed,
     /// Somebody else's session locked the same tables in another order.
     Deadlock,
+    /// Somebody else's session kept a lock for longer than it is waited for.
+    Locked,
+    /// The server has lost a file of its own, or its system fails it.
+    FileLost,
     /// A shared library that a function of the backup calls is not on the server.
     LibraryMissing,
 }
@@ -51,6 +55,7 @@ impl Circumstance {
         match error {
             Error::ConnectTimeout { .. } | Error::Silent { .. } | Error::AnotherServer { .. } => Some(Self::NotReady),
             Error::ShuttingDown => Some(Self::Ended),
+            Error::Locked { .. } => Some(Self::Locked),
             // All rows came and the connection did not last until their number, or somebody between keeps it.
             Error::NoCount { .. } => Some(Self::Broken),
             Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
@@ -83,8 +88,12 @@ impl Circumstance {
             "55006" => Self::InUse,
             // We lock nothing in an order that could meet itself.
             "40P01" => Self::Deadlock,
+            // Nor do our own sessions keep each other waiting for long.
+            "55P03" => Self::Locked,
             // An error of its disk.
             "58030" => Self::Broken,
+            // A file that a function of the backup reads is none of the backup's either.
+            "58000" | "58P01" => Self::FileLost,
             "57P01" => Self::Ended,
             "57P02" => Self::Crashed,
             "57P03" => Self::NotReady,
@@ -134,6 +143,12 @@ impl Circumstance {
             ("SSL connection has been closed unexpectedly", Circumstance::Broken),
             ("SSL SYSCALL error", Circumstance::Broken),
             ("ERROR:  deadlock detected", Circumstance::Deadlock),
+            ("ERROR:  canceling statement due to lock timeout", Circumstance::Locked),
+            ("ERROR:  could not obtain lock on", Circumstance::Locked),
+            // Where a relation lies; what else cannot be opened may be a file that a definition names.
+            ("ERROR:  could not open file \"base/", Circumstance::FileLost),
+            ("ERROR:  could not open file \"global/", Circumstance::FileLost),
+            ("ERROR:  could not open file \"pg_", Circumstance::FileLost),
             // Of `pg_restore -j`, by its first process; what a worker was told says more.
             ("a worker process died unexpectedly", Circumstance::Killed),
         ];
@@ -172,6 +187,12 @@ impl Circumstance {
             Self::LibraryMissing => "install the package that brings the shared library on this server",
             Self::Deadlock => {
                 "another session locked the same tables in another order, such as a migration: try again later"
+            }
+            Self::Locked => {
+                "another session holds a lock on what was to be worked on: end it or wait for it, and begin again"
+            }
+            Self::FileLost => {
+                "the server has lost a file of its own, or its system fails it: look at its log and its disk"
             }
             Self::Broken | Self::Ended | Self::Crashed | Self::NotReady | Self::Dropped => return None,
         })
@@ -219,6 +240,14 @@ mod tests {
         let wrong =
             "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"";
         assert_eq!(Circumstance::of(&program(wrong)), None);
+        let lost = "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not open file \"base/5/16397\": \
+                    No such file or directory";
+        assert_eq!(Circumstance::of(&program(lost)), Some(Circumstance::FileLost));
+        let named = "exit status: 1: pg_restore: error: could not execute query: ERROR:  could not open file \"/etc/list\" for \
+                     reading: No such file or directory";
+        assert_eq!(Circumstance::of(&program(named)), None);
+        let locked = "exit status: 1: pg_restore: error: could not execute query: ERROR:  canceling statement due to lock timeout";
+        assert_eq!(Circumstance::of(&program(locked)), Some(Circumstance::Locked));
         for disk in ["Input/output error", "Read-only file system"] {
             let read = format!("exit status: 1: pg_restore: error: ERROR:  could not read block 3: {disk}");
             assert_eq!(Circumstance::of(&program(&read)), Some(Circumstance::Broken));
@@ -251,7 +280,11 @@ mod tests {
         assert_eq!(Circumstance::of_sqlstate("58030"), Some(Circumstance::Broken));
         assert_eq!(Circumstance::of_sqlstate("55006"), Some(Circumstance::InUse));
         assert_eq!(Circumstance::of_sqlstate("40P01"), Some(Circumstance::Deadlock));
-        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "58P01", "XX001"] {
+        assert_eq!(Circumstance::of_sqlstate("55P03"), Some(Circumstance::Locked));
+        for lost in ["58000", "58P01"] {
+            assert_eq!(Circumstance::of_sqlstate(lost), Some(Circumstance::FileLost));
+        }
+        for about_contents in ["23505", "22021", "42P01", "55000", "57000", "XX000", "XX001"] {
             assert_eq!(Circumstance::of_sqlstate(about_contents), None, "{about_contents}");
         }
     }

@@ -109,6 +109,18 @@ impl ConnectOptions {
         Ok(environment)
     }
 
+    /// What `asked` brings, where it comes within the time that a connection may take: for a question of which a server that
+    /// lets somebody in has the answer at hand.
+    ///
+    /// # Errors
+    /// Its own, or `Error::ConnectTimeout`.
+    pub async fn answered_in_time<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.connect_timeout, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.silence()),
+        }
+    }
+
     fn silence(&self) -> Error {
         Error::ConnectTimeout {
             server: self.to_string(),
@@ -202,10 +214,7 @@ const SESSION_SETTINGS: &str = "
 /// `Error::Connect` naming the server, never the password; `Error::Settings` when the roots to trust cannot be read.
 pub async fn connect(options: &ConnectOptions, purpose: &str) -> Result<Session> {
     // The driver's own timeout covers the TCP connection alone; a server may accept and then say nothing.
-    match tokio::time::timeout(options.connect_timeout, establish(options, purpose)).await {
-        Ok(session) => session,
-        Err(_) => Err(options.silence()),
-    }
+    options.answered_in_time(Box::pin(establish(options, purpose))).await
 }
 
 async fn establish(options: &ConnectOptions, purpose: &str) -> Result<Session> {

@@ -53,6 +53,15 @@ pub enum Error {
         first_of(.objects)
     )]
     Unreadable { objects: Vec<String> },
+    /// Another session kept a lock in a target for longer than the load waits for it.
+    #[error("{doing}: another session holds a lock{}", in_the_way(.holders))]
+    Locked {
+        doing: String,
+        /// Who was seen in the way just afterwards.
+        holders: Vec<LockHolder>,
+        #[source]
+        source: ServerError,
+    },
     /// Other sessions kept stronger locks for longer than `backup.lock_timeout`.
     #[error("locking {tables} table(s) took longer than backup.lock_timeout{}", in_the_way(.holders))]
     LockTimeout {
@@ -120,6 +129,7 @@ impl Error {
         match self {
             Self::Connect { source, .. }
             | Self::Query { source, .. }
+            | Self::Locked { source, .. }
             | Self::LockTimeout { source, .. }
             | Self::NoScratch { source } => source.code(),
             _ => None,

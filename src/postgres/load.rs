@@ -1,25 +1,25 @@
 //! Putting rows, sequence values and large objects into a database, and the refresh that follows.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyInSink};
 
 use super::connect::{ConnectOptions, Session, connect};
 use super::error::{Error, Result};
+use super::lock_holder::foreign_lock_holders;
 use super::privileges::privilege_statements;
 use crate::content::{LargeObject, QualifiedName, Sequence, quote_identifier, quote_literal};
 
-/// Longest wait for a lock while loading. The target is the restore's alone, so that somebody holds one is a fault.
-const LOCK_TIMEOUT: &str = "5min";
-
-/// Connects for loading: no triggers or rules fire, commits do not wait for the disk (later phases' commits do), and a
-/// statement ends when its client is gone.
+/// Connects for loading: no triggers or rules fire, commits do not wait for the disk (later phases' commits do), no lock is
+/// waited for longer than `lock_timeout`, and a statement ends when its client is gone.
 ///
 /// # Errors
 /// When the connection or a setting is refused.
-pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> Result<Session> {
+pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool, lock_timeout: Duration) -> Result<Session> {
     let session = connect(options, "restore").await?;
     let replica = if superuser {
         "SET session_replication_role = replica;"
@@ -27,8 +27,9 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         ""
     };
     let settings = format!(
-        "{replica} SET synchronous_commit = off; SET lock_timeout = '{LOCK_TIMEOUT}';
-         SET default_transaction_read_only = off;"
+        "{replica} SET synchronous_commit = off; SET lock_timeout = {};
+         SET default_transaction_read_only = off;",
+        lock_timeout.as_millis()
     );
     session
         .client
@@ -37,6 +38,20 @@ pub async fn connect_for_loading(options: &ConnectOptions, superuser: bool) -> R
         .map_err(Error::query("prepare a session for loading"))?;
     watch_for_lost_client(&session.client).await;
     Ok(session)
+}
+
+/// The same error; where a lock was not to be had in time, with who is in the way.
+pub async fn name_who_locks(options: &ConnectOptions, error: Error) -> Error {
+    match error {
+        Error::Query { doing, source } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            let holders = match connect(options, "restore").await {
+                Ok(session) => foreign_lock_holders(&session.client).await,
+                Err(_) => Vec::new(),
+            };
+            Error::Locked { doing, holders, source }
+        }
+        error => error,
+    }
 }
 
 /// Asks the server to look once a second whether this client is still there, so that a long statement ends with it.

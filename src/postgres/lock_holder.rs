@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::row::column;
 
@@ -33,7 +34,17 @@ const NAMED: usize = 5;
 ///
 /// It is a look afterwards, for a message: none where nobody is in the way any more, or the look fails.
 pub(super) async fn lock_holders(client: &Client, of: &[u32]) -> Vec<LockHolder> {
-    let rows = client.query(QUERY, &[&of]).await.unwrap_or_else(|error| {
+    look(client, &format!("{EXCLUSIVE} {NAMED_ROWS}"), &[&of]).await
+}
+
+/// Sessions that are none of ours and hold a lock, whichever, on a table of this database, or wait for one: in a target there
+/// should be none. As [`lock_holders`], a look afterwards.
+pub(super) async fn foreign_lock_holders(client: &Client) -> Vec<LockHolder> {
+    look(client, &format!("{FOREIGN} {NAMED_ROWS}"), &[]).await
+}
+
+async fn look(client: &Client, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Vec<LockHolder> {
+    let rows = client.query(query, parameters).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "who kept the lock is not known");
         Vec::new()
     });
@@ -51,9 +62,8 @@ pub(super) async fn lock_holders(client: &Client, of: &[u32]) -> Vec<LockHolder>
 }
 
 /// Ours, `LOCK TABLE ... IN ACCESS SHARE MODE`, waits for ACCESS EXCLUSIVE alone. A session that waits for that waits for any
-/// other lock on the table, and we behind it. The locks of a prepared transaction keep the virtual transaction of the session
-/// that made it; the transaction's own id, by which its name is found, is locked beside them.
-const QUERY: &str = "
+/// other lock on the table, and we behind it.
+const EXCLUSIVE: &str = "
     WITH exclusive AS (
         SELECT l.pid, l.relation, l.granted, l.virtualtransaction FROM pg_catalog.pg_locks l
         JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
@@ -68,7 +78,22 @@ const QUERY: &str = "
         JOIN pg_catalog.pg_locks l ON l.locktype = 'relation' AND l.relation = e.relation AND l.granted
          AND (l.pid = ANY (pg_catalog.pg_blocking_pids(e.pid)) OR l.pid IS NULL)
         WHERE NOT e.granted
-    )
+    )";
+
+/// Known by their names: the other sessions of a restore hold locks too. A prepared transaction has none.
+const FOREIGN: &str = "
+    WITH in_the_way AS (
+        SELECT l.pid, l.relation, l.granted, l.virtualtransaction FROM pg_catalog.pg_locks l
+        JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm', 'S') AND c.relpersistence <> 't'
+        LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+        WHERE l.locktype = 'relation' AND c.oid >= 16384
+          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+          AND NOT pg_catalog.starts_with(coalesce(a.application_name, ''), 'kubebackup ')
+    )";
+
+/// The locks of a prepared transaction keep the virtual transaction of the session that made it; the transaction's own id, by
+/// which its name is found, is locked beside them.
+const NAMED_ROWS: &str = "
     SELECT DISTINCT w.pid, coalesce(p.gid, a.application_name, '') AS name,
            coalesce(p.owner::text, a.usename::text, '') AS \"user\",
            pg_catalog.to_char(coalesce(p.prepared, a.xact_start) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"') AS since,

@@ -105,6 +105,16 @@ pub async fn take_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> R
     }
 }
 
+/// From here on the session waits for no lock longer than this.
+///
+/// # Errors
+/// `Error::Query`.
+pub async fn wait_for_locks_at_most(session: &Session, limit: Duration) -> Result<()> {
+    let set = format!("SET lock_timeout = {}", limit.as_millis());
+    let set = session.client.batch_execute(&set).await;
+    set.map_err(Error::query("set the lock timeout"))
+}
+
 /// The relations of the session's database, once it is known that the role may read them all and that they can be locked.
 ///
 /// # Errors
@@ -131,10 +141,7 @@ async fn try_snapshot(options: &ConnectOptions, how: &SnapshotOptions) -> Result
     let session = connect(options, "snapshot").await?;
     let client = &session.client;
     // From the start: asking for a relation's size waits for whoever locks it.
-    client
-        .batch_execute(&format!("SET lock_timeout = {}", how.lock_timeout.as_millis()))
-        .await
-        .map_err(Error::query("set the lock timeout"))?;
+    wait_for_locks_at_most(&session, how.lock_timeout).await?;
     let before = check_readable(&session).await?;
     let to_lock: Vec<&Relation> = before.iter().filter(|relation| relation.is_lockable()).collect();
 

@@ -272,6 +272,24 @@ pub async fn mark_database(client: &Client, name: &str, repository: &str) -> Res
     run(client, "mark", name, &mark_statement(name, repository)).await
 }
 
+/// Databases whose names begin so and that carry the marker of `repository`.
+///
+/// # Errors
+/// When the catalogue cannot be read.
+pub async fn list_marked(client: &Client, beginning: &str, repository: &str) -> Result<Vec<String>> {
+    let rows = client
+        .query(
+            "SELECT d.datname::text FROM pg_catalog.pg_database d
+             JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0
+             WHERE pg_catalog.starts_with(d.datname::text, $1) AND $2 || '=' || $3 = ANY (s.setconfig)
+             ORDER BY d.datname",
+            &[&beginning, &MARKER, &repository],
+        )
+        .await
+        .map_err(Error::query("look for databases of an earlier wipe"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// The statement by which a database's owner marks it.
 #[must_use]
 pub fn mark_statement(name: &str, repository: &str) -> String {

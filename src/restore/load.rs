@@ -60,7 +60,7 @@ impl Load<'_> {
     }
 
     async fn work(&self, queue: &Mutex<VecDeque<Unit>>) -> Result<LoadStats> {
-        let session = connect_for_loading(self.target, self.superuser).await?;
+        let session = connect_for_loading(self.target, self.superuser, self.options.lock_timeout).await?;
         if self.options.target_use == TargetUse::ThrownAway {
             compress_quickly(&session.client).await;
         }

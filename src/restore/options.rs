@@ -1,6 +1,7 @@
 //! What a caller chooses about a restore.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::content::QualifiedName;
 
@@ -58,6 +59,8 @@ pub struct RestoreOptions {
     /// Restore tablespace assignments; the tablespaces must exist.
     pub tablespaces: bool,
     pub analyze: bool,
+    /// Longest wait for a lock while loading. The target is the restore's alone, so that somebody holds one is a fault.
+    pub lock_timeout: Duration,
     pub target_use: TargetUse,
     /// Directory of `pg_restore`, else found by itself.
     pub bin_directory: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Default for RestoreOptions {
             maintenance_database: "postgres".to_owned(),
             tablespaces: false,
             analyze: true,
+            lock_timeout: Duration::from_mins(5),
             target_use: TargetUse::Kept,
             bin_directory: None,
             #[cfg(any(test, feature = "demo"))]

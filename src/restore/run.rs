@@ -20,7 +20,7 @@ use crate::content::{CatalogueObject, Extension};
 use crate::postgres::analyze::analyze;
 use crate::postgres::archive::{Archive, ArchiveOptions, Section, TocEntry};
 use crate::postgres::extension::create_extension;
-use crate::postgres::load::{connect_for_loading, refresh, remove_defaults, set_sequences};
+use crate::postgres::load::{connect_for_loading, name_who_locks, refresh, remove_defaults, set_sequences};
 use crate::postgres::present::Present;
 use crate::postgres::setting::apply_database_properties;
 use crate::postgres::target::{create_database, is_missing_locale};
@@ -55,8 +55,14 @@ pub async fn restore_database(
         options,
         progress,
     };
+    let restored = Box::pin(async {
+        match restore.run().await {
+            Err(Error::Postgres(error)) => Err(name_who_locks(target, error).await.into()),
+            restored => restored,
+        }
+    });
     cancel
-        .run_until_cancelled(Box::pin(restore.run()))
+        .run_until_cancelled(restored)
         .await
         .unwrap_or(Err(Error::Interrupted))
 }
@@ -136,7 +142,7 @@ impl Restore<'_> {
         self.end(clock, &mut report);
 
         let clock = self.begin("refresh", None);
-        let session = connect_for_loading(self.target, ready.server.is_superuser).await?;
+        let session = self.session(ready.server.is_superuser).await?;
         self.refresh(&session, &chosen, &mut report).await?;
         self.end(clock, &mut report);
 
@@ -159,6 +165,11 @@ impl Restore<'_> {
             self.end(clock, &mut report);
         }
         Ok(report)
+    }
+
+    /// One that loads.
+    async fn session(&self, superuser: bool) -> Result<Session> {
+        Ok(connect_for_loading(self.target, superuser, self.options.lock_timeout).await?)
     }
 
     fn begin(&self, name: &'static str, total_bytes: Option<u64>) -> (&'static str, Instant) {
@@ -332,7 +343,7 @@ impl Restore<'_> {
         let stats = load.run(plan).await?;
         report.rows = stats.rows;
         report.stored_bytes = stats.stored_bytes;
-        let session = connect_for_loading(self.target, superuser).await?;
+        let session = self.session(superuser).await?;
         let sequences: Vec<_> = self
             .database
             .sequences

@@ -5,6 +5,8 @@
 //! place, in batches that fit the lock table. Where that does not end equal (or the locale differs), the scratch
 //! database takes the target's place: it carries the marker, both are renamed in one transaction, and only then is the
 //! old one dropped. So there is a marked target at every moment.
+//!
+//! What a killed wipe left is known by its name and by this repository's marker, and dropped by the next; nothing without it is.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -16,7 +18,8 @@ use super::preflight::Problem;
 use crate::content::DatabaseProperties;
 use crate::postgres::fresh::differences;
 use crate::postgres::target::{
-    DatabaseFacts, create_database, drop_database, is_missing_locale, mark_database, read_database, replace_database,
+    DatabaseFacts, create_database, drop_database, is_missing_locale, list_marked, mark_database, read_database,
+    replace_database,
 };
 use crate::postgres::wipe::{STEPS, batches, prepare, public_schema_statements};
 use crate::postgres::{self, connect};
@@ -45,12 +48,12 @@ pub async fn wipe(
         guarded,
         properties,
         cancel,
-        scratch: format!("kubebackup_fresh_{}", scratch_suffix(&guarded.target().database)),
-        old: format!("kubebackup_old_{}", scratch_suffix(&guarded.target().database)),
+        scratch: format!("{}{:08x}", scratch_beginning(guarded), rand::random::<u32>()),
+        old: format!("kubebackup_old_{}", suffix(&guarded.target().database)),
     };
     let result = Box::pin(wipe.run()).await;
     if result.is_err() && !guarded.lost().is_cancelled() {
-        // The scratch database is ours; the error that is being returned matters more than one from here.
+        // Nobody else has a database of that name; the error that is being returned matters more than one from here.
         if let Err(error) = drop_database(guarded.maintenance(), &wipe.scratch).await {
             tracing::warn!(%error, database = %wipe.scratch, "a scratch database is left behind");
         }
@@ -62,7 +65,7 @@ struct Wipe<'a> {
     guarded: &'a Guarded,
     properties: &'a DatabaseProperties,
     cancel: &'a CancellationToken,
-    /// One name per target: what an earlier run left behind is found and replaced.
+    /// A name of its own each time: one that is killed before it has marked its database stands in nobody's way.
     scratch: String,
     /// What a target that was replaced is called until it is dropped.
     old: String,
@@ -71,6 +74,7 @@ struct Wipe<'a> {
 impl Wipe<'_> {
     async fn run(&self) -> Result<WipeReport> {
         self.drop_old().await?;
+        self.drop_leftovers().await?;
         self.create_scratch().await.map_err(|error| self.no_scratch(error))?;
         let mut report = WipeReport::default();
         let facts = self.target_facts().await?;
@@ -155,7 +159,6 @@ impl Wipe<'_> {
         let client = self.guarded.maintenance();
         let name = &self.guarded.target().database;
         self.guarded.check()?;
-        mark_database(client, &self.scratch, self.guarded.repository_id().as_str()).await?;
         replace_database(client, name, &self.scratch, &self.old).await?;
         self.drop_old().await?;
         self.create_scratch().await?;
@@ -181,10 +184,21 @@ impl Wipe<'_> {
         Ok(())
     }
 
+    /// Scratch databases of wipes of this target that were killed: the guard's lock says that none goes on.
+    async fn drop_leftovers(&self) -> Result<()> {
+        let client = self.guarded.maintenance();
+        let beginning = scratch_beginning(self.guarded);
+        let repository_id = self.guarded.repository_id().as_str();
+        for name in list_marked(client, &beginning, repository_id).await? {
+            self.guarded.check()?;
+            drop_database(client, &name).await?;
+        }
+        Ok(())
+    }
+
     async fn create_scratch(&self) -> Result<()> {
         let client = self.guarded.maintenance();
         self.guarded.check()?;
-        drop_database(client, &self.scratch).await?;
         let major = self.guarded.server().major();
         create_database(client, &self.scratch, self.properties, major)
             .await
@@ -194,7 +208,8 @@ impl Wipe<'_> {
                 } else {
                     source.into()
                 }
-            })
+            })?;
+        Ok(mark_database(client, &self.scratch, self.guarded.repository_id().as_str()).await?)
     }
 
     /// Nothing was touched yet, and the backup has no part in it.
@@ -231,8 +246,13 @@ impl Error {
     }
 }
 
+/// Of the names of scratch databases of wipes of this target.
+fn scratch_beginning(guarded: &Guarded) -> String {
+    format!("kubebackup_fresh_{}_", suffix(&guarded.target().database))
+}
+
 /// Eight hexadecimal digits of the target's name: database names end at 63 bytes.
-fn scratch_suffix(database: &str) -> String {
+fn suffix(database: &str) -> String {
     hex::encode(&blake3::hash(database.as_bytes()).as_bytes()[..4])
 }
 

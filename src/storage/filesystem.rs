@@ -8,13 +8,14 @@
 mod error;
 mod path;
 mod place;
+mod turn;
 mod walk;
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,14 +28,19 @@ use super::{
 use error::{is_device_error, translate};
 use path::{Base, path_of};
 use place::Placed;
+use turn::{Turn, Turns};
 
 /// Keys that one page holds at most, as on S3.
 const MAX_PAGE: usize = 1000;
+
+/// How long a volume may take for an answer, unless somebody says otherwise.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A directory below a mount.
 #[derive(Debug)]
 pub struct FilesystemStore {
     base: Arc<Base>,
+    turns: Turns,
     shared: Arc<Shared>,
     capabilities: OnceCell<Capabilities>,
 }
@@ -54,9 +60,19 @@ impl FilesystemStore {
     pub fn new(mount: PathBuf, prefix: &str) -> Self {
         let root = mount.join(prefix);
         Self {
+            turns: Turns::new(mount.display().to_string(), PATIENCE),
             base: Arc::new(Base { mount, root }),
             shared: Arc::default(),
             capabilities: OnceCell::new(),
+        }
+    }
+
+    /// The same, and a volume that gives no answer for so long is unavailable.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            turns: Turns::new(self.base.mount.display().to_string(), patience),
+            ..self
         }
     }
 
@@ -65,7 +81,7 @@ impl FilesystemStore {
         &self,
         operation: Operation,
         key: &str,
-        work: impl FnOnce(&Base) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Base, &Turn) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.shared.count(|stats| match operation {
             Operation::Put => stats.puts += 1,
@@ -76,10 +92,9 @@ impl FilesystemStore {
             Operation::Probe => {}
         });
         let base = self.base.clone();
-        let done = tokio::task::spawn_blocking(move || work(&base)).await;
-        let result = done.unwrap_or_else(|_| {
-            // Only a runtime that is shutting down refuses the thread.
-            Err(Error::new(ErrorKind::Unavailable, operation.as_str(), key).with_source("the program is ending"))
+        let done = self.turns.take(move |turn| work(&base, turn)).await;
+        let result = done.unwrap_or_else(|no_answer| {
+            Err(Error::new(ErrorKind::Unavailable, operation.as_str(), key).with_source(no_answer))
         });
         if operation != Operation::Put || result.is_err() {
             self.shared
@@ -91,7 +106,7 @@ impl FilesystemStore {
     async fn read(&self, key: &str, wanted: Wanted) -> Result<Bytes> {
         let name = key.to_owned();
         let body = self
-            .run(Operation::Get, key, move |base| read(base, &name, wanted))
+            .run(Operation::Get, key, move |base, turn| read(base, turn, &name, wanted))
             .await?;
         self.shared.count(|stats| stats.bytes_received += body.len() as u64);
         Ok(body)
@@ -117,7 +132,9 @@ impl ObjectStore for FilesystemStore {
     async fn put_new(&self, key: &str, body: Bytes) -> Result<Put> {
         let (name, bytes) = (key.to_owned(), body.len() as u64);
         let placed = self
-            .run(Operation::Put, key, move |base| place::place(base, &name, &body))
+            .run(Operation::Put, key, move |base, turn| {
+                place::place(base, turn, &name, &body)
+            })
             .await?;
         let put = match placed {
             Placed::Created { at } => {
@@ -146,7 +163,7 @@ impl ObjectStore for FilesystemStore {
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let name = key.to_owned();
-        self.run(Operation::Head, key, move |base| {
+        self.run(Operation::Head, key, move |base, _| {
             let path = path_of(base, "head", &name)?;
             let found = std::fs::symlink_metadata(path).map_err(|error| translate("head", &name, base, &error))?;
             walk::meta(&name, &found).ok_or_else(|| Error::new(ErrorKind::NotFound, "head", &name))
@@ -157,7 +174,7 @@ impl ObjectStore for FilesystemStore {
     async fn list(&self, prefix: &str, start_after: Option<&str>, limit: usize) -> Result<Page> {
         let (text, after) = (prefix.to_owned(), start_after.map(str::to_owned));
         let shared = (!self.shared.knows_time()).then(|| Arc::clone(&self.shared));
-        self.run(Operation::List, prefix, move |base| {
+        self.run(Operation::List, prefix, move |base, _| {
             // As a bucket's answer tells the time. Who may not write sees this machine's.
             if let Some(time) = shared.and_then(|shared| Some((place::tell_time(base).ok()?, shared))) {
                 time.1.saw(time.0);
@@ -170,8 +187,10 @@ impl ObjectStore for FilesystemStore {
 
     async fn delete(&self, key: &str) -> Result<()> {
         let name = key.to_owned();
-        self.run(Operation::Delete, key, move |base| place::remove(base, &name))
-            .await
+        self.run(Operation::Delete, key, move |base, turn| {
+            place::remove(base, turn, &name)
+        })
+        .await
     }
 
     async fn delete_many(&self, keys: &[String]) -> Result<Vec<Error>> {
@@ -179,10 +198,10 @@ impl ObjectStore for FilesystemStore {
         for batch in keys.chunks(MAX_DELETES) {
             let first = batch.first().map_or("", String::as_str);
             let batch = batch.to_vec();
-            let left = self.run(Operation::Delete, first, move |base| {
+            let left = self.run(Operation::Delete, first, move |base, turn| {
                 let mut left = Vec::new();
                 for key in &batch {
-                    match place::remove(base, key) {
+                    match place::remove(base, turn, key) {
                         Ok(()) => {}
                         Err(error) if error.kind == ErrorKind::Denied => left.push(error),
                         Err(error) => return Err(error),
@@ -197,7 +216,7 @@ impl ObjectStore for FilesystemStore {
 
     async fn remove_unfinished(&self, before: jiff::Timestamp) -> Result<u64> {
         let now = self.now();
-        self.run(Operation::List, "", move |base| {
+        self.run(Operation::List, "", move |base, _| {
             place::remove_unfinished(base, before, now).map_err(|error| translate("list", "", base, &error))
         })
         .await
@@ -223,7 +242,7 @@ impl ObjectStore for FilesystemStore {
 
     async fn tell_time(&self, prefix: &str) -> Result<jiff::Timestamp> {
         let name = prefix.to_owned();
-        let told = self.run(Operation::List, prefix, move |base| match place::tell_time(base) {
+        let told = self.run(Operation::List, prefix, move |base, _| match place::tell_time(base) {
             Ok(time) => Ok(Some(time)),
             Err(error) => match translate("list", &name, base, &error) {
                 error if error.kind == ErrorKind::Denied => Ok(None),
@@ -258,13 +277,13 @@ enum Wanted {
 
 /// A file whose blocks cannot be read on a volume that answers otherwise is damage: so a disk tells of a bad sector, and a
 /// file system with checksums of what has rotted. A volume that is away fails with the same words, and at every file.
-fn read(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
+fn read(base: &Base, turn: &Turn, key: &str, wanted: Wanted) -> Result<Bytes> {
     let is_io = |error: &Error| error.kind == ErrorKind::Unavailable && is_device_error(error);
-    match read_once(base, key, wanted.clone()) {
+    match read_once(base, turn, key, wanted.clone()) {
         Err(error) if is_io(&error) => {}
         done => return done,
     }
-    match read_once(base, key, wanted) {
+    match read_once(base, turn, key, wanted) {
         Err(error) if is_io(&error) && place::tell_time(base).is_ok() => Err(Error {
             kind: ErrorKind::Checksum,
             ..error
@@ -273,7 +292,7 @@ fn read(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
     }
 }
 
-fn read_once(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
+fn read_once(base: &Base, turn: &Turn, key: &str, wanted: Wanted) -> Result<Bytes> {
     let fail = |error: std::io::Error| translate("get", key, base, &error);
     let path = path_of(base, "get", key)?;
     // Asked before it is opened: opening a pipe that somebody put there would wait for ever.
@@ -292,6 +311,7 @@ fn read_once(base: &Base, key: &str, wanted: Wanted) -> Result<Bytes> {
     }
     file.seek(SeekFrom::Start(range.start)).map_err(fail)?;
     let wanted = range.end - range.start;
+    turn.carries(wanted);
     let mut body = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
     file.take(wanted).read_to_end(&mut body).map_err(fail)?;
     if body.len() as u64 == wanted {

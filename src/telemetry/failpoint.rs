@@ -11,7 +11,7 @@ const VARIABLE: &str = "KUBEBACKUP_FAILPOINT";
 
 /// Comes to the point `name`. Waits there if the environment says so.
 ///
-/// Names are joints of a run: `after-locks`, `after-snapshot`, `after-schema`, `after-first-chunk`, `before-manifest`,
+/// Names are joints of a run: `before-role`, `after-locks`, `after-snapshot`, `after-schema`, `after-first-chunk`, `before-manifest`,
 /// `after-manifest`; `after-drill-start`, `after-wipe`, `after-data`, `after-restore`, `before-certificate`; and those of
 /// expiry and prune.
 #[cfg(feature = "demo")]

@@ -22,8 +22,10 @@ mod certified;
 mod circumstances;
 mod dying;
 mod failed;
+mod files;
 mod full;
 mod interrupted;
+mod locks;
 mod login;
 mod together;
 mod unverified;
@@ -143,6 +145,16 @@ struct AtPhase<'a> {
     done: AtomicBool,
 }
 
+impl<'a> AtPhase<'a> {
+    fn new(phase: &'a str, action: &'a (dyn Fn() + Send + Sync)) -> Self {
+        Self {
+            phase,
+            action,
+            done: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Progress for AtPhase<'_> {
     fn begin(&self, phase: &str, _total_bytes: Option<u64>) {
         if phase == self.phase && !self.done.swap(true, Ordering::SeqCst) {
@@ -168,11 +180,7 @@ impl Ground {
         action: &(dyn Fn() + Send + Sync),
         cancel: &CancellationToken,
     ) -> Outcomes {
-        let progress = AtPhase {
-            phase,
-            action,
-            done: AtomicBool::new(false),
-        };
+        let progress = AtPhase::new(phase, action);
         let ended = drill(&self.repository, &self.backup_id, options, &progress, cancel).await;
         assert!(progress.done.into_inner(), "the phase {phase} was never reached");
         ended

@@ -10,6 +10,7 @@
 mod alerts;
 mod backup;
 mod backup_agent;
+mod check;
 mod cli;
 mod clocks;
 mod compare;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::properties;
 use crate::support::library::{cluster_options, error_chain};
+use crate::support::world::mark_disposable;
 use crate::support::{source_cluster_with, target_cluster, target_cluster_with, wait};
 
 const DATABASE: &str = "sh\"op's";
@@ -196,6 +197,35 @@ async fn another_encoding_or_locale_makes_a_new_database_and_an_unknown_one_drop
     assert!(report.recreated.is_some());
     assert_eq!(sql(&cluster, "SHOW server_encoding"), "LATIN1");
     assert_fresh_and_marked(&cluster).await;
+}
+
+/// Whose a database is the marker says, and not its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wipe_drops_what_a_killed_one_has_left_and_nothing_that_is_merely_called_so() {
+    let cluster = target_cluster();
+    marked(&cluster);
+    let suffix = hex::encode(&blake3::hash(DATABASE.as_bytes()).as_bytes()[..4]);
+    let name = |rest: &str| format!("kubebackup_fresh_{suffix}{rest}");
+    for (rest, repository) in [
+        ("", None),
+        ("_0badcafe", Some(7)),
+        ("_00c0ffee", Some(8)),
+        ("_feedface", None),
+    ] {
+        let database = name(rest);
+        let create = format!("CREATE DATABASE {database}");
+        cluster.sql("postgres", &create).unwrap();
+        if let Some(repository) = repository {
+            mark_disposable(&cluster, &database, RepositoryId::new(repository).as_str());
+        }
+    }
+    let left = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname LIKE 'kubebackup%'";
+    let others = [name(""), name("_00c0ffee"), name("_feedface")].join(" ");
+    assert_eq!(wiped(&cluster).await.recreated, None);
+    assert_eq!(cluster.sql("postgres", left).unwrap(), others);
+    sql(&cluster, "DROP SCHEMA public");
+    assert!(wiped(&cluster).await.recreated.is_some());
+    assert_eq!(cluster.sql("postgres", left).unwrap(), others);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::workplace::Workplace;
-use crate::agent::error::Result;
+use crate::agent::error::Error;
 use crate::agent::live::Live;
 use crate::agent::retention::{expire_in, prune_in};
 use crate::config::Settings;
@@ -26,7 +26,8 @@ pub(super) async fn let_go(workplace: Arc<Workplace>, live: Live, cancel: Cancel
     let count = |done: &RetentionCounts| live.count(|counts| counts.retention.add(done));
     let work = Box::pin(async {
         at("expire");
-        expire_and_prune(workplace.repository().await?, &workplace.settings, &cancel, at, count).await
+        let repository = workplace.repository().await.map_err(|error| vec![error])?;
+        expire_and_prune(repository, &workplace.settings, &cancel, at, count).await
     });
     if let Some(result) = cancel.run_until_cancelled(work).await {
         let ended = LetGo::now(started, result);
@@ -37,40 +38,52 @@ pub(super) async fn let_go(workplace: Arc<Workplace>, live: Live, cancel: Cancel
     live.set_retention(|retention| retention.current = None);
 }
 
-/// By `settings`, as they hold in that place. What was done is counted at once: what comes after it may fail.
+/// Both reports, or what went wrong with either.
+pub(super) type Outcome = std::result::Result<(ExpireReport, PruneReport), Vec<Error>>;
+
+/// By `settings`, as they hold in that place. What was done is counted at once: what comes after it may fail. A prune decides
+/// by what there is and trusts no expiry before it: one that failed, for the sake of a single backup perhaps, keeps it
+/// from nothing.
 pub(super) async fn expire_and_prune(
     repository: &Repository,
     settings: &Settings,
     cancel: &CancellationToken,
     at: impl Fn(&str),
     count: impl Fn(&RetentionCounts),
-) -> Result<(ExpireReport, PruneReport)> {
+) -> Outcome {
     at("expire");
-    let expired = expire_in(repository, settings, false, cancel).await?;
-    count(&RetentionCounts {
-        expired_backups: expired.expired.len() as u64,
-        ..RetentionCounts::default()
-    });
+    let expired = expire_in(repository, settings, false, cancel).await;
+    if let Ok(expired) = &expired {
+        count(&RetentionCounts {
+            expired_backups: expired.expired.len() as u64,
+            ..RetentionCounts::default()
+        });
+    }
     at("prune");
-    let pruned = prune_in(repository, settings, false, cancel).await?;
-    count(&RetentionCounts {
-        deleted_objects: pruned.deleted.objects,
-        deleted_bytes: pruned.deleted.bytes,
-        ..RetentionCounts::default()
-    });
-    Ok((expired, pruned))
+    let pruned = prune_in(repository, settings, false, cancel).await;
+    if let Ok(pruned) = &pruned {
+        count(&RetentionCounts {
+            deleted_objects: pruned.deleted.objects,
+            deleted_bytes: pruned.deleted.bytes,
+            ..RetentionCounts::default()
+        });
+    }
+    match (expired, pruned) {
+        (Ok(expired), Ok(pruned)) => Ok((expired, pruned)),
+        (expired, pruned) => Err(expired.err().into_iter().chain(pruned.err()).collect()),
+    }
 }
 
 /// How an expiry with prune of one place ended.
 pub(super) struct LetGo {
     started: Timestamp,
     finished: Timestamp,
-    result: Result<(ExpireReport, PruneReport)>,
+    result: Outcome,
 }
 
 impl LetGo {
     /// One that has just ended.
-    pub(super) fn now(started: Timestamp, result: Result<(ExpireReport, PruneReport)>) -> Self {
+    pub(super) fn now(started: Timestamp, result: Outcome) -> Self {
         Self {
             started,
             finished: crate::telemetry::clock::now(),
@@ -87,14 +100,16 @@ impl LetGo {
         }
     }
 
-    /// In the log, once.
+    /// In the log, once each.
     pub(super) fn tell(&self, place: &str) {
         match &self.result {
             Ok((expired, pruned)) => tell(place, expired, pruned),
-            Err(error) => {
-                let hint = error.meaning().hint;
-                let error = causes::chain(error);
-                tracing::error!(place, error, hint, "retention failed; the backups stand");
+            Err(errors) => {
+                for error in errors {
+                    let hint = error.meaning().hint;
+                    let error = causes::chain(error);
+                    tracing::error!(place, error, hint, "retention failed; the backups stand");
+                }
             }
         }
     }
@@ -104,11 +119,12 @@ impl LetGo {
         let (started, finished) = (self.started, self.finished);
         match &self.result {
             Ok((expired, pruned)) => retention.last_succeeded = Some(succeeded(expired, pruned, started, finished)),
-            Err(error) => {
+            Err(errors) => {
+                let messages: Vec<String> = errors.iter().map(|error| causes::chain(error)).collect();
                 retention.last_failed = Some(FailedRetention {
                     started,
                     finished,
-                    message: causes::chain(error),
+                    message: messages.join("; "),
                 });
             }
         }

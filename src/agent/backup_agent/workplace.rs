@@ -15,6 +15,7 @@ use crate::postgres::server::read_in_recovery;
 use crate::postgres::{ConnectOptions, Environment, connect};
 use crate::repository::{LeaseOptions, Repository};
 use crate::storage::ObjectStore;
+use crate::telemetry::failpoint;
 
 /// Settings and what they open.
 #[derive(Debug)]
@@ -90,10 +91,12 @@ impl Workplace {
         source(&self.settings, &self.environment)
     }
 
-    /// Why it is not this server that is to be backed up, if so.
+    /// Why it is not this server that is to be backed up, if so. No run has begun that would notice a server that stands
+    /// still from here on, so its answer has a time of its own.
     pub(super) async fn wrong_role(&self, source: &ConnectOptions) -> Result<Option<String>> {
         let session = connect(source, "role").await?;
-        let is_standby = read_in_recovery(&session.client).await?;
+        failpoint::reach("before-role").await;
+        let is_standby = source.answered_in_time(read_in_recovery(&session.client)).await?;
         let (is, wanted) = match (self.settings.backup_agent.run_on, is_standby) {
             (RunOn::Primary, true) => ("a standby", "primary"),
             (RunOn::Standby, false) => ("a primary", "standby"),

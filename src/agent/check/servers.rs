@@ -2,13 +2,15 @@
 //! guarded as a drill will guard it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::open::{drill_target, source};
 use super::{Finding, Level};
 use crate::config::Settings;
 use crate::postgres::program::ClientPrograms;
 use crate::postgres::server::{Server, read_server};
-use crate::postgres::{ConnectOptions, Environment, Session, connect, databases, snapshot};
+use crate::postgres::silence::while_it_answers;
+use crate::postgres::{self, ConnectOptions, Environment, Session, connect, databases, snapshot};
 use crate::repository::Repository;
 use crate::restore::guard;
 
@@ -18,8 +20,25 @@ pub(super) async fn check_source(settings: &Settings, environment: &Environment,
         Ok(options) => options,
         Err(error) => return findings.push(Finding::fail(AREA, &error)),
     };
+    let checking = Box::pin(check_source_at(&options, settings, findings));
+    let silent = or_silent(AREA, &options, checking).await;
+    findings.extend(silent);
+}
+
+/// Does `looked`, unless the server falls silent meanwhile: nobody else would end the wait for its answers.
+async fn or_silent(area: &'static str, server: &ConnectOptions, looked: impl Future<Output = ()>) -> Option<Finding> {
+    let looked = async {
+        looked.await;
+        Ok::<_, postgres::Error>(())
+    };
+    let silent = while_it_answers(server, looked).await.err()?;
+    Some(Finding::fail(area, &silent))
+}
+
+async fn check_source_at(options: &ConnectOptions, settings: &Settings, findings: &mut Vec<Finding>) {
+    const AREA: &str = "source";
     let bin_directory = settings.source.bin_directory.as_deref();
-    let Some((session, server)) = check_server(AREA, &options, bin_directory, findings).await else {
+    let Some((session, server)) = check_server(AREA, options, bin_directory, findings).await else {
         return;
     };
     if server.is_superuser {
@@ -38,15 +57,16 @@ pub(super) async fn check_source(settings: &Settings, environment: &Environment,
         findings.push(Finding::new(AREA, Level::Fail, what));
     }
     for database in present.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
-        findings.push(check_database(&options.with_database(database)).await);
+        findings.push(check_database(&options.with_database(database), settings.backup.lock_timeout.0).await);
     }
 }
 
 /// Whether a backup could read and lock everything in it.
-async fn check_database(options: &ConnectOptions) -> Finding {
+async fn check_database(options: &ConnectOptions, lock_timeout: Duration) -> Finding {
     const AREA: &str = "source";
     let looked = async {
         let session = connect(options, "check").await?;
+        snapshot::wait_for_locks_at_most(&session, lock_timeout).await?;
         snapshot::check_readable(&session).await
     };
     match looked.await {
@@ -69,19 +89,35 @@ pub(super) async fn check_target(
     findings: &mut Vec<Finding>,
 ) {
     const AREA: &str = "target";
-    let mut sources: Vec<&str> = settings.target.databases.keys().map(String::as_str).collect();
-    sources.extend(settings.source.databases.iter().map(String::as_str));
-    sources.sort_unstable();
-    sources.dedup();
     let maintenance = match drill_target(settings, environment, "") {
         Ok(target) => target.maintenance,
         Err(error) => return findings.push(Finding::fail(AREA, &error)),
     };
+    let checking = Box::pin(check_target_at(
+        &maintenance,
+        settings,
+        environment,
+        repository,
+        findings,
+    ));
+    let silent = or_silent(AREA, &maintenance, checking).await;
+    findings.extend(silent);
+}
+
+async fn check_target_at(
+    maintenance: &ConnectOptions,
+    settings: &Settings,
+    environment: &Environment,
+    repository: Option<&Repository>,
+    findings: &mut Vec<Finding>,
+) {
+    const AREA: &str = "target";
+    let mut sources: Vec<&str> = settings.target.databases.keys().map(String::as_str).collect();
+    sources.extend(settings.source.databases.iter().map(String::as_str));
+    sources.sort_unstable();
+    sources.dedup();
     let bin_directory = settings.target.bin_directory.as_deref();
-    if check_server(AREA, &maintenance, bin_directory, findings)
-        .await
-        .is_none()
-    {
+    if check_server(AREA, maintenance, bin_directory, findings).await.is_none() {
         return;
     }
     let Some(repository) = repository else {

@@ -10,6 +10,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::error::{is_absent, translate};
 use super::path::{Base, INCOMING, path_of, refuse_links};
+use super::turn::Turn;
 use crate::storage::Result;
 
 /// Directories of the way to an object may be removed, as empty, while it is being placed: then the way is made again.
@@ -28,12 +29,13 @@ pub(super) enum Placed {
     Exists,
 }
 
-pub(super) fn place(base: &Base, key: &str, body: &[u8]) -> Result<Placed> {
+pub(super) fn place(base: &Base, turn: &Turn, key: &str, body: &[u8]) -> Result<Placed> {
     let path = path_of(base, "put", key)?;
-    place_at(base, &path, body).map_err(|error| translate("put", key, base, &error))
+    turn.carries(body.len() as u64);
+    place_at(base, turn, &path, body).map_err(|error| translate("put", key, base, &error))
 }
 
-fn place_at(base: &Base, path: &Path, body: &[u8]) -> io::Result<Placed> {
+fn place_at(base: &Base, turn: &Turn, path: &Path, body: &[u8]) -> io::Result<Placed> {
     if fs::symlink_metadata(path).is_ok() {
         return exists(path);
     }
@@ -41,6 +43,8 @@ fn place_at(base: &Base, path: &Path, body: &[u8]) -> io::Result<Placed> {
     let at = fs::metadata(&incoming.path)?.modified()?;
     for attempt in 1.. {
         make_way(base, parent(path))?;
+        // A manifest that came to be long after its run would name what prune has taken since.
+        turn.is_wanted()?;
         match name(&incoming.path, path) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return exists(path),
@@ -89,9 +93,12 @@ fn is_without_links(error: &io::Error) -> bool {
         .is_some_and(|code| unlinked.contains(&Errno::from_raw(code)))
 }
 
-pub(super) fn remove(base: &Base, key: &str) -> Result<()> {
+pub(super) fn remove(base: &Base, turn: &Turn, key: &str) -> Result<()> {
     let path = path_of(base, "delete", key)?;
-    let removed = fs::remove_file(&path).and_then(|()| sync_directory(parent(&path)));
+    turn.step();
+    // What nobody needed then may be needed now.
+    let removed = turn.is_wanted().and_then(|()| fs::remove_file(&path));
+    let removed = removed.and_then(|()| sync_directory(parent(&path)));
     match removed {
         Ok(()) => {}
         Err(error) if is_absent(&error) && base.is_mounted() => return Ok(()),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -250,4 +251,62 @@ async fn a_directory_that_cannot_tell_the_time_says_so_to_who_deletes_by_age_and
     store.tell_time("chunks/").await.unwrap();
     let nothing_yet = FilesystemStore::new(directory.path().to_owned(), "not/made");
     nothing_yet.tell_time("chunks/").await.unwrap();
+}
+
+/// As by a volume whose file server is away.
+#[tokio::test]
+async fn a_volume_that_does_not_answer_is_unavailable_until_it_does() {
+    let (_directory, store) = store();
+    let store = store.with_patience(Duration::from_millis(20));
+    let (away, server) = mpsc::channel::<()>();
+    let server = Arc::new(Mutex::new(server));
+    let text = |error: Error| {
+        assert!(error.is_unavailable(), "{error}");
+        error.source.unwrap().to_string()
+    };
+    for _ in 0..turn::MOST_STANDING {
+        let server = Arc::clone(&server);
+        let stands = move |_: &Base, _: &Turn| {
+            let _ = server.lock().unwrap().recv();
+            Ok(())
+        };
+        let told = text(store.run(Operation::Get, "k", stands).await.unwrap_err());
+        assert!(told.contains("does not answer, within"), "{told}");
+    }
+    let told = text(store.head("k").await.unwrap_err());
+    assert!(told.contains("16 earlier requests still wait"), "{told}");
+    drop(away);
+    let answers = async {
+        while store.head("k").await.unwrap_err().is_unavailable() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answers).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_that_goes_on_has_time_and_what_was_given_up_changes_nothing_any_more() {
+    let (_directory, store) = store();
+    let patience = Duration::from_millis(50);
+    let store = store.with_patience(patience);
+    let slow = move |_: &Base, turn: &Turn| {
+        let begun = Instant::now();
+        while begun.elapsed() < 4 * patience {
+            turn.step();
+            std::thread::yield_now();
+        }
+        Ok(())
+    };
+    store.run(Operation::Delete, "k", slow).await.unwrap();
+
+    store.put_new("kept", Bytes::from_static(b"kept")).await.unwrap();
+    let given_up = Turn::default();
+    given_up.give_up();
+    place::place(&store.base, &given_up, "late", b"late").unwrap_err();
+    place::remove(&store.base, &given_up, "kept").unwrap_err();
+    let objects = list_all(&store, "", None).await.unwrap();
+    assert_eq!(
+        objects.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(),
+        ["kept"]
+    );
 }

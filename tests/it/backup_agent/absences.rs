@@ -7,6 +7,7 @@ use kubebackup::http::status::{Outcome, Status, Trigger};
 use nix::sys::signal::Signal;
 
 use super::{Agent, SELDOM, wait_for_backups};
+use crate::support::crash::Frozen;
 use crate::support::{World, wait};
 
 /// Pauses that a test can sit out.
@@ -83,6 +84,51 @@ fn sigterm_ends_it_while_it_waits_for_a_server_or_a_store_that_does_not_answer()
         world.s3.controls.count("ListObjectsV2") > before
     });
     agent.stop();
+}
+
+/// It has let the agent in by then, and no run has begun that would watch it.
+#[test]
+fn a_server_that_stands_still_before_a_run_ends_that_attempt_and_not_the_next() {
+    let world = world();
+    for asked_for in [false, true] {
+        let before = world.keys("manifests/").len();
+        let go = world.directory().join(format!("go-{asked_for}"));
+        let failpoint = format!("before-role=go:{}", go.display());
+        let variables = [("KUBEBACKUP_FAILPOINT", failpoint.as_str()), ("PGCONNECT_TIMEOUT", "2")];
+        let mut agent = Agent::start(&world, &[&[SELDOM, SOON], &variables[..]].concat());
+        if asked_for {
+            agent.wait_until("it to have nothing to do", |status| status.next_run.is_some());
+            agent.trigger();
+        }
+        agent.wait_for("failpoint before-role");
+        let frozen = Frozen::new(&world.source);
+        std::fs::write(go, "").unwrap();
+        let status = agent.wait_until("the attempt to end", |status| {
+            status.waiting_for.is_some() || !status.runs.is_empty()
+        });
+        let failed = status
+            .runs
+            .first()
+            .map(|run| (run.outcome, run.message.clone().unwrap()));
+        let said = if asked_for {
+            let (outcome, message) = failed.unwrap();
+            assert_eq!(outcome, Outcome::Failed);
+            message
+        } else {
+            assert_eq!(failed, None, "no run has begun");
+            status.waiting_for.unwrap()
+        };
+        assert!(
+            said.contains("connect to 127.0.0.1:") && said.contains("no answer within 2 seconds"),
+            "{said}"
+        );
+        drop(frozen);
+        if asked_for {
+            agent.trigger();
+        }
+        wait_for_backups(&world, &mut agent, before + 1);
+        agent.stop();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The backup agent with `retention.after_backup`: it lets go after a backup, and no trouble with that touches the backup.
 
-use kubebackup::demo::Identity;
+use kubebackup::demo::{Identity, S3Effect, S3Fault};
 use kubebackup::http::status::{Outcome, Status};
 
 use super::*;
@@ -92,6 +92,52 @@ fn an_agent_that_is_stopped_amid_an_expiry_ends_at_once_and_the_next_one_finishe
     assert!(!world.keys("manifests/").contains(&format!("manifests/{first}.json")));
     agent.stop();
     world.all_is_sound();
+}
+
+/// Nothing that prune decides by hangs on the expiry before it.
+#[test]
+fn an_expiry_that_fails_keeps_no_prune_from_running_and_both_failures_are_told() {
+    let (world, first) = two_backups();
+    world.back_up_state(3);
+    world.age("", 3 * DAY);
+    assert_eq!(world.expire()["expired"], serde_json::json!([first]));
+    world.drill();
+    world.age("", 3 * DAY);
+    let refuse_a_tombstone = || {
+        world.s3.controls.inject(S3Fault {
+            operation: Some("PutObject"),
+            key_prefix: World::object("tombstones/"),
+            times: 1,
+            effect: S3Effect::Refuse("InternalError"),
+        });
+    };
+    let settings = [SELDOM, AFTER_BACKUP, ("KUBEBACKUP_REPOSITORY_MAX_ATTEMPTS", "1")];
+    let mut agent = Agent::start(&world, &settings);
+    refuse_a_tombstone();
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 1);
+    let counts = &status.counts.retention;
+    assert!(
+        counts.deleted_objects > 0 && counts.expired_backups == 0 && counts.runs == 0,
+        "{counts:?}"
+    );
+    let failing = status.retention.failing().unwrap();
+    assert!(failing.message.contains("put of 'tombstones/"), "{failing:?}");
+    world.all_is_sound();
+
+    refuse_a_tombstone();
+    let damaged = format!("manifests/{}.json", status.runs[0].backup_id.as_ref().unwrap());
+    world.s3.flip_a_bit(&World::object(&damaged));
+    let status = after_a_backup(&mut agent, |status| status.counts.retention.failed_runs == 2);
+    let failing = &status.retention.failing().unwrap().message;
+    for what in ["put of 'tombstones/", "; ", &damaged] {
+        assert!(failing.contains(what), "{what}: {failing}");
+    }
+    let printed = agent.stop().printed();
+    assert_eq!(
+        printed.matches("retention failed; the backups stand").count(),
+        3,
+        "{printed}"
+    );
 }
 
 #[test]

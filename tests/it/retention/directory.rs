@@ -1,6 +1,9 @@
 //! The same on a directory: what a bucket's store does by itself, this program does on files.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use super::*;
 use crate::support::world::mark_disposable;
@@ -60,4 +63,62 @@ fn what_is_expired_in_a_directory_is_pruned_and_the_rest_stays_whole() {
     assert_eq!(pruned["referenced"]["objects"], chunks());
     assert_eq!(pruned["leftovers"]["tombstones"], 1);
     world.all_is_sound();
+}
+
+/// A file that whoever opens it waits for, as on a network mount whose server is away: somebody holds a lease on it and does not
+/// give it back. The kernel takes that away after 45 seconds.
+struct Leased(Child);
+
+impl Leased {
+    fn new(path: &Path) -> Self {
+        const PROGRAM: &str = "
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], 'rb')
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()
+";
+        let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/venv/bin/python");
+        let mut holder = Command::new(python);
+        holder
+            .args(["-c", PROGRAM])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut holder = holder.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        assert_eq!(said, "held\n");
+        Self(holder)
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_volume_that_does_not_answer_ends_a_verb_that_says_so_although_its_thread_still_waits() {
+    let (world, directory) = in_a_directory();
+    world.back_up_state(1);
+    let leased = Leased::new(&directory.join("repository.json"));
+    let begun = Instant::now();
+    let list = || {
+        world
+            .program(&["list"])
+            .env("KUBEBACKUP_REPOSITORY_ATTEMPT_TIMEOUT", "1s")
+    };
+    let told = list().run().expect(1).stderr;
+    let seconds = begun.elapsed().as_secs();
+    assert!(seconds < 20, "{seconds} s");
+    let volume = format!("the volume of '{}' does not answer, within 1.0 s", directory.display());
+    assert!(told.contains("repository.json") && told.contains(&volume), "{told}");
+    drop(leased);
+    list().run().ok();
 }

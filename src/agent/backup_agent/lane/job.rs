@@ -6,14 +6,14 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::CONCURRENCY;
-use crate::agent::backup_agent::retention::{LetGo, expire_and_prune};
+use crate::agent::backup_agent::retention::{LetGo, Outcome, expire_and_prune};
 use crate::agent::backup_agent::workplace::Workplace;
 use crate::agent::copy::{copy_options, open_place};
 use crate::agent::error::Result;
 use crate::agent::live::Live;
 use crate::config::{CopySettings, Settings};
 use crate::http::status::{CopyCounts, CurrentRetention, RetentionCounts};
-use crate::repository::{self, CopyReport, ExpireReport, KnownLocks, PruneReport, Repository};
+use crate::repository::{self, CopyReport, KnownLocks, Repository};
 use crate::storage::ObjectStore;
 use crate::telemetry::progress::Progress;
 
@@ -81,9 +81,10 @@ impl Job {
         ended
     }
 
-    async fn expire_and_prune(&self, at: impl Fn(&str)) -> Result<(ExpireReport, PruneReport)> {
+    async fn expire_and_prune(&self, at: impl Fn(&str)) -> Outcome {
         let settings = self.settings_there();
-        let to = self.repository(self.workplace.repository().await?).await?;
+        let open = async { self.repository(self.workplace.repository().await?).await };
+        let to = open.await.map_err(|error| vec![error])?;
         let count = |done: &RetentionCounts| self.count(|counts| counts.retention.add(done));
         expire_and_prune(&to, &settings, &self.cancel, at, count).await
     }

@@ -76,7 +76,7 @@ fn failed() -> Result<CopyReport> {
 }
 
 fn let_go() -> LetGo {
-    LetGo::now(now(), Err(failed().unwrap_err()))
+    LetGo::now(now(), Err(vec![failed().unwrap_err()]))
 }
 
 /// A bucket whose backups have names like real ones.
