@@ -56,8 +56,8 @@ impl Circumstance {
             Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
                 Self::of_server(source)
             }
-            Error::Program { message, .. } if is_killed(message) => Some(Self::Killed),
-            Error::Program { message, .. } => Self::of_words(message),
+            Error::Program { message, .. } if is_killed(message.words()) => Some(Self::Killed),
+            Error::Program { message, .. } => Self::of_words(message.words()),
             _ => None,
         }
     }
@@ -188,11 +188,12 @@ fn is_killed(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::Said;
 
     fn program(message: &str) -> Error {
         Error::Program {
             program: "pg_restore".to_owned(),
-            message: message.to_owned(),
+            message: Said::ours(message),
         }
     }
 
