@@ -134,14 +134,13 @@ impl Circumstance {
             ("SSL connection has been closed unexpectedly", Circumstance::Broken),
             ("SSL SYSCALL error", Circumstance::Broken),
             ("ERROR:  deadlock detected", Circumstance::Deadlock),
-            // Of `pg_restore -j`, by its first process; what a worker was told says more.
-            ("a worker process died unexpectedly", Circumstance::Killed),
         ];
         if LIBRARY.iter().any(|words| text.contains(&format!("ERROR:  {words}"))) {
             return Some(Self::LibraryMissing);
         }
         let known = WORDS.iter().find(|(words, _)| text.contains(words));
-        known.map(|(_, circumstance)| *circumstance)
+        let killed = has_only_died(text).then_some(Self::Killed);
+        known.map(|(_, circumstance)| *circumstance).or(killed)
     }
 
     /// What a person can do about it, where that is not plain.
@@ -183,6 +182,13 @@ fn is_killed(message: &str) -> bool {
     ["cannot be run: ", "signal: 9 "]
         .iter()
         .any(|beginning| message.starts_with(beginning))
+}
+
+/// Of `pg_restore -j`, by its first process: a worker has ended that said nothing. One that failed at its statement ends
+/// likewise and has said why, in whatever language.
+fn has_only_died(text: &str) -> bool {
+    const DIED: &str = " error: a worker process died unexpectedly";
+    text.contains(DIED) && text.matches(" error: ").count() == text.matches(DIED).count()
 }
 
 #[cfg(test)]
@@ -243,6 +249,20 @@ mod tests {
         let told = "exit status: 1: pg_restore: error: could not execute query: server closed the connection unexpectedly; \
                     pg_restore: error: a worker process died unexpectedly";
         assert_eq!(Circumstance::of(&program(told)), Some(Circumstance::Broken));
+    }
+
+    #[test]
+    fn a_worker_that_failed_at_its_statement_was_not_killed() {
+        for said in [
+            "ERROR:  could not create unique index \"i\"",
+            "FEHLER:  kann Unique Index nicht erstellen",
+        ] {
+            let text = format!(
+                "exit status: 1: pg_restore: error: could not execute query: {said}; pg_restore: error: a worker process \
+                 died unexpectedly"
+            );
+            assert_eq!(Circumstance::of(&program(&text)), None, "{said}");
+        }
     }
 
     #[test]
