@@ -187,7 +187,7 @@ async fn compare_definitions(
         Ok(None) => return Err(Error::Interrupted),
         // Stock tools cannot restore the archive here, or there is no right to create a database: no answer, not equality.
         Err(error) if is_answer(&error) => {
-            let message = error.server_message().map_or_else(|| error.to_string(), str::to_owned);
+            let message = error.server_message().unwrap_or_else(|| error.to_string());
             let reason = format!("no scratch database to compare with: {message}");
             let checks = [CheckName::Definitions, CheckName::Validity].map(|name| Check::not_run(name, reason.clone()));
             return Ok((checks.into(), cause_of_postgres(&error)));

@@ -106,7 +106,7 @@ impl Archive {
     }
 
     /// Restores those of `entries` that belong to `section`, in their order, into the database of `target`; subscriptions
-    /// never. Returns what `pg_restore` remarked.
+    /// never. Returns what may be told of `pg_restore`'s remarks.
     ///
     /// # Errors
     /// `pg_restore`'s at the first entry that fails.
@@ -149,7 +149,7 @@ impl Archive {
             .programs
             .run(&self.programs.pg_restore(), &arguments, Some(target))
             .await?;
-        Ok(printed.stderr)
+        Ok(printed.remarks())
     }
 }
 

@@ -61,8 +61,8 @@ impl Circumstance {
             Error::Connect { source, .. } | Error::Query { source, .. } | Error::NoScratch { source } => {
                 Self::of_server(source)
             }
-            Error::Program { message, .. } if is_killed(message) => Some(Self::Killed),
-            Error::Program { message, .. } => Self::of_words(message),
+            Error::Program { message, .. } if is_killed(message.words()) => Some(Self::Killed),
+            Error::Program { message, .. } => Self::of_words(message.words()),
             _ => None,
         }
     }
@@ -149,14 +149,13 @@ impl Circumstance {
             ("ERROR:  could not open file \"base/", Circumstance::FileLost),
             ("ERROR:  could not open file \"global/", Circumstance::FileLost),
             ("ERROR:  could not open file \"pg_", Circumstance::FileLost),
-            // Of `pg_restore -j`, by its first process; what a worker was told says more.
-            ("a worker process died unexpectedly", Circumstance::Killed),
         ];
         if LIBRARY.iter().any(|words| text.contains(&format!("ERROR:  {words}"))) {
             return Some(Self::LibraryMissing);
         }
         let known = WORDS.iter().find(|(words, _)| text.contains(words));
-        known.map(|(_, circumstance)| *circumstance)
+        let killed = has_only_died(text).then_some(Self::Killed);
+        known.map(|(_, circumstance)| *circumstance).or(killed)
     }
 
     /// What a person can do about it, where that is not plain.
@@ -206,14 +205,22 @@ fn is_killed(message: &str) -> bool {
         .any(|beginning| message.starts_with(beginning))
 }
 
+/// Of `pg_restore -j`, by its first process: a worker has ended that said nothing. One that failed at its statement ends
+/// likewise and has said why, in whatever language.
+fn has_only_died(text: &str) -> bool {
+    const DIED: &str = " error: a worker process died unexpectedly";
+    text.contains(DIED) && text.matches(" error: ").count() == text.matches(DIED).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postgres::Said;
 
     fn program(message: &str) -> Error {
         Error::Program {
             program: "pg_restore".to_owned(),
-            message: message.to_owned(),
+            message: Said::ours(message),
         }
     }
 
@@ -271,6 +278,20 @@ mod tests {
         let told = "exit status: 1: pg_restore: error: could not execute query: server closed the connection unexpectedly; \
                     pg_restore: error: a worker process died unexpectedly";
         assert_eq!(Circumstance::of(&program(told)), Some(Circumstance::Broken));
+    }
+
+    #[test]
+    fn a_worker_that_failed_at_its_statement_was_not_killed() {
+        for said in [
+            "ERROR:  could not create unique index \"i\"",
+            "FEHLER:  kann Unique Index nicht erstellen",
+        ] {
+            let text = format!(
+                "exit status: 1: pg_restore: error: could not execute query: {said}; pg_restore: error: a worker process \
+                 died unexpectedly"
+            );
+            assert_eq!(Circumstance::of(&program(&text)), None, "{said}");
+        }
     }
 
     #[test]

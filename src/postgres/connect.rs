@@ -379,9 +379,9 @@ where
             ended = &mut connection => ended,
             () = dropped.cancelled() => tokio::time::timeout(GOOD_BYE, connection).await.unwrap_or(Ok(())),
         };
-        if let Err(error) = ended {
+        if let Err(error) = ended.map_err(ServerError::from) {
             tracing::debug!(%error, "connection ended");
-            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+            *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     });
     Ends {

@@ -51,7 +51,7 @@ pub async fn dump_definitions(options: &ConnectOptions, programs: &ClientProgram
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     let printed = match programs.run(&programs.pg_dump(), &arguments, Some(options)).await {
         // SQL_ASCII and broken text cannot be converted: both sides of a comparison then come as they are stored.
-        Err(Error::Program { message, .. }) if message.contains("encoding") => {
+        Err(Error::Program { message, .. }) if message.words().contains("encoding") => {
             let arguments: Vec<OsString> = arguments
                 .into_iter()
                 .filter(|argument| argument != "--encoding=UTF8")

@@ -2,6 +2,7 @@
 
 use super::circumstance::Circumstance;
 use super::lock_holder::{LockHolder, in_the_way};
+use super::said::Said;
 use super::server_error::ServerError;
 
 /// Result of anything done with a server.
@@ -85,7 +86,7 @@ pub enum Error {
     Unsupported { object: String, reason: String },
     /// A client program could not be run, or did not exit 0.
     #[error("{program}: {message}")]
-    Program { program: String, message: String },
+    Program { program: String, message: Said },
     /// The server said something that the protocol does not allow here.
     #[error("{0}")]
     Protocol(String),
@@ -105,9 +106,9 @@ impl Error {
     }
 
     /// The server's own message, where it answered with a refusal; none when the connection or a program failed, or a
-    /// circumstance kept the server from answering.
+    /// circumstance kept the server from answering. Without the values of rows.
     #[must_use]
-    pub fn server_message(&self) -> Option<&str> {
+    pub fn server_message(&self) -> Option<String> {
         match self {
             Self::Query { .. } if Circumstance::of(self).is_some() => None,
             Self::Query { source, .. } | Self::NoScratch { source } => source.message(),

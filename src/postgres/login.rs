@@ -77,7 +77,7 @@ async fn log_in(target: &ConnectOptions, role: &str, password: String) -> Result
             if source.message().is_some() && Circumstance::of(error).is_none() =>
         {
             let message = source.message().unwrap_or_default();
-            return Ok(LoginOutcome::Refused(message.to_owned()));
+            return Ok(LoginOutcome::Refused(message));
         }
         Err(error) => return Err(error),
     };

@@ -4,6 +4,7 @@
 //! nothing touches a disk. A program that is cancelled is killed, with the processes that it has made.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -18,6 +19,7 @@ use tokio::process::{Child, Command};
 
 use super::connect::ConnectOptions;
 use super::error::{Error, Result};
+use super::said::{Said, remarks};
 
 /// Among a session's options.
 const ENGLISH: &str = " -c lc_messages=C";
@@ -35,11 +37,25 @@ pub struct ClientPrograms {
 }
 
 /// What a program printed when it ended well.
-#[derive(Clone, Debug)]
 pub struct Printed {
     pub stdout: Bytes,
-    /// Lines of stderr, warnings for the most part. The caller classifies them; none is ignored silently.
-    pub stderr: Vec<String>,
+    /// Lines of stderr, warnings for the most part. The caller classifies them; none is ignored silently, and none is shown
+    /// as it is.
+    pub(super) stderr: Vec<String>,
+}
+
+impl Printed {
+    /// What may be told of stderr.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        remarks(&self.stderr)
+    }
+}
+
+impl fmt::Debug for Printed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Printed({} bytes, {:?})", self.stdout.len(), self.remarks())
+    }
 }
 
 impl ClientPrograms {
@@ -90,7 +106,7 @@ impl ClientPrograms {
     /// Runs one of them against the server of `options` and waits for it; dropped before the end, it is killed.
     ///
     /// # Errors
-    /// `Error::Program` with the program's own words when it cannot start or does not exit 0.
+    /// `Error::Program` with what may be told of the program's words when it cannot start or does not exit 0.
     pub async fn run(
         &self,
         program: &Path,
@@ -143,7 +159,7 @@ async fn run_program(
     }
     let failed = |error: std::io::Error| Error::Program {
         program: name.clone(),
-        message: format!("cannot be run: {error}"),
+        message: Said::ours(format!("cannot be run: {error}")),
     };
     let child = command.spawn().map_err(failed)?;
     let group = Group::of(&child);
@@ -156,7 +172,7 @@ async fn run_program(
     if !output.status.success() {
         return Err(Error::Program {
             program: name,
-            message: format!("{}: {}", output.status, without_values(&stderr).join("; ")),
+            message: Said::of(&output.status.to_string(), &stderr),
         });
     }
     Ok(Printed {
@@ -187,26 +203,6 @@ impl Drop for Group {
     }
 }
 
-/// What a program complained of, without what can quote rows (DETAIL, CONTEXT) or secrets (the statement that failed, which
-/// may hold the options of a server). The message itself names the object.
-fn without_values(stderr: &[String]) -> Vec<&str> {
-    let mut is_quoting = false;
-    let mut kept = Vec::new();
-    for line in stderr {
-        let begins_anew = ["pg_restore:", "pg_dump:", "ERROR:", "FATAL:", "HINT:"]
-            .iter()
-            .any(|word| line.starts_with(word));
-        let quotes = ["DETAIL:", "CONTEXT:", "Command was:", "STATEMENT:"]
-            .iter()
-            .any(|word| line.starts_with(word));
-        is_quoting = quotes || (is_quoting && !begins_anew);
-        if !is_quoting {
-            kept.push(line.as_str());
-        }
-    }
-    kept
-}
-
 /// Bytes that a program can open by path although they are on no disk (`pg_restore -j` refuses standard input).
 #[derive(Debug)]
 pub struct MemoryFile {
@@ -222,7 +218,7 @@ impl MemoryFile {
         let failed = |error: std::io::Error| Error::Program {
             program: "memfd_create".to_owned(),
             // As of a program that this machine's limits do not let begin.
-            message: format!("cannot be run: {error}"),
+            message: Said::ours(format!("cannot be run: {error}")),
         };
         let descriptor = memfd_create(c"kubebackup", MFdFlags::MFD_CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let mut file = File::from(descriptor);
@@ -282,22 +278,5 @@ mod tests {
         );
         assert_eq!(major_of("pg_dump (PostgreSQL) 17beta1"), Some(17));
         assert_eq!(major_of("something else"), None);
-    }
-
-    #[test]
-    fn neither_rows_nor_statements_are_part_of_what_went_wrong() {
-        let stderr = [
-            "pg_restore: error: could not execute query: ERROR:  could not create unique index \"i\"",
-            "DETAIL:  Key (a)=(secret) is duplicated.",
-            "Command was: CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (",
-            "    password 'secret'",
-            ");",
-            "pg_restore: warning: errors ignored on restore: 1",
-        ]
-        .map(str::to_owned);
-        assert_eq!(
-            without_values(&stderr),
-            [stderr[0].as_str(), "pg_restore: warning: errors ignored on restore: 1"]
-        );
     }
 }

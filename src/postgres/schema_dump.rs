@@ -10,6 +10,7 @@ use super::connect::ConnectOptions;
 use super::error::{Error, Result};
 use super::program::ClientPrograms;
 use super::row::column;
+use super::said::Said;
 
 /// A `pg_dump -Fc --schema-only` archive and what `pg_dump` remarked.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub async fn dump_schema(
         .map_err(|error| match &error {
             // `--lock-wait-timeout` is a statement timeout around `pg_dump`'s LOCK TABLE.
             Error::Program { message, .. }
-                if message.contains("due to statement timeout") && message.contains("LOCK TABLE") =>
+                if message.words().contains("due to statement timeout") && message.words().contains("LOCK TABLE") =>
             {
                 Error::Yielded {
                     reason: "a session waits to change a table that pg_dump reads".to_owned(),
@@ -76,7 +77,7 @@ pub async fn dump_schema(
     if !unknown.is_empty() {
         return Err(Error::Program {
             program: "pg_dump".to_owned(),
-            message: format!("remarks that are not known to be harmless: {}", unknown.join("; ")),
+            message: Said::of("remarks that are not known to be harmless", &unknown),
         });
     }
     Ok(SchemaArchive {

@@ -1,13 +1,15 @@
 //! A server's error without the values of rows.
 //!
-//! DETAIL and CONTEXT quote rows and keys, and the message of a data exception quotes the value it is about. Logs,
-//! certificates and terminals get the message with the SQLSTATE and the hint, and of a data exception only what precedes
-//! the quotation.
+//! DETAIL and CONTEXT quote rows and keys, the message of a data exception quotes the value it is about, and what a function
+//! raises may be anything. Logs, certificates and terminals get the message with the SQLSTATE and the hint; where it may be
+//! about a value, both as far as `told` knows their shape.
 
 use std::error::Error as StdError;
 use std::{fmt, io};
 
 use tokio_postgres::error::{DbError, SqlState};
+
+use super::told::{self, KEPT_BACK};
 
 /// What `tokio_postgres` returned, or why there is no connection; only harmless parts are ever shown.
 pub struct ServerError(Cause);
@@ -34,8 +36,8 @@ impl ServerError {
 
     /// The server's message as far as it quotes no value.
     #[must_use]
-    pub fn message(&self) -> Option<&str> {
-        self.refusal().map(harmless)
+    pub fn message(&self) -> Option<String> {
+        self.refusal().map(|error| Words::of(error).message())
     }
 
     fn driver(&self) -> Option<&tokio_postgres::Error> {
@@ -71,14 +73,15 @@ impl fmt::Display for ServerError {
         let Some(error) = error.as_db_error() else {
             return error.fmt(formatter);
         };
+        let words = Words::of(error);
         write!(
             formatter,
             "{}: {} ({})",
             error.severity(),
-            harmless(error),
+            words.message(),
             error.code().code()
         )?;
-        match error.hint() {
+        match words.hint() {
             Some(hint) => write!(formatter, "; hint: {hint}"),
             None => Ok(()),
         }
@@ -102,16 +105,64 @@ impl StdError for ServerError {
     }
 }
 
-/// Classes 22 (data exception) and 23 (integrity constraint violation) may quote values after a colon.
-fn harmless(error: &DbError) -> &str {
-    without_quoted_value(error.code().code(), error.message())
+/// What the server said, with what tells whose words they are.
+#[derive(Clone, Copy)]
+struct Words<'error> {
+    sqlstate: &'error str,
+    message: &'error str,
+    hint: Option<&'error str>,
+    context: Option<&'error str>,
 }
 
-fn without_quoted_value<'message>(sqlstate: &str, message: &'message str) -> &'message str {
-    if sqlstate.starts_with("22") || sqlstate.starts_with("23") {
-        message.split_once(": \"").map_or(message, |(before, _)| before)
-    } else {
-        message
+/// Whose words a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaker {
+    /// The server's, about an object or itself.
+    Server,
+    /// The server's, about a value or a row: classes 22 (data exception) and 23 (integrity constraint violation).
+    ServerOfValues,
+    /// A function's that somebody wrote: its own classes, and whatever PL/pgSQL raises under any other.
+    Function,
+}
+
+impl<'error> Words<'error> {
+    fn of(error: &'error DbError) -> Self {
+        Self {
+            sqlstate: error.code().code(),
+            message: error.message(),
+            hint: error.hint(),
+            context: error.where_(),
+        }
+    }
+
+    fn speaker(self) -> Speaker {
+        let first = self.context.and_then(|context| context.lines().next());
+        if first.is_some_and(|line| line.ends_with(" RAISE")) {
+            return Speaker::Function;
+        }
+        match self.sqlstate.get(..2).unwrap_or_default() {
+            "P0" | "2F" | "38" | "39" => Speaker::Function,
+            "22" | "23" => Speaker::ServerOfValues,
+            _ => Speaker::Server,
+        }
+    }
+
+    fn message(self) -> String {
+        match self.speaker() {
+            Speaker::Server => self.message.to_owned(),
+            Speaker::ServerOfValues => {
+                told::message(self.message).unwrap_or_else(|| told::without_quotations(self.message))
+            }
+            Speaker::Function => KEPT_BACK.to_owned(),
+        }
+    }
+
+    fn hint(self) -> Option<String> {
+        match self.speaker() {
+            Speaker::Server => self.hint.map(str::to_owned),
+            Speaker::ServerOfValues => self.hint.and_then(told::hint),
+            Speaker::Function => None,
+        }
     }
 }
 
@@ -119,14 +170,57 @@ fn without_quoted_value<'message>(sqlstate: &str, message: &'message str) -> &'m
 mod tests {
     use super::*;
 
+    fn words<'error>(sqlstate: &'error str, message: &'error str) -> Words<'error> {
+        Words {
+            sqlstate,
+            message,
+            hint: None,
+            context: None,
+        }
+    }
+
     #[test]
     fn a_data_exception_does_not_quote_its_value() {
-        let message = "invalid input syntax for type integer: \"a secret\"";
-        assert_eq!(
-            without_quoted_value("22P02", message),
-            "invalid input syntax for type integer"
-        );
+        for (message, told) in [
+            (
+                "invalid input syntax for type integer: \"a secret\"",
+                "invalid input syntax for type integer: ...",
+            ),
+            (
+                "value \"a secret\" is out of range for type integer",
+                "value \"...\" is out of range for type integer",
+            ),
+            ("of no known shape: a secret", "of no known shape"),
+            ("division by zero", "division by zero"),
+        ] {
+            assert_eq!(words("22P02", message).message(), told);
+        }
         let other = "relation \"t\" does not exist";
-        assert_eq!(without_quoted_value("42P01", other), other);
+        assert_eq!(words("42P01", other).message(), other);
+    }
+
+    #[test]
+    fn what_a_function_raises_is_not_told_under_whatever_state() {
+        for sqlstate in ["P0001", "38000", "42P01", "23505"] {
+            let raised = Words {
+                hint: Some("a secret"),
+                context: Some("PL/pgSQL function f(text) line 1 at RAISE\nSQL statement \"SELECT 1\""),
+                ..words(sqlstate, "relation \"a secret\" does not exist")
+            };
+            assert_eq!((raised.message(), raised.hint()), (KEPT_BACK.to_owned(), None));
+        }
+        assert_eq!(words("P0001", "a secret").message(), KEPT_BACK);
+    }
+
+    #[test]
+    fn a_hint_comes_with_a_message_about_an_object_and_else_where_it_is_known() {
+        let hinted = |sqlstate, hint| Words {
+            hint: Some(hint),
+            ..words(sqlstate, "m")
+        };
+        assert_eq!(hinted("42883", "any").hint().as_deref(), Some("any"));
+        assert_eq!(hinted("22P02", "any").hint(), None);
+        let known = "Perhaps you need a different \"datestyle\" setting.";
+        assert_eq!(hinted("22008", known).hint().as_deref(), Some(known));
     }
 }

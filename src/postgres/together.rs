@@ -117,7 +117,7 @@ async fn or_stand_back<T>(session: &Session, table: &QualifiedName, attempt: Att
     let (reason, error) = match attempt {
         Ok(Ok(had)) => return Ok(Some(had)),
         Ok(Err(reason)) => (reason.to_owned(), None),
-        Err(error) => (error.server_message().unwrap_or_default().to_owned(), Some(error)),
+        Err(error) => (error.server_message().unwrap_or_default(), Some(error)),
     };
     if let Err(lost) = leave_table(session).await {
         return Err(error.unwrap_or(lost));

@@ -98,7 +98,7 @@ pub async fn amcheck_indexes(client: &Client) -> Result<Option<(usize, Vec<(Qual
                 return Err(error);
             };
             let name = QualifiedName::new(column::<String>(row, "schema")?, column::<String>(row, "name")?);
-            broken.push((name, message.to_owned()));
+            broken.push((name, message));
         }
     }
     Ok(Some((indexes.len(), broken)))

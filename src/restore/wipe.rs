@@ -220,7 +220,7 @@ impl Wipe<'_> {
         };
         Error::Preflight(vec![Problem::NoScratchDatabase {
             user: self.guarded.target().user.clone(),
-            reason: reason.to_owned(),
+            reason,
             is_denied: cause.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
         }])
     }

@@ -57,6 +57,7 @@ mod restore;
 mod restore_agent;
 mod retention;
 mod round_trip;
+mod row_values;
 mod secrets;
 mod settings;
 mod shop;

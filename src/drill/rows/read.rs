@@ -67,7 +67,7 @@ async fn tally(session: &Session, statement: &str, name: &QualifiedName) -> Resu
     match tally_of(session, statement, format!("compare {name}")).await {
         Ok(tally) => Ok(Ok(tally)),
         Err(error) => match error.server_message() {
-            Some(message) => Ok(Err(message.to_owned())),
+            Some(message) => Ok(Err(message)),
             None => Err(Error::Postgres(error)),
         },
     }

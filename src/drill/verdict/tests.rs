@@ -61,16 +61,18 @@ fn each_known_circumstance_is_unverified_with_its_cause() {
     };
     let full = postgres::Error::Program {
         program: "pg_restore".to_owned(),
-        message: "ERROR:  could not extend file \"base/5/16397\": No space left on device".to_owned(),
+        message: postgres::Said::ours("ERROR:  could not extend file \"base/5/16397\": No space left on device"),
     };
     let library = postgres::Error::Program {
         program: "pg_restore".to_owned(),
-        message: "could not execute query: ERROR:  could not access file \"$libdir/x\": No such file".to_owned(),
+        message: postgres::Said::ours(
+            "could not execute query: ERROR:  could not access file \"$libdir/x\": No such file",
+        ),
     };
     let settings = postgres::Error::Settings("the target's sslrootcert cannot be read".to_owned());
     let no_memory_file = postgres::Error::Program {
         program: "memfd_create".to_owned(),
-        message: "cannot be run: Too many open files (os error 24)".to_owned(),
+        message: postgres::Said::ours("cannot be run: Too many open files (os error 24)"),
     };
     let no_count = postgres::Error::NoCount {
         doing: "read table t".to_owned(),
@@ -132,7 +134,7 @@ fn anything_else_is_failed() {
     };
     let program = postgres::Error::Program {
         program: "pg_restore".to_owned(),
-        message: "exit status: 1".to_owned(),
+        message: postgres::Said::ours("exit status: 1"),
     };
     for error in [
         preflight(vec![Problem::MissingRoles(Vec::new())]),
