@@ -51,6 +51,7 @@ mod pipeline;
 mod policies;
 mod politeness;
 mod port;
+mod private_authority;
 mod requests;
 mod restore;
 mod restore_agent;
