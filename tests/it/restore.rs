@@ -16,6 +16,7 @@ mod roles;
 mod selection;
 mod silence;
 mod whole;
+mod wiping;
 
 fn creating() -> RestoreOptions {
     RestoreOptions {
