@@ -11,6 +11,7 @@ use crate::support::{Ended, Program, World, oracle};
 
 mod dying;
 mod full;
+mod parts;
 mod refusals;
 mod roles;
 mod selection;
