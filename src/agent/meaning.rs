@@ -46,7 +46,10 @@ impl Error {
             Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
                 plain(Class::Settings)
             }
-            Self::NoDrift(_) => plain(Class::Operator),
+            Self::NoDrift(_) => hinted(
+                Class::Operator,
+                "'kubebackup list' says which backups keep deletion frozen",
+            ),
             Self::NoneCertified | Self::NoneTrusted | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }
