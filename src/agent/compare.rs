@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::choose::{BackupChoice, choose_backup, choose_database};
 use super::error::{Error, Result};
-use super::open::{RestoreTarget, drill_target, open_repository, restore_target};
+use super::open::{RestoreTarget, check_drill_target, drill_target, open_repository, restore_target};
 use crate::config::Settings;
 use crate::drill::{self, CompareOptions, Comparison};
 use crate::postgres::silence::while_it_answers;
@@ -45,6 +45,10 @@ pub async fn compare(
     progress: &dyn Progress,
     cancel: &CancellationToken,
 ) -> Result<Compared> {
+    match &request.into {
+        Some(into) => restore_target(into, environment).map(drop)?,
+        None => check_drill_target(settings, environment)?,
+    }
     let repository = open_repository(settings).await?;
     let stored = choose_backup(&repository, &request.backup, settings.cluster.as_deref()).await?;
     let backup = repository.read_index(stored).await?;

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::choose::{BackupChoice, choose_backup};
 use super::error::{Error, Result};
-use super::open::{drill_target, open_repository};
+use super::open::{check_drill_target, drill_target, open_repository};
 use crate::config::Settings;
 use crate::drill::{self, Certificate, DrillOptions, Objectives};
 use crate::postgres::Environment;
@@ -33,6 +33,7 @@ pub async fn drill(
     progress: &dyn Progress,
     cancel: &CancellationToken,
 ) -> Result<Certificate> {
+    check_drill_target(settings, environment)?;
     let repository = open_repository(settings).await?;
     // Only the root is read here: what the index has to say belongs into the certificate.
     let (backup_id, options) = match choose_backup(&repository, choice, settings.cluster.as_deref()).await {

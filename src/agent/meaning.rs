@@ -46,7 +46,10 @@ impl Error {
             Self::SeveralClusters(_) | Self::NoSuchDatabase { .. } | Self::SeveralDatabases { .. } => {
                 plain(Class::Settings)
             }
-            Self::NoDrift(_) => plain(Class::Operator),
+            Self::NoDrift(_) => hinted(
+                Class::Operator,
+                "'kubebackup list' says which backups keep deletion frozen",
+            ),
             Self::NoneCertified | Self::NoneTrusted | Self::NoBackup { .. } | Self::NoBackupAt { .. } => {
                 hinted(Class::Operator, "'kubebackup list' shows what there is")
             }
@@ -92,7 +95,7 @@ fn of_backup(error: &backup::Error) -> Meaning {
 fn of_restore(error: &restore::Error) -> Meaning {
     match error {
         restore::Error::Preflight(_) => hinted(Class::Refused, "nothing was touched"),
-        restore::Error::Guard(restore::Refusal::LockLost { .. }) => plain(Class::Unavailable),
+        restore::Error::Guard(restore::Refusal::LockLost { .. }) => hinted(Class::Unavailable, AWAY),
         restore::Error::Guard(_) => hinted(
             Class::Refused,
             "nothing was touched; docs/restore.md describes the guards",
@@ -256,13 +259,14 @@ fn of_postgres(error: &postgres::Error) -> Meaning {
     }
 }
 
+const AWAY: &str = "the server or the way to it went away: look at its log, and begin again once it takes connections";
+
 /// A backup gives way to production; what rebuilds or compares a database on a target just does not come to its end.
 fn of_target(error: &postgres::Error) -> Meaning {
     use Circumstance::{Broken, Crashed, Ended, NotReady};
     let circumstance = Circumstance::of(error);
     let is_away = matches!(circumstance, Some(Broken | Ended | Crashed | NotReady));
-    let away = is_away
-        .then_some("the server or the way to it went away: look at its log, and begin again once it takes connections");
+    let away = is_away.then_some(AWAY);
     match of_postgres(error) {
         Meaning {
             class: Class::GaveWay, ..

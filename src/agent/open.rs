@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use crate::config::{self, Location, RepositorySettings, Settings};
-use crate::postgres::{ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment};
+use crate::postgres::{self, ConnectOptions, ConnectRequest, Dsn, DsnOrigin, Environment};
 use crate::repository::Repository;
 use crate::repository::id::RepositoryId;
 use crate::repository::layout;
@@ -119,12 +119,8 @@ pub(super) async fn probe(store: &dyn ObjectStore) -> Result<()> {
 /// What is wrong with the connection string or the environment.
 pub fn source(settings: &Settings, environment: &Environment) -> Result<ConnectOptions> {
     let text = settings.source.dsn.as_ref().map_or("", |dsn| dsn.expose());
-    resolve(
-        text,
-        DsnOrigin::Settings,
-        settings.source.password_file.as_deref(),
-        environment,
-    )
+    let password_file = settings.source.password_file.as_deref();
+    resolve(text, DsnOrigin::Settings, password_file, environment).map_err(|error| of_section("source", error))
 }
 
 /// A database to rebuild in, and one of the same server to be connected to meanwhile.
@@ -141,11 +137,20 @@ pub struct Target {
 pub fn drill_target(settings: &Settings, environment: &Environment, database: &str) -> Result<Target> {
     let text = settings.require_target_dsn()?.expose();
     let target = &settings.target;
-    let server = resolve(text, DsnOrigin::Settings, target.password_file.as_deref(), environment)?;
+    let server = resolve(text, DsnOrigin::Settings, target.password_file.as_deref(), environment)
+        .map_err(|error| of_section("target", error))?;
     Ok(Target {
         maintenance: server.with_database(&target.maintenance_database),
         database: server.with_database(target.database_for(database)),
     })
+}
+
+/// Looks at what [`drill_target`] will need, before anybody is asked for anything.
+///
+/// # Errors
+/// The same.
+pub(super) fn check_drill_target(settings: &Settings, environment: &Environment) -> Result<()> {
+    drill_target(settings, environment, "").map(drop)
 }
 
 /// Where a person wants a restore, as arguments say it.
@@ -166,6 +171,21 @@ pub fn restore_target(target: &RestoreTarget<'_>, environment: &Environment) -> 
         maintenance: database.with_database(target.maintenance_database),
         database,
     })
+}
+
+/// A connection's settings go by the same names in both sections.
+fn of_section(section: &str, error: Error) -> Error {
+    match error {
+        Error::Postgres(postgres::Error::Settings(text)) => {
+            let key = if text.starts_with("password_file ") {
+                "."
+            } else {
+                ".dsn: "
+            };
+            postgres::Error::Settings(format!("{section}{key}{text}")).into()
+        }
+        error => error,
+    }
 }
 
 fn resolve(

@@ -21,7 +21,7 @@ pub(super) async fn run(context: AgentContext) -> anyhow::Result<Exit> {
     let AgentContext {
         settings, surroundings, ..
     } = context;
-    agent::check_restore_agent(&settings)?;
+    agent::check_restore_agent(&settings, &surroundings.environment)?;
     let listener = listen(&settings).await?;
     let live = Live::new(AgentKind::RestoreAgent, &settings, crate::telemetry::clock::now());
     let cancel = surroundings.signals.cancel.clone();

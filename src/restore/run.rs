@@ -256,6 +256,7 @@ impl Restore<'_> {
                         source.into()
                     }
                 })?;
+            failpoint::reach("after-create").await;
         }
         match looked_at {
             Some(roles) => Ok(roles),

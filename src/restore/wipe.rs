@@ -22,7 +22,8 @@ use crate::postgres::target::{
     replace_database,
 };
 use crate::postgres::wipe::{STEPS, batches, prepare, public_schema_statements};
-use crate::postgres::{self, connect};
+use crate::postgres::{self, Circumstance, connect};
+use crate::telemetry::failpoint;
 
 /// What a wipe did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -76,6 +77,7 @@ impl Wipe<'_> {
         self.drop_old().await?;
         self.drop_leftovers().await?;
         self.create_scratch().await.map_err(|error| self.no_scratch(error))?;
+        failpoint::reach("wipe-after-scratch").await;
         let mut report = WipeReport::default();
         let facts = self.target_facts().await?;
         let reason = if facts.has_locale_of(self.properties) {
@@ -84,7 +86,10 @@ impl Wipe<'_> {
             Some("it has another encoding or locale than the backup".to_owned())
         };
         match reason {
-            None => drop_database(self.guarded.maintenance(), &self.scratch).await?,
+            None => {
+                failpoint::reach("wipe-emptied").await;
+                drop_database(self.guarded.maintenance(), &self.scratch).await?;
+            }
             Some(reason) => {
                 self.replace().await?;
                 report.recreated = Some(reason);
@@ -124,6 +129,7 @@ impl Wipe<'_> {
             for batch in batches {
                 self.execute(&session.client, &batch, &format!("drop {}", step.what))
                     .await?;
+                failpoint::reach("wipe-after-batch").await;
             }
         }
         for statement in public_schema_statements(&session.client, &scratch.client).await? {
@@ -159,7 +165,9 @@ impl Wipe<'_> {
         let client = self.guarded.maintenance();
         let name = &self.guarded.target().database;
         self.guarded.check()?;
+        failpoint::reach("wipe-before-rename").await;
         replace_database(client, name, &self.scratch, &self.old).await?;
+        failpoint::reach("wipe-after-rename").await;
         self.drop_old().await?;
         self.create_scratch().await?;
         let residue = self.compare_with_scratch().await?;
@@ -214,7 +222,12 @@ impl Wipe<'_> {
 
     /// Nothing was touched yet, and the backup has no part in it.
     fn no_scratch(&self, error: Error) -> Error {
+        use Circumstance::{Broken, Crashed, Ended, NotReady};
         let Error::Postgres(cause) = &error else { return error };
+        // The server goes away, or this session of it: that says nothing of what it lets us make.
+        if matches!(Circumstance::of(cause), Some(Broken | Crashed | Ended | NotReady)) {
+            return error;
+        }
         let Some(reason) = cause.server_message() else {
             return error;
         };

@@ -52,6 +52,7 @@ mod pipeline;
 mod policies;
 mod politeness;
 mod port;
+mod private_authority;
 mod requests;
 mod restore;
 mod restore_agent;

@@ -158,6 +158,47 @@ fn the_backup_agent_asks_for_this_and_nothing_else() {
     assert_asked(&asked(&world, BACKUP_AGENT), &expected);
 }
 
+/// Rows are read at the source: of what the bucket holds, a backup needs to know what is there and not what it says.
+#[test]
+fn the_backup_agent_reads_no_row_chunk_and_of_indexes_those_of_earlier_backups_alone() {
+    let world = world("backup: {chunk_min_bytes: 16KiB, chunk_mean_bytes: 32KiB, chunk_max_bytes: 64KiB}\n");
+    world.source_sql("INSERT INTO t SELECT generate_series(1001, 100000)");
+    let agent = agent(&world, "backup-agent", BACKUP_AGENT, &[]);
+    let (mut rows, mut indexes) = (BTreeSet::new(), BTreeSet::new());
+    let mut seen = 0;
+    for number in 1..=3 {
+        match number {
+            1 => {}
+            // Once nothing has changed, and once something has.
+            2 => agent.signal(Signal::SIGUSR1),
+            _ => {
+                world.source_sql("UPDATE t SET n = -n WHERE n > 50000");
+                agent.signal(Signal::SIGUSR1);
+            }
+        }
+        wait_for_runs(&agent, "succeeded", number);
+        let requests = world.s3.controls.requests();
+        let read: BTreeSet<String> = requests[seen..]
+            .iter()
+            .filter(|request| request.access_key == BACKUP_AGENT && request.operation == "GetObject")
+            .map(|request| request.key.clone())
+            .filter(|key| key.starts_with(&World::object("chunks/")))
+            .collect();
+        seen = requests.len();
+        assert_eq!(read.is_empty(), number == 1, "backup {number}: {read:?}");
+        assert!(read.is_subset(&indexes), "backup {number}: {read:?} of {indexes:?}");
+        assert!(read.is_disjoint(&rows), "backup {number}: {read:?}");
+        let newest = world.keys("manifests/").pop().unwrap();
+        let newest = newest.trim_start_matches("manifests/").trim_end_matches(".json");
+        let backup = world.read_backup(newest);
+        rows.extend(backup.chunks.iter().map(|chunk| World::object(&chunk.key)));
+        indexes.extend(backup.manifest.index.iter().map(|chunk| World::object(&chunk.key)));
+        assert!(rows.len() > 5, "{rows:?}");
+        assert_eq!(backup.manifest.stats.reused_chunks > 0, number > 1);
+    }
+    agent.stop();
+}
+
 /// Who may do what both of these policies grant, each at its place.
 fn bearer_of_both(name: &str, place: &str, second: &str, second_place: &str) -> Identity {
     let (mut both, more) = (bearer(name, place), bearer(second, second_place));

@@ -11,11 +11,13 @@ use crate::support::{Ended, Program, World, oracle};
 
 mod dying;
 mod full;
+mod parts;
 mod refusals;
 mod roles;
 mod selection;
 mod silence;
 mod whole;
+mod wiping;
 
 fn creating() -> RestoreOptions {
     RestoreOptions {

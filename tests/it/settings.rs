@@ -1,6 +1,8 @@
 //! Settings and arguments that cannot be: every setting of the table wrong in turn, given to the program itself. One line
 //! that names the setting and the mend, exit code 2, and nobody is connected to.
 
+mod values;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;

@@ -26,9 +26,11 @@ use self::records::Backoff;
 use self::tell::Teller;
 use super::error::Result;
 use super::live::{Live, RunEnd};
+use super::open::check_drill_target;
 use super::surroundings::Surroundings;
 use crate::config::Settings;
 use crate::http::status::{Outcome, RepositoryStatus, Trigger};
+use crate::postgres::Environment;
 use crate::repository::Repository;
 
 /// The loop comes round at least this often.
@@ -43,20 +45,22 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// # Errors
 /// Settings that no drill can be made with. Whatever goes wrong later is told and tried again.
 pub async fn restore_agent(settings: Settings, surroundings: Surroundings, live: Live) -> Result<()> {
-    check_settings(&settings)?;
+    check_settings(&settings, &surroundings.environment)?;
     let agent = RestoreAgent::new(settings, surroundings, live);
     agent.run().await;
     Ok(())
 }
 
-/// What a restore agent needs beyond what all settings must be.
+/// What a restore agent needs beyond what all settings must be. The password's file may come after the pod: a drill says
+/// that it is not there, and the next one is made with it.
 ///
 /// # Errors
-/// The setting that is missing.
-pub fn check_settings(settings: &Settings) -> Result<()> {
+/// The setting that is missing, or that leads to no server.
+pub fn check_settings(settings: &Settings, environment: &Environment) -> Result<()> {
     settings.repository.require_location()?;
-    settings.require_target_dsn()?;
-    Ok(())
+    let mut settings = settings.clone();
+    settings.target.password_file.take_if(|file| !file.exists());
+    check_drill_target(&settings, environment)
 }
 
 struct RestoreAgent {
@@ -260,7 +264,8 @@ impl RestoreAgent {
 
     /// SIGHUP. A drill that runs keeps the settings that it began with.
     fn reload(&mut self) {
-        if let Some(settings) = self.surroundings.reload(&self.live, check_settings) {
+        let check = |settings: &Settings| check_settings(settings, &self.surroundings.environment);
+        if let Some(settings) = self.surroundings.reload(&self.live, check) {
             self.teller.apply(&settings);
             self.settings = Arc::new(settings);
             self.lookout.look_again();

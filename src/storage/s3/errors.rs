@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -116,12 +117,34 @@ where
         _ => (
             kind_without_answer(error),
             Cause::NoAnswer {
-                reasons: reasons(error),
+                reasons: reasons(error) + trust(error),
                 place,
             },
         ),
     };
     Error::new(kind, operation, key).with_source(cause)
+}
+
+/// The setting that helps where the store's certificate comes from nobody whom we trust.
+fn trust(error: &(dyn StdError + 'static)) -> &'static str {
+    let is_unknown = |error: &rustls::Error| {
+        use rustls::CertificateError::{BadSignature, UnknownIssuer};
+        // An authority that was made anew under its old name has signed nothing that fits the old one.
+        matches!(error, rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature))
+    };
+    if chain(error).filter_map(of_tls).any(is_unknown) {
+        "; the setting ca_file names the authority to trust"
+    } else {
+        ""
+    }
+}
+
+/// What TLS says, which travels inside of an I/O error.
+fn of_tls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => of_tls(error.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }
 
 /// Our error for what the answer to a batch says of one key, under a status of 200.

@@ -1,6 +1,7 @@
 //! Names and documents that try to become SQL: from a real source through a whole round trip, and from a manifest that
 //! somebody forged. Whatever is injected would leave a trace that nothing else does.
 
+mod bombs;
 mod forged;
 mod keys;
 mod names;

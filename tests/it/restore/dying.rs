@@ -68,12 +68,17 @@ impl Gate {
                 Some(held)
             }
             Self::Expression => {
-                let pause = format!("ALTER ROLE postgres SET test.pause = '{phase}'");
-                world.target.sql("postgres", &pause).unwrap();
+                pause_in(world, phase);
                 None
             }
         }
     }
+}
+
+/// What evaluates expressions waits in that phase.
+pub(super) fn pause_in(world: &World, phase: &str) {
+    let pause = format!("ALTER ROLE postgres SET test.pause = '{phase}'");
+    world.target.sql("postgres", &pause).unwrap();
 }
 
 fn is_held_up(world: &World) -> bool {
@@ -84,7 +89,7 @@ fn is_held_up(world: &World) -> bool {
 
 /// Restores until the midst of `phase`.
 #[track_caller]
-fn held_up_in(world: &World, phase: &str, more: &[&str]) -> Running {
+pub(super) fn held_up_in(world: &World, phase: &str, more: &[&str]) -> Running {
     let mut restoring = by_hand(world, more).spawn();
     restoring.wait_for(&format!("phase begins phase=\"{phase}\""));
     wait::until("the restore to be held up", || is_held_up(world));
@@ -111,7 +116,7 @@ async fn killed_in(world: &mut World, phase: &str, gate: &Gate) -> Ended {
 }
 
 /// What evaluates expressions goes on.
-fn open(world: &World) {
+pub(super) fn open(world: &World) {
     let reset = "ALTER ROLE postgres RESET test.pause";
     world.target.sql("postgres", reset).unwrap();
 }

@@ -10,6 +10,7 @@ mod connections;
 mod databases;
 mod ddl;
 mod ended;
+mod giving_way;
 mod limits;
 mod locks;
 mod memory;

@@ -24,6 +24,13 @@ const RULES: [(&str, &str); 2] = [
 /// Where the copy lies, in the same bucket.
 const COPY: &str = "copy";
 
+/// With times.
+pub(super) fn copy_tree(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(done.success(), "cp -a {} {}", from.display(), to.display());
+}
+
 /// A verb, the state that each of its runs begins from, and what of it shows where a run ended.
 struct Keeping {
     ground: Ground,
@@ -63,21 +70,14 @@ impl Keeping {
         age(keys.iter().map(|key| bucket.join(key)), DAYS);
     }
 
-    /// With times.
-    fn copy_tree(from: &Path, to: &Path) {
-        let _ = fs::remove_dir_all(to);
-        let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-        assert!(done.success(), "cp -a {} {}", from.display(), to.display());
-    }
-
     /// From here on every run begins with what there is now.
     fn save(&self) {
-        Self::copy_tree(&self.ground.world.s3.bucket(), &self.saved);
+        copy_tree(&self.ground.world.s3.bucket(), &self.saved);
     }
 
     fn begin_anew(&self) {
         self.ground.proxy.clear();
-        Self::copy_tree(&self.saved, &self.ground.world.s3.bucket());
+        copy_tree(&self.saved, &self.ground.world.s3.bucket());
     }
 
     /// A copy brings all there is: by rules it brings the more, the less it can read over there.
@@ -139,7 +139,7 @@ impl Keeping {
         let expected = self.state();
         matrix::every_mishap_is_survived(&self.ground, &joints, |what| {
             // The script stands already.
-            Self::copy_tree(&self.saved, &self.ground.world.s3.bucket());
+            copy_tree(&self.saved, &self.ground.world.s3.bucket());
             let ended = self.program().run();
             assert_eq!(ended.code(), Some(0), "{what}\n{}", ended.printed());
             assert_eq!(self.state(), expected, "{what}\n{}", ended.printed());

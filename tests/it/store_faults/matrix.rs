@@ -3,6 +3,8 @@
 //!
 //! The joints are not listed here: they are what a run asks for while nothing goes wrong.
 
+use std::time::{Duration, Instant};
+
 use super::{Ground, assert_clear, assert_no_secret};
 use crate::support::s3_proxy::{Call, Fault, Rule, refusals};
 use crate::support::{Ended, Program};
@@ -69,16 +71,37 @@ pub(super) fn every_mishap_is_survived(ground: &Ground, joints: &[Call], mut run
     }
 }
 
+/// Two attempts of [`super::QUICK`] with the pause between them, of a call that nobody answers.
+const A_CALL: Duration = Duration::from_secs(3 + 3 + 2);
+
+/// What ends a run is one call, and before it gives up it may ask a few more: whether an object is there after all, and for
+/// the probes, leases and certificates that it can do without. What else it does is a matter of seconds.
+const AT_MOST: Duration = Duration::from_secs(6 * A_CALL.as_secs() + 30);
+
 /// A run in which every call at a joint meets a fault, and what that was.
 #[track_caller]
 pub(super) fn outlasted(ground: &Ground, joint: &Call, fault: Fault, program: Program) -> (String, Ended) {
+    let rule = Rule::first(joint.operation, &joint.key, fault).always();
+    outlasted_by(ground, rule, program)
+}
+
+/// The same by any rule.
+#[track_caller]
+pub(super) fn outlasted_by(ground: &Ground, rule: Rule, program: Program) -> (String, Ended) {
+    let operation = rule.operation.unwrap_or("any call");
+    let what = format!(
+        "{operation} of {} from number {} on: {}",
+        rule.key_prefix,
+        rule.after + 1,
+        rule.fault
+    );
     ground.proxy.clear();
-    ground
-        .proxy
-        .script(Rule::first(joint.operation, &joint.key, fault).always());
-    let what = format!("{} of {}: {fault}", joint.operation, joint.key);
+    ground.proxy.script(rule);
     let before = ground.proxy.struck().len();
+    let since = Instant::now();
     let ended = program.envs([TWICE]).run();
+    let took = since.elapsed();
+    assert!(took < AT_MOST, "{what}: it took {took:?}\n{}", ended.printed());
     let last = ended.stderr.lines().next_back().unwrap_or_default();
     println!("{what}: {:?} {last}", ended.code());
     assert!(ground.proxy.struck().len() > before, "{what} never struck");
@@ -87,7 +110,7 @@ pub(super) fn outlasted(ground: &Ground, joint: &Call, fault: Fault, program: Pr
 }
 
 /// What lasts and is of no object, by turns; and what such a joint can meet beside.
-fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
+pub(super) fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
     let mut faults = match number % 2 {
         0 => vec![refusals::UNAVAILABLE, refusals::NO_SUCH_BUCKET, refusals::EXPIRED_TOKEN],
         _ => vec![
@@ -121,7 +144,7 @@ fn lasting_faults(number: usize, joint: &Call) -> Vec<Fault> {
 }
 
 /// What says that an object itself is gone or damaged.
-fn condemns(fault: Fault) -> bool {
+pub(super) fn condemns(fault: Fault) -> bool {
     matches!(fault, Fault::CorruptAnswer | refusals::NO_SUCH_KEY)
 }
 
@@ -290,10 +313,15 @@ fn a_restore_by_a_person_survives_every_mishap_and_one_that_a_fault_outlasts_is_
         drop_it();
     });
     for joint in &joints {
-        let faults = match joint.operation {
-            "GetObject" => vec![refusals::UNAVAILABLE, Fault::CorruptAnswer, refusals::NO_SUCH_KEY],
-            _ => vec![refusals::UNAVAILABLE],
-        };
+        let mut faults = vec![
+            refusals::UNAVAILABLE,
+            refusals::EXPIRED_TOKEN,
+            Fault::Hang,
+            Fault::LoseAnswer,
+        ];
+        if joint.operation == "GetObject" {
+            faults.extend([Fault::CorruptAnswer, Fault::StallAnswer(3), refusals::NO_SUCH_KEY]);
+        }
         for fault in faults {
             let (what, ended) = outlasted(&ground, joint, fault, person(ground.program(&restore)));
             assert_needed(joint, &ended, &what);

@@ -169,14 +169,43 @@ fn the_peak_of_a_drill_stays_within_its_pool_however_the_bucket_behaves() {
         peak
     };
     let quiet = peak_of_drill();
-    for (what, fault) in [
-        ("slow", Fault::Slow(SLOW)),
-        ("busy", refusals::SLOW_DOWN),
-        ("cut", Fault::CutAnswer(300_000)),
-    ] {
+    for (what, fault) in BAD_TO_READ {
         bad_store(&ground, "GetObject", fault);
         let before = ground.proxy.struck().len();
         let peak = peak_of_drill();
+        assert!(ground.proxy.struck().len() > before + 40, "{what}");
+        ground.proxy.clear();
+        assert_bounded(what, quiet, peak, RESTORE_POOL);
+    }
+}
+
+/// What bad stores do to whoever reads chunks, with what that is called.
+const BAD_TO_READ: [(&str, Fault); 3] = [
+    ("slow", Fault::Slow(SLOW)),
+    ("busy", refusals::SLOW_DOWN),
+    ("cut", Fault::CutAnswer(300_000)),
+];
+
+#[test]
+fn the_peak_of_a_restore_by_hand_stays_within_its_pool_however_the_bucket_behaves() {
+    let ground = Ground::new();
+    fill(&ground, "restored");
+    ground.program(&["backup"]).envs(SMALL_CHUNKS).run().ok();
+    let cluster = &ground.world.target;
+    let into = cluster.dsn(cluster.superuser(), "emergency");
+    let peak_of_restore = || {
+        let restore = ["restore", "--jobs", "2", "--into", &into, "--create-database"];
+        let program = ground.program(&restore).env("PGPASSWORD", cluster.password());
+        let (ended, peak) = peak_until_its_end(program.spawn());
+        ended.ok();
+        cluster.sql("postgres", "DROP DATABASE emergency").unwrap();
+        peak
+    };
+    let quiet = peak_of_restore();
+    for (what, fault) in BAD_TO_READ {
+        bad_store(&ground, "GetObject", fault);
+        let before = ground.proxy.struck().len();
+        let peak = peak_of_restore();
         assert!(ground.proxy.struck().len() > before + 40, "{what}");
         ground.proxy.clear();
         assert_bounded(what, quiet, peak, RESTORE_POOL);

@@ -7,7 +7,9 @@ mod joints;
 mod keeping;
 mod matrix;
 mod memory;
+mod nth;
 mod places;
+mod verbs;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -26,6 +26,7 @@ pub(crate) mod s3_proxy;
 pub(crate) mod small_disk;
 pub(crate) mod tcp_proxy;
 pub(crate) mod template;
+pub(crate) mod tls_front;
 pub(crate) mod wait;
 pub(crate) mod world;
 
