@@ -79,6 +79,7 @@ fn text(report: &PruneReport) -> String {
     let others = [
         (leftovers.tombstones, "tombstones"),
         (leftovers.holds, "holds"),
+        (leftovers.acceptances, "accepted drifts"),
         (leftovers.announcements, "announcements of copies"),
         (leftovers.certificates, "certificates"),
         (leftovers.words_from_elsewhere, "certificates from elsewhere"),
@@ -94,6 +95,15 @@ fn text(report: &PruneReport) -> String {
         .collect();
     if !others.is_empty() {
         text.push_str(&format!("\nleftovers deleted: {}\n", others.join(", ")));
+    }
+    if leftovers.lasting_marks > 0 {
+        let why = if report.hidden_seen {
+            "the store still has their manifests behind deletions"
+        } else {
+            "it cannot be seen whether the store still has their manifests"
+        };
+        let marks = figures::count(leftovers.lasting_marks);
+        text.push_str(&format!("\nmarks of expired backups that stay: {marks} ({why})\n"));
     }
     if report.retained.objects > 0 || leftovers.retained > 0 {
         text.push_str("\nRETAINED: the store does not let these credentials delete what is retained\n");

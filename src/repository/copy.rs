@@ -129,9 +129,9 @@ pub async fn copy(
         });
     }
     locks::renew_name(to).await?;
-    copy_acceptances(from, to).await?;
-    let copied_holds = copy_holds_of(from, to, None).await?;
     let there: BTreeSet<BackupId> = to.backup_ids().await?.into_iter().collect();
+    let accepted = copy_acceptances(from, to, &there).await?;
+    let copied_holds = copy_holds_of(from, to, None).await?;
     let mut missing: BTreeSet<BackupId> = from.backup_ids().await?.into_iter().collect();
     let all = missing.len();
     missing.retain(|backup_id| !there.contains(backup_id));
@@ -148,6 +148,7 @@ pub async fn copy(
         options,
         progress,
         damage,
+        accepted,
         reliance: Reliance::new(to, there.clone(), options.grace),
         report,
     };

@@ -132,6 +132,7 @@ fn both_agents_may_write_what_is_theirs_and_nothing_of_each_other() {
             layout::CHUNKS,
             layout::TOMBSTONES,
             layout::HOLDS,
+            layout::DRIFT,
             layout::INCOMING,
             layout::CERTIFICATES,
             layout::ELSEWHERE,

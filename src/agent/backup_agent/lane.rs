@@ -68,7 +68,7 @@ struct Run {
 /// What has ended.
 pub(super) enum Ended {
     Filled(Result<CopyReport>),
-    LetGo(LetGo),
+    LetGo(Box<LetGo>),
 }
 
 impl Lane {
@@ -171,7 +171,9 @@ impl Lane {
         {
             return Poll::Ready(Ended::Filled(copied));
         }
-        self.letting_go.poll(context).map(Ended::LetGo)
+        self.letting_go
+            .poll(context)
+            .map(|let_go| Ended::LetGo(Box::new(let_go)))
     }
 
     /// Takes it in.

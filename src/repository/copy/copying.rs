@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::found::Rules;
-use super::people::copy_holds_of;
+use super::people::{copy_acceptance_of, copy_holds_of};
 use super::reliance::Reliance;
 use super::writes::{announce, copy_chunk, put_root, withdraw};
 use super::{CopyOptions, CopyReport, Left, Stays};
@@ -30,6 +30,8 @@ pub(super) struct Copying<'a> {
     pub(super) progress: &'a dyn Progress,
     /// What was found damaged over there.
     pub(super) damage: KnownDamage,
+    /// Those whose drift a person has accepted here.
+    pub(super) accepted: BTreeSet<BackupId>,
     pub(super) reliance: Reliance<'a>,
     pub(super) report: CopyReport,
 }
@@ -122,6 +124,9 @@ impl Copying<'_> {
         })?;
         self.check_all(&chunks).await?;
         self.report.copied_holds += copy_holds_of(self.from, self.to, Some(backup_id)).await?;
+        if self.accepted.contains(backup_id) {
+            copy_acceptance_of(self.from, self.to, backup_id).await?;
+        }
         failpoint::reach("copy-before-manifest").await;
         put_root(self.to, backup_id, root, stored.sha256).await?;
         failpoint::reach("copy-after-manifest").await;

@@ -207,6 +207,11 @@ async fn what_came_before_a_drift_is_brought_by_the_rules_as_if_the_drift_had_no
     assert_eq!(let_go(&to, daily(1), false).await.expired, ids(2..3));
     let (_, other) = empty_copy(&ground, 6 * DAY).await;
     assert_eq!(run(&ground, &other, daily(1)).await.copied, ids(5..6));
+    // The word goes with the backup that it is about.
+    for place in [&to, &other] {
+        let accepted: Vec<BackupId> = place.accepted_drifts().await.unwrap().into_iter().collect();
+        assert_eq!(accepted, ids(5..6));
+    }
 }
 
 #[tokio::test]

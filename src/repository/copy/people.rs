@@ -1,6 +1,6 @@
 //! What people have said of backups goes with them: holds, and that drift was what was wanted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
@@ -12,23 +12,32 @@ use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::reader::Repository;
 use crate::storage::{Put, list_all};
 
-/// People's word on drift, so that what thawed here is not frozen there.
-pub(super) async fn copy_acceptances(from: &Repository, to: &Repository) -> Result<()> {
-    let there = keys_below(to, layout::DRIFT).await?;
-    for key in keys_below(from, layout::DRIFT).await? {
-        let is_acceptance = matches!(key.parse(), Ok(Key::DriftAcceptance(_)));
-        if !is_acceptance || there.contains(&key) {
-            continue;
+/// People's word on the drift of `backups`, which are there, so that what thawed here is not frozen there; and every backup of
+/// which there is such a word. Of one that is not there it would mean nothing, and a prune over there would take it again.
+pub(super) async fn copy_acceptances(
+    from: &Repository,
+    to: &Repository,
+    backups: &BTreeSet<BackupId>,
+) -> Result<BTreeSet<BackupId>> {
+    let there = to.accepted_drifts().await?;
+    let here = from.accepted_drifts().await?;
+    for backup_id in here.intersection(backups).filter(|id| !there.contains(*id)) {
+        copy_acceptance_of(from, to, backup_id).await?;
+    }
+    Ok(here)
+}
+
+/// The word on one drift.
+pub(super) async fn copy_acceptance_of(from: &Repository, to: &Repository, backup_id: &BackupId) -> Result<()> {
+    let key = Key::DriftAcceptance(backup_id.clone()).to_string();
+    match record_if_there(from, &key).await {
+        Ok(Some(record)) => drop(to.store().put_new(&key, record).await?),
+        Ok(None) => {}
+        // It thaws nothing over there, and keeps no backup from there either.
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
+            tracing::warn!(%error, "a person's word on drift was not copied");
         }
-        match record_if_there(from, &key).await {
-            Ok(Some(record)) => drop(to.store().put_new(&key, record).await?),
-            Ok(None) => {}
-            // It thaws nothing over there, and keeps no backup from there either.
-            Err(error) if error.is_unreadable_object() || error.is_refused_object() => {
-                tracing::warn!(%error, "a person's word on drift was not copied");
-            }
-            Err(error) => return Err(error),
-        }
+        Err(error) => return Err(error),
     }
     Ok(())
 }

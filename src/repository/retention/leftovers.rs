@@ -1,5 +1,5 @@
-//! What backups leave behind that are long gone: tombstones whose time is over, holds, certificates, damage records,
-//! outdated leases, probes, uploads that never ended.
+//! What backups leave behind that are long gone: tombstones whose time is over, what people have said of them (holds,
+//! accepted drift), certificates, damage records, outdated leases, probes, uploads that never ended.
 //!
 //! Each goes only when it is older than the grace period itself. A certificate or record that names a damaged object goes
 //! only when that object is gone: as long as it lies there, its name must not be reused. And both stay as long as a backup
@@ -24,6 +24,8 @@ use crate::storage::{self, ErrorKind, ObjectMeta, list_all};
 pub struct Leftovers {
     pub tombstones: u64,
     pub holds: u64,
+    /// People's words that a drift was meant.
+    pub acceptances: u64,
     /// What announced copies that have come, or never will.
     pub announcements: u64,
     pub certificates: u64,
@@ -36,6 +38,8 @@ pub struct Leftovers {
     pub unfinished: u64,
     /// Those that the store keeps.
     pub retained: u64,
+    /// None of these, and for long: marks of expired backups whose manifests the store still has behind a deletion, or may have.
+    pub lasting_marks: u64,
 }
 
 /// Removes them. Chunks that the tombstones stood for must have been swept before.
@@ -54,6 +58,7 @@ pub(super) async fn collect(repository: &Repository, marks: &Marks, cutoff: Time
     let outdated = outdated.map(|backup_id| Key::Incoming(backup_id.clone()).to_string());
     run.leftovers.announcements = run.delete_all(outdated.collect()).await?;
     run.collect_holds(is_gone).await?;
+    run.collect_acceptances(is_gone).await?;
     run.collect_words_from_elsewhere(is_gone).await?;
     run.collect_certificates(is_gone).await?;
     run.collect_damage_records(&marks.manifests).await?;
@@ -92,19 +97,33 @@ impl Run<'_> {
         let is_left = |backup_id: &BackupId| left.contains(&Key::Tombstone(backup_id.clone()).to_string());
         let (left, marked): (Vec<BackupId>, Vec<BackupId>) = marked.into_iter().partition(is_left);
         stay.extend(left);
-        let marked = marked
+        let (needed, over): (Vec<BackupId>, Vec<BackupId>) = marked
             .into_iter()
-            .filter(|backup_id| !marks.hidden.needs_mark(backup_id));
-        let keys: Vec<String> = marked.map(|id| Key::Gone(id).to_string()).collect();
+            .partition(|backup_id| marks.hidden.needs_mark(backup_id));
+        self.leftovers.lasting_marks = needed.len() as u64;
+        let keys: Vec<String> = over.into_iter().map(|id| Key::Gone(id).to_string()).collect();
         self.delete(&keys).await?;
         Ok(stay)
     }
 
-    /// What a person has said goes only when the backup is gone whatever the listings say.
     async fn collect_holds(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        self.leftovers.holds = self.collect_words(layout::HOLDS, is_gone).await?;
+        Ok(())
+    }
+
+    /// A drift counts for as long as its backup exists, and so does the word on it.
+    async fn collect_acceptances(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {
+        self.leftovers.acceptances = self.collect_words(layout::DRIFT, is_gone).await?;
+        Ok(())
+    }
+
+    /// What a person has said goes only when the backup is gone whatever the listings say. How many went.
+    async fn collect_words(&mut self, prefix: &str, is_gone: impl Fn(&BackupId) -> bool) -> Result<u64> {
         let mut by_backup: BTreeMap<BackupId, Vec<String>> = BTreeMap::new();
-        for key in self.old(layout::HOLDS).await? {
-            if let Ok(Key::Hold { backup_id, .. } | Key::HoldRelease { backup_id, .. }) = key.parse()
+        for key in self.old(prefix).await? {
+            if let Ok(
+                Key::Hold { backup_id, .. } | Key::HoldRelease { backup_id, .. } | Key::DriftAcceptance(backup_id),
+            ) = key.parse()
                 && is_gone(&backup_id)
             {
                 by_backup.entry(backup_id).or_default().push(key);
@@ -116,8 +135,7 @@ impl Run<'_> {
                 keys.extend(of_backup);
             }
         }
-        self.leftovers.holds = self.delete_all(keys).await?;
-        Ok(())
+        self.delete_all(keys).await
     }
 
     async fn collect_certificates(&mut self, is_gone: impl Fn(&BackupId) -> bool) -> Result<()> {

@@ -210,6 +210,39 @@ async fn a_held_backup_stays_until_it_is_released() {
     assert_eq!(ground.prune().await.leftovers.holds, 2);
 }
 
+#[tokio::test]
+async fn a_persons_word_on_drift_goes_with_its_backup_once_that_is_long_gone_and_not_before() {
+    let ground = Ground::with_days(1).await;
+    let mut accepted = Vec::new();
+    for day in 1..4 {
+        ground.set_minute(day * DAY);
+        let stored = ground
+            .drifted_backup(day * DAY, &tables(u64::try_from(day).unwrap()))
+            .await;
+        ground
+            .verdict(day * DAY, day * DAY + 1, CertificateState::Certified, &[])
+            .await;
+        let word = DriftAcceptance::new(&stored, time(day * DAY), "ann".to_owned(), "meant".to_owned());
+        assert!(ground.repository.accept_drift(&word).await.unwrap());
+        accepted.push(Key::DriftAcceptance(backup_id(day * DAY)).to_string());
+    }
+    assert_eq!(ground.expire(&last(1)).await.expired, ids(0..3));
+    let pruned = ground.prune().await;
+    assert_eq!(pruned.leftovers.acceptances, 0, "within the grace period");
+    assert_eq!(ground.keys(layout::DRIFT).await, accepted);
+
+    ground.set_minute(6 * DAY);
+    let pruned = ground.prune().await;
+    assert_eq!((pruned.outcome, pruned.leftovers.acceptances), (PruneOutcome::Done, 2));
+    assert_eq!(
+        ground.keys(layout::DRIFT).await,
+        accepted[2..],
+        "it thaws what is there"
+    );
+    assert_eq!(ground.prune().await.leftovers.acceptances, 0);
+    assert!(ground.is_sound().await);
+}
+
 /// Refuses the request number `after` of an expiry and every one from there on, as a kill at that point would.
 #[tokio::test]
 async fn an_expiry_that_ends_anywhere_is_finished_by_the_next_and_loses_nothing() {

@@ -8,18 +8,18 @@ use std::rc::Rc;
 use kubebackup::http::status::Status;
 
 use super::bucket::Written;
-use super::invariants::assert_no_secret_in;
+use super::secrets::{APP_PASSWORD, TARGET_PASSWORD, TARGET_ROLE, assert_no_secret_in};
 use super::servers::{cut_sessions, kill_and_restart};
 use super::step::{Blow, Kind, Side, Strike, When};
 use super::truth::{State, Truth};
+use super::wire::Wire;
 use crate::backup_agent::Agent;
-use crate::support::{Ended, Program, World, WorldOptions, wait};
+use crate::support::s3_proxy::S3Proxy;
+use crate::support::tcp_proxy::TcpProxy;
+use crate::support::{BACKUP_ROLE, Ended, Program, World, WorldOptions, wait};
 
 /// Named by nobody: its contents must be what they were.
 pub(super) const BYSTANDER: &str = "bystander";
-/// Of a role at the source; it must come out nowhere.
-pub(super) const APP_PASSWORD: &str = "password-of-the-app-5d1c";
-
 const SETTINGS: &str = "
 backup: {chunk_min_bytes: 64KiB, chunk_mean_bytes: 128KiB, chunk_max_bytes: 256KiB}
 retention: {keep_last: 3, keep_certified: 1}
@@ -28,14 +28,31 @@ restore_agent: {retry_first: 1s, retry_max: 4s}
 log: {level: debug}
 ";
 
+/// What the store is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Storm {
+    Calm,
+    /// Whoever asks again gets past everything: a run must do what it is for.
+    Passing,
+    /// A run may fail.
+    Lasting,
+}
+
 /// The world and what is known of it.
 pub(super) struct Ground {
     pub(super) world: World,
+    /// Between the program and the store.
+    pub(super) proxy: S3Proxy,
+    /// Between the program and the source.
+    pub(super) way: TcpProxy,
+    source_dsn: String,
+    target_dsn: String,
+    target_password_file: String,
     pub(super) truth: Truth,
     pub(super) written: Written,
     pub(super) agents: BTreeMap<Kind, Agent>,
-    /// Faults are on.
-    pub(super) is_stormy: bool,
+    pub(super) storm: Storm,
+    pub(super) wire: Option<Wire>,
     /// An agent was killed that may have held the lease.
     pub(super) is_lease_left: bool,
     /// What a backup that is seen next may hold.
@@ -46,7 +63,7 @@ pub(super) struct Ground {
     pub(super) printed: String,
     pub(super) counts: BTreeMap<String, u64>,
     /// Certificates that were seen, each judged when it came.
-    pub(super) earned: BTreeSet<String>,
+    pub(super) judged: BTreeSet<String>,
     clock: PathBuf,
     bystander: Rc<State>,
 }
@@ -66,6 +83,10 @@ impl Ground {
         );
         world.settings_file = world.write_settings("model.yaml", &timeouts);
         world.source_sql(&format!("CREATE ROLE app LOGIN PASSWORD '{APP_PASSWORD}'"));
+        let role = format!("CREATE ROLE {TARGET_ROLE} SUPERUSER LOGIN PASSWORD '{TARGET_PASSWORD}'");
+        world.target.sql("postgres", &role).unwrap();
+        let target_password_file = world.directory().join("password-of-drills");
+        fs::write(&target_password_file, TARGET_PASSWORD).unwrap();
         world
             .target
             .sql("postgres", &format!("CREATE DATABASE {BYSTANDER}"))
@@ -74,19 +95,31 @@ impl Ground {
         world.target.sql(BYSTANDER, fill).unwrap();
         let clock = world.directory().join("clock");
         fs::write(&clock, "0").unwrap();
+        let way = TcpProxy::start(world.source.port());
+        let source_dsn = format!(
+            "host=127.0.0.1 port={} user={BACKUP_ROLE} dbname='{}' connect_timeout=2",
+            way.port(),
+            world.database()
+        );
         Self {
             bystander: State::of(&world.target, BYSTANDER),
+            proxy: S3Proxy::before(&world.s3),
+            way,
+            source_dsn,
+            target_dsn: world.target.dsn(TARGET_ROLE, "postgres"),
+            target_password_file: target_password_file.to_str().unwrap().to_owned(),
             world,
             truth: Truth::default(),
             written: Written::default(),
             agents: BTreeMap::new(),
-            is_stormy: false,
+            storm: Storm::Calm,
+            wire: None,
             is_lease_left: false,
             window: Vec::new(),
             state: None,
             printed: String::new(),
             counts: BTreeMap::new(),
-            earned: BTreeSet::new(),
+            judged: BTreeSet::new(),
             clock,
         }
     }
@@ -147,12 +180,26 @@ impl Ground {
         self.world.program(arguments).envs(self.variables())
     }
 
-    fn variables(&self) -> [(&str, &str); 3] {
+    fn variables(&self) -> [(&str, &str); 7] {
+        let [endpoint] = self.proxy.variables();
         [
+            endpoint,
             ("KUBEBACKUP_CLOCK_FILE", self.clock.to_str().unwrap()),
             ("KUBEBACKUP_REPOSITORY_READ_TIMEOUT", "3s"),
             ("KUBEBACKUP_REPOSITORY_ATTEMPT_TIMEOUT", "5s"),
+            ("KUBEBACKUP_SOURCE_DSN", &self.source_dsn),
+            ("KUBEBACKUP_TARGET_DSN", &self.target_dsn),
+            ("KUBEBACKUP_TARGET_PASSWORD_FILE", &self.target_password_file),
         ]
+    }
+
+    /// A database of the target, for a restore by a person.
+    pub(super) fn target_database(&self, database: &str) -> String {
+        self.world.target.dsn(TARGET_ROLE, database)
+    }
+
+    pub(super) fn is_stormy(&self) -> bool {
+        self.storm == Storm::Lasting
     }
 
     /// By how many seconds the program's clock is wrong.
@@ -160,11 +207,27 @@ impl Ground {
         fs::write(&self.clock, seconds.to_string()).unwrap();
     }
 
-    /// Runs a verb to its end, however it ends. With a strike: whether it hit.
+    /// Runs a verb to its end, however it ends, and notes how it ended where the store has failed it. With a strike: whether it hit.
     pub(super) fn run(&mut self, arguments: &[&str], strike: Option<&Strike>) -> (Ended, bool) {
+        let before = self.proxy.struck().len();
+        let (ended, is_hit) = self.run_through(arguments, strike);
+        if self.proxy.struck().len() > before && strike.is_none() {
+            let of_copy = usize::from(arguments[0] == "--repository") * 2;
+            let end = ended.code().map_or("by a signal".to_owned(), |code| code.to_string());
+            self.count(&format!(
+                "{} through {:?} faults: {end}",
+                arguments[of_copy], self.storm
+            ));
+        }
+        (ended, is_hit)
+    }
+
+    fn run_through(&mut self, arguments: &[&str], strike: Option<&Strike>) -> (Ended, bool) {
         let arguments = [&["--output", "json"], arguments].concat();
-        let password = self.world.target.password();
-        let program = self.program(&arguments).env("PGPASSWORD", password);
+        let mut program = self.program(&arguments).env("PGPASSWORD", TARGET_PASSWORD);
+        if self.wire.is_some_and(|wire| wire.hangs()) {
+            program = program.env("KUBEBACKUP_BACKUP_MAX_DURATION", "10s");
+        }
         let Some(strike) = strike else {
             let ended = program.run();
             self.note(&arguments, &ended);
@@ -190,8 +253,10 @@ impl Ground {
         });
         is_hit &= !running.has_ended();
         if is_hit && matches!(strike.what, Blow::Kill) {
-            self.count(&format!("kills of {}", arguments[2]));
             let ended = running.kill();
+            if ended.signal() == Some(9) {
+                self.count(&format!("kills of {}", arguments[2]));
+            }
             self.note(&arguments, &ended);
             return (ended, true);
         }
@@ -205,7 +270,11 @@ impl Ground {
     }
 
     fn strike(&mut self, blow: &Blow) {
-        self.count("strikes");
+        let name = format!("{blow:?}");
+        self.count(&format!(
+            "blows {}",
+            name.split_once('(').map_or(&*name, |(kind, _)| kind)
+        ));
         match blow {
             Blow::Kill => {}
             Blow::Write(statements) => self.write(statements),
@@ -251,6 +320,7 @@ impl Ground {
     pub(super) fn kill_agent(&mut self, kind: Kind) {
         if let Some(agent) = self.agents.remove(&kind) {
             self.is_lease_left |= kind == Kind::Backup;
+            self.count(&format!("kills of the agent {kind:?}"));
             let ended = agent.running.kill();
             self.note(&["agent"], &ended);
         }

@@ -1,16 +1,21 @@
 //! The sequence of steps, made from a seed before anything runs: pure data, so that the same seed is the same sequence
 //! whatever the machine does meanwhile.
 
-use super::faults::fault;
+use super::faults::{fault, passing_fault, stale_listing};
 use super::schema::Schema;
-use super::step::{Blow, Kind, Pick, Side, Step, Strike, When, Whose};
+use super::step::{Blow, Harm, Kind, Pick, Side, Step, Strike, When, Whose};
+use super::wire::{ROWS_HANG, SILENCE, wire};
 use crate::generator::Dice;
 
-/// Steps that every plan begins with.
-pub(super) const OPENING: usize = 21;
+/// What is to be carried out.
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// How many of them every plan begins with.
+    pub(super) opening: usize,
+}
 
 /// Makes a plan of `steps` steps or a few more.
-pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
+pub(super) fn plan(seed: u64, steps: usize) -> Plan {
     let mut planner = Planner {
         dice: Dice::new(seed),
         schema: Schema::default(),
@@ -18,22 +23,21 @@ pub(super) fn plan(seed: u64, steps: usize) -> Vec<Step> {
         fair: None,
         since_check: 0,
     };
-    for _ in 0..4 {
-        let statement = planner.schema.define(&mut planner.dice);
-        planner.steps.push(Step::Define(statement));
-    }
-    planner.open_with_retention();
-    assert_eq!(planner.steps.len(), OPENING);
+    planner.open();
+    let opening = planner.steps.len();
     while planner.steps.len() < steps {
         planner.step();
     }
-    planner.steps
+    Plan {
+        steps: planner.steps,
+        opening,
+    }
 }
 
-struct Planner {
-    dice: Dice,
-    schema: Schema,
-    steps: Vec<Step>,
+pub(super) struct Planner {
+    pub(super) dice: Dice,
+    pub(super) schema: Schema,
+    pub(super) steps: Vec<Step>,
     /// Faults are on for so many steps more.
     fair: Option<usize>,
     since_check: usize,
@@ -53,14 +57,6 @@ const EXPIRE_POINTS: &[&str] = &[
     "expire-before-deletion",
     "expire-after-manifests",
 ];
-/// At a point that it surely reaches.
-fn killed_at(point: &'static str) -> Strike {
-    Strike {
-        when: When::At(point),
-        what: Blow::Kill,
-    }
-}
-
 const PRUNE_POINTS: &[&str] = &["prune-after-mark", "prune-after-batch"];
 const COPY_POINTS: &[&str] = &[
     "copy-after-announcement",
@@ -70,25 +66,9 @@ const COPY_POINTS: &[&str] = &[
 ];
 
 impl Planner {
-    /// What chance seldom brings together: a backup that only its hold keeps, one that is kept as the last proof, and
-    /// chunks of theirs that are older than the grace period when prune comes. And copy and prune are killed once.
-    fn open_with_retention(&mut self) {
-        self.steps.extend([Step::Backup(None), Step::Hold(0)]);
-        for number in 0..4 {
-            let statement = self.schema.write(&mut self.dice);
-            self.steps.extend([Step::Write(statement), Step::Backup(None)]);
-            if number == 0 {
-                self.steps.push(Step::Drill(Pick::Latest, None));
-            }
-        }
-        self.steps.extend([
-            Step::AcceptDrift,
-            Step::Copy(Some(killed_at("copy-after-chunks"))),
-            Step::Expire(None),
-            Step::PassHours(30),
-            Step::Prune(Some(killed_at("prune-after-mark"))),
-            Step::Prune(None),
-        ]);
+    pub(super) fn write(&mut self) {
+        let statement = self.schema.write(&mut self.dice);
+        self.steps.push(Step::Write(statement));
     }
 
     fn step(&mut self) {
@@ -102,10 +82,7 @@ impl Planner {
             self.check_all();
         }
         match self.dice.below(100) {
-            0..=25 => {
-                let statement = self.schema.write(&mut self.dice);
-                self.steps.push(Step::Write(statement));
-            }
+            0..=25 => self.write(),
             26..=37 => {
                 let statement = self.schema.define(&mut self.dice);
                 self.steps.push(Step::Define(statement));
@@ -139,7 +116,8 @@ impl Planner {
                 .steps
                 .push(Step::PassHours(*self.dice.choose(&[3, 20, 30, 80, 200, -2]))),
             76..=78 => self.clock(),
-            79..=82 => self.faults(),
+            79..=81 => self.faults(),
+            82 => self.wire(),
             83..=84 => {
                 let side = self.side();
                 self.steps.push(Step::KillServer(side));
@@ -172,7 +150,7 @@ impl Planner {
         }
     }
 
-    fn check_all(&mut self) {
+    pub(super) fn check_all(&mut self) {
         self.calm();
         self.since_check = 0;
         self.steps.push(Step::CheckAll);
@@ -282,7 +260,12 @@ impl Planner {
 
     /// Faults, what they may hit, and calm again.
     fn faults(&mut self) {
-        let faults = (0..=self.dice.below(4)).map(|_| fault(&mut self.dice)).collect();
+        self.calm();
+        if self.dice.one_in(6) {
+            return self.stale_listing();
+        }
+        let deal = if self.dice.one_in(2) { passing_fault } else { fault };
+        let faults = (0..=self.dice.below(4)).map(|_| deal(&mut self.dice)).collect();
         self.steps.push(Step::Faults(faults));
         self.fair = Some(1);
         for _ in 0..2 + self.dice.below(3) {
@@ -303,6 +286,30 @@ impl Planner {
             };
             self.steps.push(step);
         }
+    }
+
+    /// Not for expiry and prune: what they do with one is told by `repository::retention::tests::stale`, and some of it is not
+    /// promised (docs/reliability/store.md).
+    fn stale_listing(&mut self) {
+        let faults = vec![stale_listing(&mut self.dice)];
+        let step = match self.dice.below(4) {
+            0 | 1 => Step::Backup(None),
+            2 => Step::Drill(Pick::Latest, None),
+            _ => Step::Copy(None),
+        };
+        self.steps.extend([Step::Faults(faults), step, Step::Calm]);
+    }
+
+    /// Something on the way to the source, for one backup.
+    fn wire(&mut self) {
+        self.calm();
+        let (wire, step) = match self.dice.below(8) {
+            0 => (ROWS_HANG, Step::Backup(None)),
+            1 => (SILENCE, Step::Backup(None)),
+            2 | 3 => (wire(&mut self.dice), Step::Trigger(Kind::Backup)),
+            _ => (wire(&mut self.dice), Step::Backup(None)),
+        };
+        self.steps.extend([Step::Wire(wire), step, Step::Calm]);
     }
 
     fn agent(&mut self) {
@@ -326,6 +333,7 @@ impl Planner {
     fn damage(&mut self) {
         self.calm();
         let (pick, by_drill) = (self.dice.roll(), self.dice.one_in(2));
-        self.steps.push(Step::Damage { pick, by_drill });
+        let harm = *self.dice.choose(&[Harm::Flip, Harm::Lose]);
+        self.steps.push(Step::Damage { pick, harm, by_drill });
     }
 }

@@ -3,6 +3,7 @@
 //! Which backup a step is about is a number that is taken modulo the backups that there are then.
 
 use super::faults::Fault;
+use super::wire::Wire;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -32,7 +33,11 @@ pub(crate) enum Step {
     PassHours(i64),
     /// A clock is wrong by so many seconds from now on.
     Clock(Whose, i64),
+    /// Of the store.
     Faults(Vec<Fault>),
+    /// On the way to the source.
+    Wire(Wire),
+    /// Neither.
     Calm,
     KillServer(Side),
     StartAgent(Kind),
@@ -41,9 +46,10 @@ pub(crate) enum Step {
     KillAgent(Kind),
     /// One that is started, asked for a run, and killed when it comes to this point.
     AgentKilledAt(Kind, &'static str),
-    /// A bit of some object of the newest sound backup flips. A drill (or a verification) finds it, the next backup heals it.
+    /// Something happens to some object of the newest sound backup. A drill (or a verification) finds it, the next backup heals it.
     Damage {
         pick: u64,
+        harm: Harm,
         by_drill: bool,
     },
     /// A bit of a root flips, for a while.
@@ -52,6 +58,15 @@ pub(crate) enum Step {
     Falsify,
     /// Everything that is expensive to look at.
     CheckAll,
+}
+
+/// What happens to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// A bit flips.
+    Flip,
+    /// It is gone.
+    Lose,
 }
 
 /// Which backup.

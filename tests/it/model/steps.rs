@@ -2,7 +2,8 @@
 //! something was, it may fail by one clear error, and what it left is looked at by `invariants`.
 
 use super::bucket::{first, pass_hours};
-use super::ground::Ground;
+use super::faults::Fault;
+use super::ground::{Ground, Storm};
 use super::step::{Blow, Kind, Pick, Side, Step, Strike, When, Whose};
 use super::truth::State;
 use crate::support::{Ended, wait};
@@ -47,9 +48,16 @@ impl Ground {
             Step::Clock(Whose::Program, seconds) => self.set_clock(*seconds),
             Step::Clock(Whose::Source, seconds) => self.set_clock_of_source(*seconds),
             Step::Faults(faults) => self.inject(faults),
+            Step::Wire(wire) => {
+                self.wire = Some(*wire);
+                self.way.on(wire.purpose, None, wire.fault);
+            }
             Step::Calm => {
-                self.is_stormy = false;
+                self.storm = Storm::Calm;
                 self.world.s3.controls.calm();
+                self.proxy.clear();
+                self.wire = None;
+                self.way.clear();
             }
             Step::KillServer(side) => self.kill_server(*side),
             Step::StartAgent(kind) => {
@@ -63,7 +71,7 @@ impl Ground {
             Step::Trigger(kind) => self.ask(*kind),
             Step::KillAgent(kind) => self.kill_agent(*kind),
             Step::AgentKilledAt(kind, point) => self.agent_killed_at(*kind, point),
-            Step::Damage { pick, by_drill } => self.damage(*pick, *by_drill),
+            Step::Damage { pick, harm, by_drill } => self.damage(*pick, *harm, *by_drill),
             Step::DamageRoot(pick) => self.damage_root(*pick),
             Step::Falsify => self.falsify(),
             Step::CheckAll => self.check_all(),
@@ -77,7 +85,7 @@ impl Ground {
         let is_killed = hit.is_some_and(|strike| matches!(strike.what, Blow::Kill)) && ended.signal() == Some(9);
         let is_expected = ended.code().is_some_and(|code| codes.contains(&code)) || is_killed;
         // Faults of the store are an error of it.
-        let is_stormy = self.is_stormy && [Some(0), Some(1)].contains(&ended.code());
+        let is_stormy = self.is_stormy() && [Some(0), Some(1)].contains(&ended.code());
         assert!(
             is_expected || is_stormy,
             "not one of {codes:?}: {}\n{}",
@@ -97,7 +105,12 @@ impl Ground {
         }
         self.open_window();
         let before = self.window.len() - 1;
+        let cuts = self.way.struck();
         let (ended, is_hit) = self.run(&["backup"], strike);
+        let is_cut = self.way.struck() > cuts;
+        if is_cut {
+            self.count("backups whose way to the source was cut");
+        }
         let hit = strike.filter(|_| is_hit);
         match strike.map(|strike| (&strike.what, strike.when)) {
             Some((Blow::Write(_), When::At("after-locks"))) if is_hit => {
@@ -110,6 +123,7 @@ impl Ground {
         let source = [&[0, 1, 7][..], &[0]];
         let codes = match hit.map(|hit| &hit.what) {
             Some(Blow::KillServer(Side::Source) | Blow::CutSessions(Side::Source)) => source[0],
+            _ if is_cut => source[0],
             Some(Blow::StoreAway) if matches!(hit.map(|hit| hit.when), Some(When::Requests(_))) => &[0, 1],
             _ => source[1],
         };
@@ -146,7 +160,7 @@ impl Ground {
         // It ended without an answer.
         let is_held = self.agents.contains_key(&Kind::Restore);
         let is_struck = hit.is_some_and(|hit| !matches!(hit.what, Blow::KillServer(Side::Source)));
-        if is_held || is_struck || self.is_stormy {
+        if is_held || is_struck || self.is_stormy() {
             codes.push(4);
         }
         if matches!(hit.map(|hit| &hit.what), Some(Blow::StoreAway)) {
@@ -158,7 +172,7 @@ impl Ground {
     fn restore(&mut self, pick: u64, wipe: bool, strike: Option<&Strike>) {
         let Some(backup_id) = self.truth.pick(pick) else { return };
         let database = if wipe { self.world.restored() } else { ASIDE.to_owned() };
-        let into = self.world.target.dsn(self.world.target.superuser(), &database);
+        let into = self.target_database(&database);
         let how = if wipe { "--wipe" } else { "--create-database" };
         let (ended, is_hit) = self.run(&["restore", "--backup", &backup_id, "--into", &into, how], strike);
         let hit = strike.filter(|_| is_hit);
@@ -197,13 +211,13 @@ impl Ground {
         if hit.is_some() || self.truth.backups.is_empty() {
             codes.push(1);
         }
-        if self.is_stormy && is_damaged {
+        if self.is_stormy() && is_damaged {
             codes.push(0);
         }
         self.expect(&ended, &codes, hit);
     }
 
-    fn expire(&mut self, strike: Option<&Strike>) {
+    pub(super) fn expire(&mut self, strike: Option<&Strike>) {
         // What goes was right while it was there.
         self.check_unchecked();
         self.expire_now(strike);
@@ -235,12 +249,12 @@ impl Ground {
         self.expect(&ended, &codes, hit);
     }
 
-    fn copy(&mut self, strike: Option<&Strike>) {
+    pub(super) fn copy(&mut self, strike: Option<&Strike>) {
         let (ended, is_hit) = self.run(&["copy"], strike);
         let hit = strike.filter(|_| is_hit);
         let is_whole = self.truth.damaged.is_empty() && hit.is_none();
         let is_incomplete = ended.code() == Some(1) && !ended.stderr.contains("error: ");
-        if is_incomplete && (!is_whole || self.is_stormy) {
+        if is_incomplete && (!is_whole || self.is_stormy()) {
             return;
         }
         if is_incomplete {
@@ -301,7 +315,7 @@ impl Ground {
     }
 
     /// Its clock is a function that can be replaced.
-    fn set_clock_of_source(&mut self, seconds: i64) {
+    pub(super) fn set_clock_of_source(&mut self, seconds: i64) {
         let body = match seconds {
             0 => "LANGUAGE internal VOLATILE STRICT PARALLEL SAFE AS 'clock_timestamp'".to_owned(),
             _ => format!(
@@ -315,10 +329,15 @@ impl Ground {
         }
     }
 
-    fn inject(&mut self, faults: &[super::faults::Fault]) {
-        self.is_stormy = true;
+    fn inject(&mut self, faults: &[Fault]) {
+        let storm = if faults.iter().all(Fault::passes) {
+            Storm::Passing
+        } else {
+            Storm::Lasting
+        };
+        self.storm = self.storm.max(storm);
         for fault in faults {
-            self.world.s3.controls.inject(fault.of_store());
+            fault.inject(&self.world, &self.proxy);
         }
     }
 }

@@ -80,7 +80,7 @@ impl Ground {
         let mut sample = vec![backups.first().unwrap(), backups.last().unwrap()];
         sample.dedup();
         for backup_id in sample {
-            let into = self.world.target.dsn(self.world.target.superuser(), FROM_THERE);
+            let into = self.target_database(FROM_THERE);
             let restore = ["restore", "--backup", backup_id, "--into", &into, "--create-database"];
             let (ended, _) = self.run(&[&["--repository", "second"], &restore[..]].concat(), None);
             assert_eq!(ended.code(), Some(0), "{backup_id}: {}", ended.printed());

@@ -84,8 +84,10 @@ pub(super) struct Truth {
     pub(super) gone: BTreeMap<String, Known>,
     /// What each backup of the second repository refers to.
     pub(super) there: BTreeMap<String, BTreeSet<String>>,
-    /// Objects in which a bit is wrong.
-    pub(super) damaged: BTreeSet<String>,
+    /// Objects in which a bit is wrong or that are gone, each with what it held.
+    pub(super) damaged: BTreeMap<String, Vec<u8>>,
+    /// Those that are gone.
+    pub(super) lost: BTreeSet<String>,
     /// Backups that a drill has failed although they are sound, since the rebuilt database was changed behind its back.
     pub(super) slandered: BTreeSet<String>,
     pub(super) held: BTreeSet<String>,
@@ -94,7 +96,7 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn is_damaged(&self, backup_id: &str) -> bool {
         let known = self.backups.get(backup_id);
-        known.is_some_and(|known| known.keys.iter().any(|key| self.damaged.contains(key)))
+        known.is_some_and(|known| known.keys.iter().any(|key| self.damaged.contains_key(key)))
     }
 
     pub(super) fn newest(&self) -> Option<String> {

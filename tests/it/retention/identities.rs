@@ -104,6 +104,11 @@ fn the_policy_of_retention_is_enough_for_expiry_and_prune_and_for_nothing_else()
         .run()
         .ok();
     as_bearer_of("people.json", &["unhold", &first]).run().ok();
+    // That it exists is what counts.
+    std::fs::create_dir(world.s3.bucket().join(PREFIX).join("drift")).unwrap();
+    world
+        .s3
+        .overwrite(&World::object(&format!("drift/{first}.json")), b"{}");
     // The database's pod writes no tombstones: nothing is half done.
     let refused = as_bearer_of("backup-agent.json", &["expire"]).run().ok();
     assert!(refused.stdout.contains("RETAINED"), "{}", refused.stdout);
@@ -127,7 +132,10 @@ fn the_policy_of_retention_is_enough_for_expiry_and_prune_and_for_nothing_else()
         ),
         (Some(0), Some(0))
     );
-    assert_eq!(world.keys("holds/"), Vec::<String>::new());
+    assert_eq!(pruned["leftovers"]["acceptances"], 1, "{pruned}");
+    for words in ["holds/", "drift/"] {
+        assert_eq!(world.keys(words), Vec::<String>::new());
+    }
     world.all_is_sound();
     assert_ne!(as_bearer_of("retention.json", &["backup"]).run().code(), Some(0));
 }

@@ -13,12 +13,28 @@ use crate::backup_agent::Agent;
 use crate::model::bucket::{Written, backups, first, pass_hours, references};
 use crate::model::servers::{cut_sessions, kill_and_restart, sessions};
 use crate::model::step::{Kind, Side};
+use crate::support::s3_proxy::S3Proxy;
 use crate::support::{Ended, World, WorldOptions, wait};
 
 const ASIDE: &str = "aside";
 
-/// Far beyond what a debug build of either agent takes with chunks of at most 1 MiB (some 60 MiB): a leak shows.
-const MOST_MEMORY_KIB: u64 = 200 * 1024;
+/// Twice what a debug build of either agent takes with chunks of at most 1 MiB (some 60 MiB): a leak shows.
+const MOST_MEMORY_KIB: u64 = 128 * 1024;
+
+/// What must have happened in the shortest storm, by what is counted: its opening strikes whatever the seed.
+const MINIMA: &[(&str, u64)] = &[
+    ("agents killed", 2),
+    ("servers killed", 2),
+    ("sessions cut", 1),
+    ("outages of the store", 1),
+    ("backups", 2),
+    ("certified", 1),
+    ("restores whose sums are right", 1),
+];
+
+/// So many faults of the store at least, and so many transactions of the load.
+const LEAST_FAULTS: usize = 3;
+const LEAST_TRANSACTIONS: u64 = 1000;
 
 const SETTINGS: &str = "
 backup: {chunk_min_bytes: 128KiB, chunk_mean_bytes: 512KiB, chunk_max_bytes: 1MiB, max_duration: 2m}
@@ -30,6 +46,8 @@ agent: {poll_interval: 1s}
 
 pub(super) struct Field {
     world: World,
+    /// Between the program and the store.
+    proxy: S3Proxy,
     agents: BTreeMap<Kind, Agent>,
     clerks: Option<Clerks>,
     clock: PathBuf,
@@ -65,6 +83,7 @@ impl Field {
             counts: BTreeMap::new(),
             peak_kib: BTreeMap::new(),
             asked: 0,
+            proxy: S3Proxy::before(&world.s3),
             world,
         };
         field.verb(&["backup"]).ok();
@@ -79,8 +98,10 @@ impl Field {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    fn variables(&self) -> [(&str, &str); 3] {
+    fn variables(&self) -> [(&str, &str); 4] {
+        let [endpoint] = self.proxy.variables();
         [
+            endpoint,
             ("KUBEBACKUP_CLOCK_FILE", self.clock.to_str().unwrap()),
             ("KUBEBACKUP_REPOSITORY_READ_TIMEOUT", "3s"),
             ("KUBEBACKUP_REPOSITORY_ATTEMPT_TIMEOUT", "5s"),
@@ -138,10 +159,11 @@ impl Field {
     }
 
     /// Until so many more were made, or it is late.
-    pub(super) fn wait_for_requests(&mut self, number: u64, late: Instant) {
+    pub(super) fn wait_for_requests(&mut self, number: u64, late: Option<Instant>) {
         let wanted = self.asked + number;
         wait::for_some_within(Duration::from_mins(3), "requests to the store", || {
-            (self.world.s3.controls.asked() >= wanted || Instant::now() >= late).then_some(())
+            let is_late = late.is_some_and(|late| Instant::now() >= late);
+            (self.world.s3.controls.asked() >= wanted || is_late).then_some(())
         });
         self.asked = self.world.s3.controls.asked();
     }
@@ -150,10 +172,10 @@ impl Field {
         match mishap {
             Mishap::Faults(faults) => {
                 for fault in faults {
-                    self.world.s3.controls.inject(fault.of_store());
+                    fault.inject(&self.world, &self.proxy);
                 }
             }
-            Mishap::Calm => self.world.s3.controls.calm(),
+            Mishap::Calm => self.calm(),
             Mishap::StoreAway => {
                 self.world.s3.stop_server();
                 self.world.s3.start_server();
@@ -166,8 +188,13 @@ impl Field {
                 });
                 self.count("servers killed");
             }
-            Mishap::CutSessions(Side::Source) => cut_sessions(&self.world.source),
-            Mishap::CutSessions(Side::Target) => cut_sessions(&self.world.target),
+            Mishap::CutSessions(side) => {
+                cut_sessions(match side {
+                    Side::Source => &self.world.source,
+                    Side::Target => &self.world.target,
+                });
+                self.count("sessions cut");
+            }
             Mishap::KillAgent(kind) => {
                 self.end(*kind, true);
                 self.launch(*kind);
@@ -179,6 +206,11 @@ impl Field {
             Mishap::Clock(seconds) => fs::write(&self.clock, seconds.to_string()).unwrap(),
             Mishap::Sample(number) => self.sample(*number),
         }
+    }
+
+    fn calm(&self) {
+        self.world.s3.controls.calm();
+        self.proxy.clear();
     }
 
     /// Something happens while neither agent is there.
@@ -299,7 +331,7 @@ impl Field {
 
     /// The storm is over: the newest backup is proven, without anybody doing anything about it.
     pub(super) fn calm_down(&mut self) {
-        self.world.s3.controls.calm();
+        self.calm();
         fs::write(&self.clock, "0").unwrap();
         self.clerks.as_ref().unwrap().assert_busy();
         let newest = backups(&first(&self.world)).pop_last().unwrap();
@@ -358,14 +390,36 @@ impl Field {
         for (kind, peak) in &self.peak_kib {
             assert!(*peak < MOST_MEMORY_KIB, "{kind:?}: {peak} KiB");
         }
+        self.assert_enough(transactions);
         json!({
             "counts": self.counts,
             "transactions": transactions,
             "store_requests": self.world.s3.controls.asked(),
-            "store_faults": self.world.s3.controls.struck(),
+            "store_faults": self.proxy.struck().len(),
             "backup_agent_peak_kib": self.peak_kib.get(&Kind::Backup),
             "restore_agent_peak_kib": self.peak_kib.get(&Kind::Restore),
             "violations": 0,
         })
+    }
+
+    /// A storm that did not strike shows nothing.
+    fn assert_enough(&self, transactions: u64) {
+        for (what, least) in MINIMA {
+            let count = self.counts.get(what).copied().unwrap_or(0);
+            assert!(
+                count >= *least,
+                "{what}: {count}, and {least} at least were to be: {:?}",
+                self.counts
+            );
+        }
+        let faults = self.proxy.struck().len();
+        assert!(
+            faults >= LEAST_FAULTS,
+            "{faults} faults of the store, and {LEAST_FAULTS} at least were to be"
+        );
+        assert!(
+            transactions >= LEAST_TRANSACTIONS,
+            "{transactions} transactions of the load, and {LEAST_TRANSACTIONS} at least were to be"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use crate::generator::Dice;
 use crate::model::faults::{Fault, fault};
 use crate::model::step::{Kind, Side};
+use crate::support::s3_proxy::{Fault as OnTheWay, refusals};
 
 /// One mishap.
 #[derive(Clone, Debug)]
@@ -28,10 +29,30 @@ pub(super) enum Mishap {
     Sample(u64),
 }
 
+/// One of each kind that leaves the figures of a short storm comparable; every storm begins with them.
+pub(super) fn opening() -> Vec<Mishap> {
+    let slow_down = Fault {
+        times: 3,
+        ..Fault::once(None, "", refusals::SLOW_DOWN)
+    };
+    let lost = Fault::once(Some("PutObject"), "chunks/", OnTheWay::LoseAnswer);
+    let cut = Fault::once(Some("GetObject"), "chunks/", OnTheWay::CutAnswer(7));
+    vec![
+        Mishap::Faults(vec![slow_down, lost, cut]),
+        Mishap::KillAgent(Kind::Backup),
+        Mishap::CutSessions(Side::Source),
+        Mishap::KillServer(Side::Target),
+        Mishap::StoreAway,
+        Mishap::KillAgent(Kind::Restore),
+        Mishap::KillServer(Side::Source),
+    ]
+}
+
 /// An endless storm.
 pub(super) fn storm(seed: u64) -> impl Iterator<Item = Mishap> {
     let mut dice = Dice::new(seed);
-    std::iter::from_fn(move || Some(deal(&mut dice)))
+    let dealt = std::iter::from_fn(move || Some(deal(&mut dice)));
+    opening().into_iter().chain(dealt)
 }
 
 fn deal(dice: &mut Dice) -> Mishap {

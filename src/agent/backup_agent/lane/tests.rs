@@ -75,8 +75,8 @@ fn failed() -> Result<CopyReport> {
     Err(error.into())
 }
 
-fn let_go() -> LetGo {
-    LetGo::now(now(), Err(vec![failed().unwrap_err()]))
+fn let_go() -> Box<LetGo> {
+    Box::new(LetGo::now(now(), Err(vec![failed().unwrap_err()])))
 }
 
 /// A bucket whose backups have names like real ones.

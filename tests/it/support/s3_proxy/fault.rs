@@ -51,6 +51,8 @@ pub(crate) mod refusals {
     /// To a page for people to log in, say.
     pub(crate) const MOVED: Fault = answer(302, "");
     pub(crate) const UNAVAILABLE: Fault = answer(503, "ServiceUnavailable");
+    /// The body of a request did not come in time.
+    pub(crate) const REQUEST_TIMEOUT: Fault = answer(400, "RequestTimeout");
     pub(crate) const SLOW_DOWN: Fault = answer(503, "SlowDown");
     pub(crate) const DENIED: Fault = answer(403, "AccessDenied");
     pub(crate) const EXPIRED_TOKEN: Fault = answer(403, "ExpiredToken");
