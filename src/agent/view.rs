@@ -156,15 +156,12 @@ async fn read(
     backup_id: &BackupId,
     certificate: &CertificateRef,
 ) -> Result<std::result::Result<CertificateStatus, String>> {
-    let body = match repository.read_certificate(backup_id, certificate).await {
-        Ok(body) => body,
-        Err(error) if error.is_unreadable_object() || error.is_refused_object() => return Ok(Err(error.to_string())),
-        Err(error) => return Err(error.into()),
-    };
-    let read = drill::read_certificate(&certificate.key(backup_id), &body);
-    Ok(read
-        .map(|read| describe(read, state(certificate.state)))
-        .map_err(|error| error.to_string()))
+    let read = repository.read_certificate(backup_id, certificate, drill::read_certificate);
+    match read.await {
+        Ok(read) => Ok(Ok(describe(read, state(certificate.state)))),
+        Err(error) if error.is_unreadable_object() || error.is_refused_object() => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn backup(

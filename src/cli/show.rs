@@ -92,8 +92,8 @@ async fn read_certificate(
     certificate: &CertificateRef,
 ) -> agent::Result<Certificate> {
     let backup_id = &stored.manifest.backup_id;
-    let bytes = repository.read_certificate(backup_id, certificate).await?;
-    Ok(drill::read_certificate(&certificate.key(backup_id), &bytes)?)
+    let read = repository.read_certificate(backup_id, certificate, drill::read_certificate);
+    Ok(read.await?)
 }
 
 fn text(shown: &Shown<'_>) -> String {

@@ -10,7 +10,7 @@ use super::id::{BackupId, DrillId};
 use super::layout::{self, CertificateState, Key};
 use super::limits::MAX_REPORT_BYTES;
 use super::listing::ListedCertificates;
-use super::reader::Repository;
+use super::reader::{Repository, twice_if_damaged};
 use crate::storage::Put;
 
 /// One object of a drill.
@@ -99,15 +99,22 @@ impl Repository {
         }
     }
 
-    /// What a drill had to say.
+    /// What a drill had to say, as `understand` makes it out of its key and its bytes.
     ///
     /// # Errors
-    /// `Damaged` when it is gone, or the store's own.
-    pub async fn read_certificate(&self, backup_id: &BackupId, certificate: &CertificateRef) -> Result<Bytes> {
-        self.store()
-            .get_at_most(&certificate.key(backup_id), MAX_REPORT_BYTES)
-            .await
-            .map_err(Error::of_get)
+    /// `Damaged` when it is gone, or the store's own; those of `understand`.
+    pub async fn read_certificate<T>(
+        &self,
+        backup_id: &BackupId,
+        certificate: &CertificateRef,
+        understand: impl Fn(&str, &[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let key = certificate.key(backup_id);
+        let read = async || {
+            let body = self.store().get_at_most(&key, MAX_REPORT_BYTES).await;
+            understand(&key, &body.map_err(Error::of_get)?)
+        };
+        twice_if_damaged(read).await
     }
 }
 

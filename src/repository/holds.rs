@@ -17,7 +17,7 @@ use super::layout::{self, Key};
 use super::limits::MAX_RECORD_BYTES;
 use super::manifest::FORMAT_VERSION;
 use super::presence::CONCURRENCY;
-use super::reader::Repository;
+use super::reader::{Repository, twice_if_damaged};
 use crate::storage::{ErrorKind, Put, list_all};
 
 /// Shown where the reason cannot be read: the hold is one all the same.
@@ -264,10 +264,14 @@ impl Repository {
             generation,
         };
         let key = key.to_string();
-        match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
-            Ok(object) => Ok(document::decode::<HoldDocument>(&key, &object).ok()),
+        let read = async || match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
+            Ok(object) => document::decode(&key, &object).map(Some),
             Err(error) if error.is_not_found() || error.is_refused() || error.kind == ErrorKind::TooLarge => Ok(None),
             Err(error) => Err(error.into()),
+        };
+        match twice_if_damaged(read).await {
+            Err(error) if error.is_unreadable_object() => Ok(None),
+            read => read,
         }
     }
 

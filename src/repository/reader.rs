@@ -55,13 +55,7 @@ impl Repository {
     /// # Errors
     /// `Missing`, `UnknownFormat`, `Damaged`, or the store's own.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self> {
-        let first = match Self::read_document(store.as_ref()).await {
-            Err(Error::Damaged { key, reason }) => {
-                warn_of_second_reading(&key, &reason);
-                Self::read_document(store.as_ref()).await
-            }
-            first => first,
-        };
+        let first = twice_if_damaged(|| Self::read_document(store.as_ref())).await;
         let older = OlderVersions::default();
         let document = match first {
             Err(error @ (Error::Damaged { .. } | Error::Missing)) => {
@@ -179,15 +173,9 @@ impl Repository {
 
     /// The same with the object itself.
     pub(super) async fn read_root(&self, backup_id: &BackupId) -> Result<(StoredManifest, Bytes)> {
-        match self.read_root_once(backup_id).await {
-            Err(Error::Damaged { key, reason }) => {
-                warn_of_second_reading(&key, &reason);
-                match self.read_root_once(backup_id).await {
-                    Err(damaged @ Error::Damaged { .. }) => self.read_older_root(backup_id, damaged).await,
-                    second => second,
-                }
-            }
-            first => first,
+        match twice_if_damaged(|| self.read_root_once(backup_id)).await {
+            Err(damaged @ Error::Damaged { .. }) => self.read_older_root(backup_id, damaged).await,
+            newest => newest,
         }
     }
 
@@ -356,13 +344,7 @@ impl Repository {
 
     /// The same, and no older version in its place: what a store without versions would have lost is damage.
     pub(super) async fn read_newest(&self, chunk: &Chunk) -> Result<Bytes> {
-        match self.read_stored_once(chunk).await {
-            Err(Error::Damaged { key, reason }) => {
-                warn_of_second_reading(&key, &reason);
-                self.read_stored_once(chunk).await
-            }
-            first => first,
-        }
+        twice_if_damaged(|| self.read_stored_once(chunk)).await
     }
 
     async fn read_stored_once(&self, chunk: &Chunk) -> Result<Bytes> {
@@ -415,8 +397,20 @@ impl Repository {
 }
 
 /// What arrives damaged is read once more: a byte may be lost on the way, and only what is stored wrong is damage.
-fn warn_of_second_reading(key: &str, reason: &str) {
-    tracing::warn!(key, reason, "arrived damaged, reading it again");
+///
+/// # Errors
+/// The second reading's, if there is one.
+pub(super) async fn twice_if_damaged<T, R>(read: impl Fn() -> R) -> Result<T>
+where
+    R: Future<Output = Result<T>>,
+{
+    match read().await {
+        Err(Error::Damaged { key, reason }) => {
+            tracing::warn!(key, reason, "arrived damaged, reading it again");
+            read().await
+        }
+        first => first,
+    }
 }
 
 fn check_size(chunk: &Chunk, stored: &Bytes) -> Result<()> {

@@ -421,6 +421,9 @@ fn a_restore_agent_whose_drills_are_interrupted_asks_for_nothing_more_and_writes
     assert_eq!(world.keys("certificates/").len(), points.len(), "start markers alone");
     let agent = agent(&world, "restore-agent", RESTORE_AGENT, &soon);
     wait_for_certificate(&world, ".certified.json", 1);
+    // Its next look, for the status, reads what it has written.
+    let reads = "GetObject certificates/";
+    wait::until(reads, || asked(&world, RESTORE_AGENT).contains(reads));
     agent.stop();
     let expected = [
         "GetObject repository.json",
@@ -428,6 +431,7 @@ fn a_restore_agent_whose_drills_are_interrupted_asks_for_nothing_more_and_writes
         "GetObject manifests/",
         "GetObject chunks/",
         "ListObjectsV2 certificates/",
+        reads,
         "ListObjectsV2 drift/",
         "HeadObject certificates/",
         "PutObject certificates/",

@@ -10,7 +10,7 @@ use crate::repository::id::{BackupId, Sha256Digest};
 use crate::repository::layout::{self, Key};
 use crate::repository::limits::MAX_RECORD_BYTES;
 use crate::repository::manifest::FORMAT_VERSION;
-use crate::repository::reader::{Repository, StoredManifest};
+use crate::repository::reader::{Repository, StoredManifest, twice_if_damaged};
 use crate::storage::{Put, list_all};
 
 /// `drift/<backup_id>.json`. That it exists is what counts; the rest is for people.
@@ -70,10 +70,11 @@ impl Repository {
     /// `Damaged`, `UnknownFormat`, or the store's own.
     pub async fn drift_acceptance(&self, backup_id: &BackupId) -> Result<Option<DriftAcceptance>> {
         let key = Key::DriftAcceptance(backup_id.clone()).to_string();
-        match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
+        let read = async || match self.store().get_at_most(&key, MAX_RECORD_BYTES).await {
             Ok(object) => document::decode(&key, &object).map(Some),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(Error::of_get(error)),
-        }
+        };
+        twice_if_damaged(read).await
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::repository::CertificateState;
+use crate::repository::drift::DriftAcceptance;
 use crate::repository::id::BackupId;
 use crate::repository::id::DrillId;
 use crate::repository::testing::{Ground, backup_id, draft, put_all, rows, time, two_tables};
@@ -187,10 +188,43 @@ async fn certificates_are_known_from_one_listing_and_read_back() {
     assert_eq!(states(0), [CertificateState::Started, CertificateState::Failed]);
     assert_eq!(states(1), [CertificateState::Certified]);
     let failed = &certificates[&backup_id(0)][1];
-    let body = ground.repository.read_certificate(&backup_id(0), failed).await.unwrap();
-    assert_eq!(body, r#"{"damaged_objects":["chunks/x"]}"#);
+    let as_it_is = |_: &str, body: &[u8]| Ok(body.to_vec());
+    let body = ground
+        .repository
+        .read_certificate(&backup_id(0), failed, as_it_is)
+        .await;
+    assert_eq!(body.unwrap(), br#"{"damaged_objects":["chunks/x"]}"#);
     let damaged = ground.repository.damaged_keys().await.unwrap();
     assert_eq!(damaged.into_iter().collect::<Vec<_>>(), ["chunks/x"]);
+}
+
+#[tokio::test]
+async fn words_on_a_backup_that_arrive_damaged_once_are_read_again() {
+    let ground = Ground::new().await;
+    let stored = ground.try_backup(0, &two_tables()).await.unwrap();
+    ground.verdict(0, 20, CertificateState::Failed, &[]).await;
+    let repository = &ground.repository;
+    repository.hold(&backup_id(0), "an audit", time(1)).await.unwrap();
+    let acceptance = DriftAcceptance::new(&stored, time(1), "us".to_owned(), "a migration".to_owned());
+    assert!(repository.accept_drift(&acceptance).await.unwrap());
+    let damaged_once = |key| vec![Fault::first(Operation::Get, key, Effect::Truncate)];
+    let hold = ground
+        .with_faults(damaged_once("holds/"))
+        .await
+        .hold_of(&backup_id(0))
+        .await;
+    assert_eq!(hold.unwrap().unwrap().reason, "an audit");
+    let accepted = ground.with_faults(damaged_once("drift/")).await;
+    let accepted = accepted.drift_acceptance(&backup_id(0)).await.unwrap();
+    assert_eq!(accepted.unwrap().reason, "a migration");
+    let certificate = &repository.certificates_of(&backup_id(0)).await.unwrap()[0];
+    let parse = |key: &str, body: &[u8]| {
+        let parsed = serde_json::from_slice::<serde_json::Value>(body);
+        parsed.map_err(|error| Error::damaged(key, error.to_string()))
+    };
+    let read = ground.with_faults(damaged_once("certificates/")).await;
+    let read = read.read_certificate(&backup_id(0), certificate, parse).await.unwrap();
+    assert_eq!(read["damaged_objects"], serde_json::json!([]));
 }
 
 #[tokio::test]
