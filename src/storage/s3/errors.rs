@@ -223,7 +223,7 @@ fn clocks(response: Option<&HttpResponse>, now: jiff::Timestamp) -> String {
 }
 
 /// Codes first, for stores agree on them better than on statuses (AWS answers 400 to an expired token).
-fn kind_of(status: u16, code: Option<&str>) -> ErrorKind {
+pub(super) fn kind_of(status: u16, code: Option<&str>) -> ErrorKind {
     match code.unwrap_or_default() {
         code if is_damage(code) => ErrorKind::Checksum,
         "InvalidAccessKeyId"

@@ -95,9 +95,9 @@ fn make_anew(world: &World, is_replaced: bool) {
     );
 }
 
-/// What is called as wipes call their databases, without the number.
+/// What is called as wipes call their databases, without the numbers.
 fn ours(world: &World) -> String {
-    let ours = "SELECT coalesce(string_agg(regexp_replace(datname, '_[0-9a-f]+$', ''), ' '), '')
+    let ours = "SELECT coalesce(string_agg(regexp_replace(datname, '(_[0-9a-f]+)+$', ''), ' '), '')
                 FROM pg_database WHERE datname ~ '^kubebackup'";
     on_server(world, ours)
 }

@@ -86,6 +86,11 @@ fn what_changed_between_two_backups_is_shown_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_backup_is_shown_whole_with_its_certificate_or_not_at_all() {
+    reads(&["show"]);
+}
+
+#[test]
 fn a_comparison_by_hand_is_made_whole_or_not_at_all() {
     reads(&["compare"]);
 }
