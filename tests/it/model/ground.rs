@@ -150,10 +150,18 @@ impl Ground {
     }
 
     pub(super) fn write(&mut self, statements: &str) {
+        self.change(|ground| {
+            ground.world.source_sql(&format!("BEGIN; {statements} COMMIT;"));
+        });
+    }
+
+    /// What the source holds is another from here on. A crash changes it too: a sequence goes on where the log had reserved
+    /// numbers ahead.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) {
         if self.agents.contains_key(&Kind::Backup) {
             self.open_window();
         }
-        self.world.source_sql(&format!("BEGIN; {statements} COMMIT;"));
+        change(self);
         self.state = None;
         if self.agents.contains_key(&Kind::Backup) {
             self.open_window();
@@ -290,10 +298,10 @@ impl Ground {
     }
 
     pub(super) fn kill_server(&mut self, side: Side) {
-        kill_and_restart(match side {
-            Side::Source => &mut self.world.source,
-            Side::Target => &mut self.world.target,
-        });
+        match side {
+            Side::Source => self.change(|ground| kill_and_restart(&mut ground.world.source)),
+            Side::Target => kill_and_restart(&mut self.world.target),
+        }
     }
 
     fn note(&mut self, arguments: &[&str], ended: &Ended) {
