@@ -19,6 +19,7 @@ use super::error::{Error, Result};
 use super::objectives::Objectives;
 use super::verdict::{DatabaseOutcome, chain};
 use crate::postgres::ConnectOptions;
+use crate::postgres::role_apply::MADE_BY_A_DRILL;
 use crate::repository::id::{BackupId, DrillId};
 use crate::repository::manifest::{Backup, Database};
 use crate::repository::{CertificateState, Repository};
@@ -30,7 +31,7 @@ use crate::telemetry::failpoint;
 use crate::telemetry::progress::Progress;
 
 /// Stands on every role that a drill creates; such roles are dropped after it, or by the next one.
-pub const ROLE_COMMENT: &str = "created by a kubebackup drill, which drops it again";
+pub const ROLE_COMMENT: &str = MADE_BY_A_DRILL;
 
 /// How much later than any other session the lock's own may be seen to have ended.
 const LOSS_SHOWS: Duration = Duration::from_secs(1);

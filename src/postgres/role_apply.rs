@@ -21,6 +21,9 @@ pub async fn role_names(client: &Client) -> Result<BTreeSet<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// What a drill says of the roles it makes, and by which the next one knows what to drop.
+pub const MADE_BY_A_DRILL: &str = "created by a kubebackup drill, which drops it again";
+
 /// Creates a role that owns and is granted things, and nothing more; `superuser` where only one may own them.
 ///
 /// # Errors
@@ -59,11 +62,16 @@ pub async fn create_role(client: &Client, role: &Role, comment: &str) -> Result<
     }
     let mut statements = vec![
         create,
-        comment_statement(&role.name, role.comment.as_deref().unwrap_or(comment)),
+        comment_statement(&role.name, own_comment(role).unwrap_or(comment)),
     ];
     let head = format!("ALTER ROLE {quoted}");
     statements.extend(role.settings.iter().filter_map(|setting| set_statement(&head, setting)));
     run(client, &role.name, &statements).await
+}
+
+/// What the backup says of it, unless that is what drills say of theirs: the next drill would drop it.
+fn own_comment(role: &Role) -> Option<&str> {
+    role.comment.as_deref().filter(|comment| *comment != MADE_BY_A_DRILL)
 }
 
 /// # Errors
