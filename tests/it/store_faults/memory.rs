@@ -187,6 +187,36 @@ const BAD_TO_READ: [(&str, Fault); 3] = [
 ];
 
 #[test]
+fn the_peak_of_a_restore_agent_stays_within_its_pool_however_the_bucket_behaves() {
+    let ground = Ground::new();
+    let peak_of_agent = |rows: &str, make_bad: &dyn Fn()| {
+        fill(&ground, rows);
+        ground.program(&["backup"]).envs(SMALL_CHUNKS).run().ok();
+        make_bad();
+        let before = ground.certificates().len();
+        let [endpoint] = ground.proxy.variables();
+        let jobs = ("KUBEBACKUP_DRILL_JOBS", "2");
+        let variables = [&SMALL_CHUNKS[..], &EAGER, &[endpoint, jobs]].concat();
+        let agent = AgentProcess::start(&ground.world, "restore-agent", &variables);
+        wait::for_some_within(LONG, "a verdict", || {
+            (ground.certificates().len() > before).then_some(())
+        });
+        let peak = agent.peak();
+        agent.stop();
+        peak
+    };
+    let quiet = peak_of_agent("quiet", &|| {});
+    for (what, fault) in BAD_TO_READ {
+        let before = ground.proxy.struck().len();
+        let peak = peak_of_agent(what, &|| bad_store(&ground, "GetObject", fault));
+        assert!(ground.proxy.struck().len() > before + 40, "{what}");
+        ground.proxy.clear();
+        assert_bounded(what, quiet, peak, RESTORE_POOL);
+    }
+    assert!(ground.certificates().iter().all(|key| key.ends_with(".certified.json")));
+}
+
+#[test]
 fn the_peak_of_a_restore_by_hand_stays_within_its_pool_however_the_bucket_behaves() {
     let ground = Ground::new();
     fill(&ground, "restored");
