@@ -263,20 +263,12 @@ fn a_bomb_in_any_place_is_told_by_its_chunk_and_neither_a_restore_nor_a_verifica
     }
 }
 
-/// How many drills of that backup ended so.
-fn drills(world: &World, backup_id: &str, state: &str) -> usize {
-    let keys = world.keys(&format!("certificates/{backup_id}/"));
-    keys.iter()
-        .filter(|key| key.ends_with(&format!(".{state}.json")))
-        .count()
-}
-
 #[test]
 fn a_bomb_fails_its_drill_with_the_chunks_name_and_the_agent_holds_no_more_and_goes_on() {
     let (world, honest) = world();
     let agent = AgentProcess::start(&world, "restore-agent", &[]);
     wait::until("the honest one to be certified", || {
-        drills(&world, &honest, "certified") == 1
+        world.drills_ended(&honest, "certified") == 1
     });
     let quiet = agent.peak();
     agent.stop();
@@ -284,7 +276,9 @@ fn a_bomb_fails_its_drill_with_the_chunks_name_and_the_agent_holds_no_more_and_g
     let planted = PLACES.map(|place| (place, thief.plants(place, Bomb::Lying)));
     let agent = AgentProcess::start(&world, "restore-agent", &[]);
     for (place, (backup_id, key)) in planted {
-        wait::until("a bomb to fail its drill", || drills(&world, &backup_id, "failed") > 0);
+        wait::until("a bomb to fail its drill", || {
+            world.drills_ended(&backup_id, "failed") > 0
+        });
         let failed = world.keys(&format!("certificates/{backup_id}/"));
         let failed = failed.iter().find(|key| key.ends_with(".failed.json")).unwrap();
         let certificate = String::from_utf8(world.s3.read(&World::object(failed))).unwrap();
@@ -296,7 +290,7 @@ fn a_bomb_fails_its_drill_with_the_chunks_name_and_the_agent_holds_no_more_and_g
     assert!(peak < quiet + BESIDE, "{} MiB against {} MiB", peak / MIB, quiet / MIB);
     let next = world.back_up();
     wait::until("the next one to be certified", || {
-        drills(&world, &next, "certified") == 1
+        world.drills_ended(&next, "certified") == 1
     });
     agent.stop();
 }

@@ -316,14 +316,6 @@ fn a_restore_killed_once_its_database_is_made_leaves_an_empty_one_that_the_next_
     assert_eq!(others(&world), before);
 }
 
-/// A backup's drills that ended so.
-fn drills(world: &World, backup_id: &str, state: &str) -> usize {
-    let keys = world.keys(&format!("certificates/{backup_id}/"));
-    keys.iter()
-        .filter(|key| key.ends_with(&format!(".{state}.json")))
-        .count()
-}
-
 #[test]
 fn whoever_dies_in_the_midst_of_a_drills_wipe_the_agents_next_one_certifies_and_nothing_else_is_gone() {
     let mut world = world();
@@ -360,11 +352,11 @@ fn whoever_dies_in_the_midst_of_a_drills_wipe_the_agents_next_one_certifies_and_
                     fs::write(&go, "").unwrap();
                 }
             }
-            wait::until("a certificate", || drills(&world, &backup_id, "certified") == 1);
+            wait::until("a certificate", || world.drills_ended(&backup_id, "certified") == 1);
             agent.stop();
-            assert_eq!(drills(&world, &backup_id, "failed"), 0, "{what}");
+            assert_eq!(world.drills_ended(&backup_id, "failed"), 0, "{what}");
             let interrupted = usize::from(!matches!(death, Death::Program));
-            assert!(drills(&world, &backup_id, "unverified") >= interrupted, "{what}");
+            assert!(world.drills_ended(&backup_id, "unverified") >= interrupted, "{what}");
             assert_clean(&world, &before, &what);
         }
     }

@@ -121,6 +121,13 @@ impl World {
             .collect()
     }
 
+    /// How many drills of that backup ended so.
+    pub(crate) fn drills_ended(&self, backup_id: &str, state: &str) -> usize {
+        let keys = self.keys(&format!("certificates/{backup_id}/"));
+        let ending = format!(".{state}.json");
+        keys.iter().filter(|key| key.ends_with(&ending)).count()
+    }
+
     /// An object of the repository as the bucket knows it.
     pub(crate) fn object(key: &str) -> String {
         format!("{PREFIX}/{key}")
